@@ -175,9 +175,10 @@ def test(arguments):
     color = ["--color=no"] if PLAIN else []
     if rows or arguments:
         env = environment_for(rows or ROWS)
-        names = [f"--rows={','.join(row['name'] for row in rows)}"] if rows else []
+        # Last: pytest's --rows takes every name that follows it.
+        names = ["--rows", *(row["name"] for row in rows)] if rows else []
         workers = [] if arguments else ["-n", str(workers_count())]
-        return env.run(env.python, "-m", "pytest", *color, *workers, *names, *arguments)
+        return env.run(env.python, "-m", "pytest", *color, *workers, *arguments, *names)
     # CuPy is asked for by a GPU, not by the platform: pytest reports its row as not run.
     env = environment_for(ROWS)
     pytest = [env.python, "-m", "pytest", *color]
