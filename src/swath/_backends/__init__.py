@@ -1,0 +1,81 @@
+"""Everything that differs between array libraries, and nothing else.
+
+`backend_of(x)` finds the adapter by the array's type; an adapter is made when the first array of
+its library is seen, so no library is imported before its user has imported it. Adapters know no
+operation of swath.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import array_api_compat
+
+from .base import Backend, Core
+
+__all__ = ["Backend", "Core", "backend_named", "backend_of", "known_names", "try_backend"]
+
+_BY_TYPE: dict[type, Backend | None] = {}
+_BY_NAMESPACE: dict[str, Backend] = {}
+
+# Library -> the adapter's module; any other array-API namespace gets the standard-only fallback.
+_ADAPTERS = {"numpy": "numpy_", "jax": "jax_", "torch": "torch_", "cupy": "cupy_"}
+
+
+def known_names() -> tuple[str, ...]:
+    """Libraries with an adapter of their own."""
+    return tuple(_ADAPTERS)
+
+
+def backend_named(name: str) -> Backend:
+    """The adapter of a library by its import name; imports the library."""
+    if name not in _BY_NAMESPACE:
+        if name in _ADAPTERS:
+            module = importlib.import_module(f".{_ADAPTERS[name]}", __name__)
+            _BY_NAMESPACE[name] = module.make()
+        else:
+            _BY_NAMESPACE[name] = Backend(importlib.import_module(name), name)
+    return _BY_NAMESPACE[name]
+
+
+def _library(x: Any) -> str | None:
+    """The import name of the library that x is an array of."""
+    if array_api_compat.is_numpy_array(x):
+        return "numpy"
+    if array_api_compat.is_torch_array(x):
+        return "torch"
+    if array_api_compat.is_jax_array(x):
+        return "jax"
+    if array_api_compat.is_cupy_array(x):
+        return "cupy"
+    if hasattr(x, "__array_namespace__"):
+        return array_api_compat.array_namespace(x).__name__
+    return None
+
+
+def try_backend(x: Any) -> Backend | None:
+    """The adapter for x, or None where x is no array of an array-API library."""
+    kind = type(x)
+    try:
+        return _BY_TYPE[kind]
+    except KeyError:
+        name = _library(x)
+        # NumPy scalars count as weak scalars, not as arrays.
+        found = None if name is None else backend_named(name)
+        _BY_TYPE[kind] = found
+        return found
+
+
+def backend_of(x: Any) -> Backend:
+    """The adapter for the array x."""
+    found = try_backend(x)
+    if found is None:
+        raise TypeError(f"not an array of an array-API library: {type(x).__name__}")
+    return found
+
+
+def loaded(name: str) -> bool:
+    """Whether the program has imported the library already."""
+    return name in sys.modules

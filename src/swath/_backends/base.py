@@ -1,0 +1,275 @@
+"""The adapter in terms of the array-API standard alone; other adapters override what they can.
+
+An adapter offers what the standard lacks. Its `xp` is the library's standard-conforming namespace;
+code outside this package calls `xp` for what the standard has and a method here for the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol
+
+import numpy as np
+
+Array = Any
+
+
+class Core(Protocol):
+    """What an adapter needs to know to attach a derivative rule (see `swath.autodiff`)."""
+
+    name: str
+    linear: tuple[int, ...]
+
+    def forward(self, be: Backend, geometry: Any, *arrays: Array) -> Array: ...
+    def push(
+        self, be: Backend, geometry: Any, arrays: Sequence[Array], out: Array, tangents: Sequence[Any]
+    ) -> Array: ...
+    def pull(
+        self,
+        be: Backend,
+        geometry: Any,
+        arrays: Sequence[Array],
+        out: Array,
+        cotangent: Array,
+        wanted: Sequence[bool],
+    ) -> Sequence[Any]: ...
+    def batch(
+        self, be: Backend, geometry: Any, arrays: Sequence[Array], batched: Sequence[bool]
+    ) -> tuple[Any, Sequence[Array], Callable[[Array], Array]]: ...
+
+
+class Backend:
+    """The standard-only adapter: functional forms, gathers instead of views, no in-place writes."""
+
+    #: Whether arrays may be written in place (never arrays of the caller).
+    mutable = False
+    #: Whether programs are traced and compiled, so that a Python loop of many steps is costly.
+    traces = False
+    #: Key of the planner's cost table.
+    kind = "cpu"
+
+    def __init__(self, xp: Any, name: str) -> None:
+        self.xp = xp
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"<swath backend {self.name}>"
+
+    # -- arrays and devices -------------------------------------------------------------------
+
+    def device(self, x: Array) -> Any:
+        """The device of x, or None where the library does not say (a traced array)."""
+        return x.device
+
+    def same_device(self, a: Array, b: Array) -> bool:
+        """Whether a and b may meet in one operation without a transfer."""
+        return self.device(a) == self.device(b)
+
+    def new_like(self, x: Array, shape: tuple[int, ...], dtype: Any = None, fill: Any = 0) -> Array:
+        """A new array on the device of x, filled with `fill`."""
+        return self.xp.full(
+            shape, fill, dtype=x.dtype if dtype is None else dtype, device=self.device(x)
+        )
+
+    def constant(self, values: Any, like: Array, dtype: Any) -> Array:
+        """A small host table (NumPy array or nested list) as an array beside `like`."""
+        table = np.asarray(values)
+        flat = self.xp.asarray(table.ravel().tolist(), dtype=dtype, device=self.device(like))
+        return self.xp.reshape(flat, table.shape)
+
+    def arange(self, n: int, like: Array, dtype: Any) -> Array:
+        """0 … n−1 beside `like`."""
+        return self.xp.arange(n, dtype=dtype, device=self.device(like))
+
+    def default_float(self, like: Array | None = None) -> Any:
+        """The float dtype that integers become in operations that divide."""
+        device = None if like is None else self.device(like)
+        return self.xp.__array_namespace_info__().default_dtypes(device=device)["real floating"]
+
+    def has_float64(self, like: Array | None = None) -> bool:
+        """Whether the device of `like` has float64."""
+        device = None if like is None else self.device(like)
+        return "float64" in self.xp.__array_namespace_info__().dtypes(device=device)
+
+    def default_int(self, like: Array) -> Any:
+        """The library's index dtype on the device of `like`."""
+        return self.xp.__array_namespace_info__().default_dtypes(device=self.device(like))[
+            "indexing"
+        ]
+
+    def dtypes_on(self, device: Any) -> tuple[str, ...]:
+        """Names of the dtypes that a device has."""
+        return tuple(self.xp.__array_namespace_info__().dtypes(device=device))
+
+    def devices(self) -> list[str]:
+        """The library's devices, as text."""
+        return [str(d) for d in self.xp.__array_namespace_info__().devices()]
+
+    def concrete(self, x: Array) -> Any:
+        """The value of a one-element array as a Python scalar, or None while it is traced."""
+        return x[()].__complex__().real if self.is_complex(x) else self._scalar(x)
+
+    def _scalar(self, x: Array) -> Any:
+        if self.xp.isdtype(x.dtype, "bool"):
+            return bool(x)
+        return int(x) if self.xp.isdtype(x.dtype, "integral") else float(x)
+
+    def traced(self, *arrays: Array) -> bool:
+        """Whether the values of any of the arrays are unknown while Python runs."""
+        return False
+
+    def synchronize(self, x: Array) -> None:
+        """Wait until x is computed."""
+
+    def free_memory(self, device: Any = None) -> int | None:
+        """Bytes free on the device, or None where unknown."""
+        return None
+
+    # -- moving arrays (only for bound libraries and batch processing) --------------------------
+
+    def from_host(self, x: np.ndarray, device: Any = None) -> Array:
+        """A NumPy array as an array of this library."""
+        return self.xp.asarray(x) if device is None else self.xp.asarray(x, device=device)
+
+    def to_numpy(self, x: Array) -> np.ndarray:
+        """A copy on the host (explicit transfer)."""
+        asnumpy = getattr(self.xp, "asnumpy", None)
+        if asnumpy is not None:
+            return asnumpy(x)
+        # Arrays of a device other than the library's default one may refuse the conversion.
+        home = self.xp.__array_namespace_info__().default_device()
+        return np.asarray(x if x.device == home else x.to_device(home))
+
+    def check_device(self, device: Any) -> Any:
+        """A device object from what the user wrote."""
+        return device
+
+    # -- dtypes ---------------------------------------------------------------------------------
+
+    def is_complex(self, x: Array) -> bool:
+        """Whether the dtype of x is complex."""
+        return self.xp.isdtype(x.dtype, "complex floating")
+
+    def is_floating(self, dtype: Any) -> bool:
+        """Whether dtype is a real or complex floating type, half precision included."""
+        return self.xp.isdtype(dtype, ("real floating", "complex floating"))
+
+    def is_half(self, dtype: Any) -> bool:
+        """Whether dtype accumulates in float32 (float16, bfloat16)."""
+        return self.name_of(dtype) in ("float16", "bfloat16")
+
+    def name_of(self, dtype: Any) -> str:
+        """The dtype's standard name, as "float32"."""
+        return str(dtype).rsplit(".", 1)[-1]
+
+    def dtype(self, name: str) -> Any:
+        """The dtype of a standard name."""
+        return getattr(self.xp, name)
+
+    def itemsize(self, dtype: Any) -> int:
+        """Bytes of one element."""
+        name = self.name_of(dtype)
+        if name == "bool":
+            return 1
+        return int("".join(c for c in name if c.isdigit())) // 8
+
+    # -- windows and structure ------------------------------------------------------------------
+
+    def windows(
+        self,
+        x: Array,
+        sizes: Sequence[int],
+        strides: Sequence[int],
+        dilations: Sequence[int],
+        axes: Sequence[int],
+    ) -> Array:
+        """Windows along `axes`, sizes appended; here by gathering, as the standard has no strides."""
+        xp = self.xp
+        for axis, size, stride, dilation in zip(axes, sizes, strides, dilations, strict=True):
+            n = (x.shape[axis] - dilation * (size - 1) - 1) // stride + 1
+            index = xp.reshape(self.arange(n, x, self.default_int(x)) * stride, (n, 1))
+            index = index + self.arange(size, x, self.default_int(x)) * dilation
+            shape = x.shape
+            x = xp.take(x, xp.reshape(index, (n * size,)), axis=axis)
+            x = xp.reshape(x, (*shape[:axis], n, size, *shape[axis + 1 :]))
+            x = xp.moveaxis(x, axis + 1, -1)
+        return x
+
+    def pad(
+        self, x: Array, widths: Sequence[tuple[int, int]], value: Any = 0, interior: Sequence[int] = ()
+    ) -> Array:
+        """Pad with a constant; `interior` puts that many points between neighbours first."""
+        xp = self.xp
+        for axis, gap in enumerate(interior):
+            if gap and x.shape[axis] > 1:
+                shape = x.shape
+                fill = self.new_like(x, (*shape[: axis + 1], gap, *shape[axis + 1 :]), fill=value)
+                x = xp.concat([xp.expand_dims(x, axis=axis + 1), fill], axis=axis + 1)
+                x = xp.reshape(x, (*shape[:axis], shape[axis] * (gap + 1), *shape[axis + 1 :]))
+                keep = [slice(None)] * len(shape)
+                keep[axis] = slice(0, x.shape[axis] - gap)
+                x = x[tuple(keep)]
+        for axis, (low, high) in enumerate(widths):
+            parts = [x]
+            for width, before in ((low, True), (high, False)):
+                if width:
+                    shape = (*x.shape[:axis], width, *x.shape[axis + 1 :])
+                    parts.insert(0 if before else len(parts), self.new_like(x, shape, fill=value))
+            if len(parts) > 1:
+                x = xp.concat(parts, axis=axis)
+        return x
+
+    # -- linear algebra -------------------------------------------------------------------------
+
+    def matmul(self, a: Array, b: Array) -> Array:
+        """Matrix product at the full precision of its dtype (see `swath.precision`)."""
+        return self.xp.matmul(a, b)
+
+    def solve_triangular(self, a: Array, b: Array, *, lower: bool, transpose: bool = False) -> Array:
+        """Solve a x = b (aᵀ x = b with `transpose`) for a triangular matrix a; b is a matrix.
+
+        The standard has no triangular solve; LU on a triangular matrix is backward stable too.
+        """
+        del lower
+        return self.xp.linalg.solve(self.xp.matrix_transpose(a) if transpose else a, b)
+
+    def cholesky(self, a: Array) -> Array:
+        """Lower Cholesky factor; NaN throughout where a matrix is not positive definite."""
+        try:
+            return self.xp.linalg.cholesky(a)
+        except Exception as error:
+            # Libraries raise their own LinAlgError; anything else is not about definiteness.
+            if "LinAlgError" not in type(error).__name__:
+                raise
+        if a.ndim == 2:
+            return self.new_like(a, a.shape, fill=float("nan"))
+        return self.xp.stack([self.cholesky(a[i, ...]) for i in range(a.shape[0])], axis=0)
+
+    # -- FFT ------------------------------------------------------------------------------------
+
+    def fft(self, x: Array, axes: Sequence[int], lengths: Sequence[int]) -> Array:
+        """Forward transform over axes, zero-padded to lengths; half spectrum for real input."""
+        if self.is_complex(x):
+            return self.xp.fft.fftn(x, s=tuple(lengths), axes=tuple(axes))
+        return self.xp.fft.rfftn(x, s=tuple(lengths), axes=tuple(axes))
+
+    def ifft(self, x: Array, axes: Sequence[int], lengths: Sequence[int], *, real: bool) -> Array:
+        """Inverse of `fft`; `real` for a half spectrum."""
+        if real:
+            return self.xp.fft.irfftn(x, s=tuple(lengths), axes=tuple(axes))
+        return self.xp.fft.ifftn(x, s=tuple(lengths), axes=tuple(axes))
+
+    # -- precision, rules -----------------------------------------------------------------------
+
+    def precision(self, level: str) -> AbstractContextManager[Any]:
+        """Enter the library's own precision setting for matrix products."""
+        del level
+        return nullcontext()
+
+    def call(self, core: Core, geometry: Any, arrays: Sequence[Array]) -> Array:
+        """Run a core with its derivative rule attached; here there is none to attach to."""
+        return core.forward(self, geometry, *arrays)
+
+    def register_result(self, cls: type, fields: Sequence[str], static: Sequence[str]) -> None:
+        """Make a result class a container that the library's transformations look into."""

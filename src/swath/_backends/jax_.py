@@ -1,0 +1,245 @@
+"""JAX: derivative rules as primitives and `custom_jvp`, full-precision products, `lax.pad`.
+
+A multilinear core becomes a JAX primitive whose JVP, transpose and batching rules are made of the
+same core and its siblings, so that every order and mixture of jit, grad, jvp, vmap and hessian
+stays inside swath's own algorithms. (Tracing the algorithms instead would keep one shifted copy of
+the input for every tap.) A nonlinear core becomes a `custom_jvp` whose tangent map is made of
+multilinear cores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from functools import cache, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+
+from .base import Array, Backend, Core
+
+__all__ = ["make"]
+
+_LEVELS = {"highest": "highest", "high": "high", "fast": "default"}
+
+
+class JaxBackend(Backend):
+    """The adapter for CPU, GPU and TPU."""
+
+    traces = True
+
+    @property
+    def kind(self) -> str:  # type: ignore[override]
+        return "cpu" if jax.default_backend() == "cpu" else "gpu"
+
+    def device(self, x: Array) -> Any:
+        return None if isinstance(x, jax.core.Tracer) else x.sharding
+
+    def same_device(self, a: Array, b: Array) -> bool:
+        # Tracers carry no device and uncommitted arrays follow their neighbours.
+        for x in (a, b):
+            if isinstance(x, jax.core.Tracer) or not x.committed:
+                return True
+        return a.sharding.device_set == b.sharding.device_set
+
+    def new_like(self, x: Array, shape: tuple[int, ...], dtype: Any = None, fill: Any = 0) -> Array:
+        return jnp.full(shape, fill, x.dtype if dtype is None else dtype)
+
+    def constant(self, values: Any, like: Array, dtype: Any) -> Array:
+        return jnp.asarray(np.asarray(values), dtype=dtype)
+
+    def arange(self, n: int, like: Array, dtype: Any) -> Array:
+        return jnp.arange(n, dtype=dtype)
+
+    def default_float(self, like: Array | None = None) -> Any:
+        return jnp.dtype(jax.dtypes.canonicalize_dtype(np.float64))
+
+    def has_float64(self, like: Array | None = None) -> bool:
+        return bool(jax.config.jax_enable_x64)
+
+    def dtypes_on(self, device: Any) -> tuple[str, ...]:
+        return ("float32", "float64") if self.has_float64() else ("float32",)
+
+    def devices(self) -> list[str]:
+        return [str(d) for d in jax.devices()]
+
+    def default_int(self, like: Array) -> Any:
+        return jnp.dtype(jax.dtypes.canonicalize_dtype(np.int64))
+
+    def traced(self, *arrays: Array) -> bool:
+        return any(isinstance(a, jax.core.Tracer) for a in arrays)
+
+    def concrete(self, x: Array) -> Any:
+        return None if isinstance(x, jax.core.Tracer) else x.item()
+
+    def synchronize(self, x: Array) -> None:
+        x.block_until_ready()
+
+    def free_memory(self, device: Any = None) -> int | None:
+        stats = (device or jax.devices()[0]).memory_stats()
+        if not stats or "bytes_limit" not in stats:
+            return None
+        return int(stats["bytes_limit"]) - int(stats["bytes_in_use"])
+
+    def from_host(self, x: np.ndarray, device: Any = None) -> Array:
+        return jnp.asarray(x) if device is None else jax.device_put(x, device)
+
+    def to_numpy(self, x: Array) -> np.ndarray:
+        return np.asarray(x)
+
+    def check_device(self, device: Any) -> Any:
+        if isinstance(device, str):
+            platform, _, index = device.partition(":")
+            return jax.devices(platform)[int(index or 0)]
+        return device
+
+    def is_complex(self, x: Array) -> bool:
+        return x.dtype.kind == "c"
+
+    def is_floating(self, dtype: Any) -> bool:
+        return jnp.issubdtype(dtype, jnp.inexact)
+
+    def name_of(self, dtype: Any) -> str:
+        return jnp.dtype(dtype).name
+
+    def itemsize(self, dtype: Any) -> int:
+        return jnp.dtype(dtype).itemsize
+
+    def pad(
+        self, x: Array, widths: Sequence[tuple[int, int]], value: Any = 0, interior: Sequence[int] = ()
+    ) -> Array:
+        gaps = list(interior) or [0] * x.ndim
+        config = [(lo, hi, gap) for (lo, hi), gap in zip(widths, gaps, strict=True)]
+        return lax.pad(x, jnp.asarray(value, x.dtype), config)
+
+    def matmul(self, a: Array, b: Array) -> Array:
+        # The context is part of jit's cache key, so no cached trace keeps an old setting.
+        asked = jax.config.jax_default_matmul_precision
+        return jnp.matmul(a, b, precision=lax.Precision.HIGHEST if asked is None else None)
+
+    def solve_triangular(self, a: Array, b: Array, *, lower: bool, transpose: bool = False) -> Array:
+        lead = jnp.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+        a = jnp.broadcast_to(a, (*lead, *a.shape[-2:]))
+        b = jnp.broadcast_to(b, (*lead, *b.shape[-2:]))
+        return jax.scipy.linalg.solve_triangular(a, b, lower=lower, trans=1 if transpose else 0)
+
+    def cholesky(self, a: Array) -> Array:
+        return jnp.linalg.cholesky(a)
+
+    def fft(self, x: Array, axes: Sequence[int], lengths: Sequence[int]) -> Array:
+        if self.is_complex(x):
+            for group in _threes(axes, lengths):
+                x = jnp.fft.fftn(x, s=group[1], axes=group[0])
+            return x
+        x = jnp.fft.rfft(x, n=lengths[-1], axis=axes[-1])
+        for group in _threes(axes[:-1], lengths[:-1]):
+            x = jnp.fft.fftn(x, s=group[1], axes=group[0])
+        return x
+
+    def ifft(self, x: Array, axes: Sequence[int], lengths: Sequence[int], *, real: bool) -> Array:
+        rest = (axes[:-1], lengths[:-1]) if real else (axes, lengths)
+        for group in _threes(*rest):
+            x = jnp.fft.ifftn(x, s=group[1], axes=group[0])
+        return jnp.fft.irfft(x, n=lengths[-1], axis=axes[-1]) if real else x
+
+    def precision(self, level: str) -> AbstractContextManager[Any]:
+        return jax.default_matmul_precision(_LEVELS[level])
+
+    def call(self, core: Core, geometry: Any, arrays: Sequence[Array]) -> Array:
+        if core.linear:
+            return _primitive(core).bind(*arrays, geometry=geometry)
+        return _custom_jvp(core)(geometry, *arrays)
+
+    def register_result(self, cls: type, fields: Sequence[str], static: Sequence[str]) -> None:
+        jax.tree_util.register_dataclass(cls, list(fields), list(static))
+
+
+def _threes(axes: Sequence[int], lengths: Sequence[int]) -> list[tuple[list[int], list[int]]]:
+    """XLA transforms at most three axes at a time."""
+    return [(list(axes[i : i + 3]), list(lengths[i : i + 3])) for i in range(0, len(axes), 3)]
+
+
+_BACKEND = JaxBackend(jnp, "jax")
+
+
+def _no_tangent(t: Any) -> bool:
+    kinds = (ad.Zero, jax.custom_derivatives.SymbolicZero)
+    return t is None or isinstance(t, kinds) or t.dtype == jax.dtypes.float0
+
+
+@cache
+def _primitive(core: Core) -> Primitive:
+    primitive = Primitive(f"swath_{core.name}")
+
+    def forward(*arrays: Array, geometry: Any) -> Array:
+        return core.forward(_BACKEND, geometry, *arrays)
+
+    compiled = jax.jit(forward, static_argnames="geometry")
+    primitive.def_impl(compiled)
+
+    @primitive.def_abstract_eval
+    def _abstract(*avals: Any, geometry: Any) -> Any:
+        shape = jax.eval_shape(partial(forward, geometry=geometry), *avals)
+        return jax.core.ShapedArray(shape.shape, shape.dtype)
+
+    mlir.register_lowering(primitive, mlir.lower_fun(forward, multiple_results=False))
+
+    def jvp(primals: Sequence[Array], tangents: Sequence[Any], *, geometry: Any) -> Any:
+        out = primitive.bind(*primals, geometry=geometry)
+        total = None
+        for i in core.linear:
+            if _no_tangent(tangents[i]):
+                continue
+            operands = [*primals[:i], ad.instantiate_zeros(tangents[i]), *primals[i + 1 :]]
+            term = primitive.bind(*operands, geometry=geometry)
+            total = term if total is None else total + term
+        return out, jnp.zeros_like(out) if total is None else total
+
+    ad.primitive_jvps[primitive] = jvp
+
+    def transpose(cotangent: Any, *operands: Any, geometry: Any) -> list[Any]:
+        wanted = [ad.is_undefined_primal(o) for o in operands]
+        if isinstance(cotangent, ad.Zero):
+            return [ad.Zero(o.aval) if w else None for o, w in zip(operands, wanted, strict=True)]
+        arrays = [None if w else o for o, w in zip(operands, wanted, strict=True)]
+        pulled = core.pull(_BACKEND, geometry, arrays, None, cotangent, wanted)
+        return [p if w else None for p, w in zip(pulled, wanted, strict=True)]
+
+    ad.primitive_transposes[primitive] = transpose
+
+    def batch(operands: Sequence[Array], dims: Sequence[Any], *, geometry: Any) -> Any:
+        batched = [d is not None for d in dims]
+        arrays = [
+            jnp.moveaxis(o, d, 0) if b else o
+            for o, d, b in zip(operands, dims, batched, strict=True)
+        ]
+        geometry, arrays, finish = core.batch(_BACKEND, geometry, arrays, batched)
+        return finish(primitive.bind(*arrays, geometry=geometry)), 0
+
+    batching.primitive_batchers[primitive] = batch
+    return primitive
+
+
+@cache
+def _custom_jvp(core: Core) -> Callable[..., Array]:
+    @partial(jax.custom_jvp, nondiff_argnums=(0,))
+    def forward(geometry: Any, *arrays: Array) -> Array:
+        return core.forward(_BACKEND, geometry, *arrays)
+
+    def rule(geometry: Any, primals: Sequence[Array], tangents: Sequence[Any]) -> Any:
+        out = forward(geometry, *primals)
+        given = [None if _no_tangent(t) else t for t in tangents]
+        return out, core.push(_BACKEND, geometry, primals, out, given)
+
+    forward.defjvp(rule, symbolic_zeros=True)
+    return jax.jit(forward, static_argnums=0)
+
+
+def make() -> Backend:
+    """The adapter."""
+    return _BACKEND

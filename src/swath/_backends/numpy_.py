@@ -1,0 +1,146 @@
+"""NumPy: strided views, in-place accumulation, SciPy's FFT and triangular solve."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import array_api_compat.numpy as xp
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from .base import Array, Backend
+
+__all__ = ["make"]
+
+
+@cache
+def _scipy_fft() -> Any:
+    # SciPy's submodules load when first needed: they cost several times NumPy's own import.
+    from scipy import fft
+
+    return fft
+
+
+class NumpyBackend(Backend):
+    """The CPU adapter."""
+
+    mutable = True
+
+    def device(self, x: Array) -> Any:
+        return "cpu"
+
+    def same_device(self, a: Array, b: Array) -> bool:
+        return True
+
+    def new_like(self, x: Array, shape: tuple[int, ...], dtype: Any = None, fill: Any = 0) -> Array:
+        dtype = x.dtype if dtype is None else dtype
+        return np.zeros(shape, dtype) if fill == 0 else np.full(shape, fill, dtype)
+
+    def constant(self, values: Any, like: Array, dtype: Any) -> Array:
+        return np.asarray(values, dtype=dtype)
+
+    def arange(self, n: int, like: Array, dtype: Any) -> Array:
+        return np.arange(n, dtype=dtype)
+
+    def default_float(self, like: Array | None = None) -> Any:
+        return np.dtype(np.float64)
+
+    def has_float64(self, like: Array | None = None) -> bool:
+        return True
+
+    def default_int(self, like: Array) -> Any:
+        return np.dtype(np.int64)
+
+    def concrete(self, x: Array) -> Any:
+        return x.item()
+
+    def to_numpy(self, x: Array) -> np.ndarray:
+        return x
+
+    def from_host(self, x: np.ndarray, device: Any = None) -> Array:
+        return x
+
+    def check_device(self, device: Any) -> Any:
+        if device not in (None, "cpu"):
+            raise ValueError(f'device must be "cpu" for NumPy, got {device!r}')
+        return device
+
+    def is_complex(self, x: Array) -> bool:
+        return x.dtype.kind == "c"
+
+    def is_floating(self, dtype: Any) -> bool:
+        return dtype.kind in "fc"
+
+    def name_of(self, dtype: Any) -> str:
+        return np.dtype(dtype).name
+
+    def itemsize(self, dtype: Any) -> int:
+        return np.dtype(dtype).itemsize
+
+    def windows(
+        self,
+        x: Array,
+        sizes: Sequence[int],
+        strides: Sequence[int],
+        dilations: Sequence[int],
+        axes: Sequence[int],
+    ) -> Array:
+        shape, steps = list(x.shape), list(x.strides)
+        for axis, size, stride, dilation in zip(axes, sizes, strides, dilations, strict=True):
+            step = x.strides[axis]
+            shape[axis] = (shape[axis] - dilation * (size - 1) - 1) // stride + 1
+            steps[axis] = step * stride
+            shape.append(size)
+            steps.append(step * dilation)
+        # Read-only, as NumPy's own sliding_window_view: elements of the view share memory.
+        return as_strided(x, tuple(shape), tuple(steps), writeable=False)
+
+    def pad(
+        self, x: Array, widths: Sequence[tuple[int, int]], value: Any = 0, interior: Sequence[int] = ()
+    ) -> Array:
+        gaps = list(interior) or [0] * x.ndim
+        if not any(gaps) and not any(low or high for low, high in widths):
+            return x
+        shape, place = [], []
+        for n, (low, high), gap in zip(x.shape, widths, gaps, strict=True):
+            inner = n + gap * (n - 1) if n else 0
+            shape.append(low + inner + high)
+            place.append(slice(low, low + inner, gap + 1))
+        out = self.new_like(x, tuple(shape), fill=value)
+        out[tuple(place)] = x
+        return out
+
+    def solve_triangular(self, a: Array, b: Array, *, lower: bool, transpose: bool = False) -> Array:
+        from scipy.linalg import solve_triangular
+
+        if a.ndim > 2 or b.ndim > 2:
+            lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+            a = np.broadcast_to(a, (*lead, *a.shape[-2:]))
+            b = np.broadcast_to(b, (*lead, *b.shape[-2:]))
+            out = np.empty(b.shape, np.result_type(a, b))
+            for i in np.ndindex(*lead):
+                out[i] = self.solve_triangular(a[i], b[i], lower=lower, transpose=transpose)
+            return out
+        if 0 in b.shape:
+            return np.zeros(b.shape, np.result_type(a, b))
+        if not (a.diagonal() != 0).all():
+            # A zero pivot gives infinities, as in every traced library, not an exception.
+            return np.full(b.shape, np.nan, np.result_type(a, b))
+        return solve_triangular(
+            a, b, lower=lower, trans="T" if transpose else "N", check_finite=False
+        )
+
+    def fft(self, x: Array, axes: Sequence[int], lengths: Sequence[int]) -> Array:
+        transform = _scipy_fft().fftn if x.dtype.kind == "c" else _scipy_fft().rfftn
+        return transform(x, s=tuple(lengths), axes=tuple(axes))
+
+    def ifft(self, x: Array, axes: Sequence[int], lengths: Sequence[int], *, real: bool) -> Array:
+        transform = _scipy_fft().irfftn if real else _scipy_fft().ifftn
+        return transform(x, s=tuple(lengths), axes=tuple(axes), overwrite_x=True)
+
+
+def make() -> Backend:
+    """The adapter."""
+    return NumpyBackend(xp, "numpy")

@@ -1,0 +1,220 @@
+"""PyTorch: strided views, `autograd.Function` for derivative rules, full-precision products."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import array_api_compat.torch as xp
+import numpy as np
+import torch
+
+from .base import Array, Backend, Core
+
+__all__ = ["make"]
+
+_LEVEL: ContextVar[str] = ContextVar("swath_torch_precision", default="highest")
+
+
+class TorchBackend(Backend):
+    """The adapter for CPU, CUDA and the other devices of PyTorch."""
+
+    mutable = True
+
+    def device(self, x: Array) -> Any:
+        return x.device
+
+    def new_like(self, x: Array, shape: tuple[int, ...], dtype: Any = None, fill: Any = 0) -> Array:
+        # x.new_… follows x through torch.func.vmap, where torch.zeros would not be batched.
+        if fill == 0:
+            return x.new_zeros(shape, dtype=dtype)
+        return x.new_full(shape, fill, dtype=dtype)
+
+    def constant(self, values: Any, like: Array, dtype: Any) -> Array:
+        return torch.asarray(np.asarray(values), dtype=dtype, device=like.device)
+
+    def arange(self, n: int, like: Array, dtype: Any) -> Array:
+        return torch.arange(n, dtype=dtype, device=like.device)
+
+    def default_float(self, like: Array | None = None) -> Any:
+        return torch.get_default_dtype()
+
+    def has_float64(self, like: Array | None = None) -> bool:
+        return like is None or like.device.type != "mps"
+
+    def dtypes_on(self, device: Any) -> tuple[str, ...]:
+        return ("float32",) if device.type == "mps" else ("float32", "float64")
+
+    def devices(self) -> list[str]:
+        cuda = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+        return ["cpu", *cuda, *(["mps"] if torch.backends.mps.is_available() else [])]
+
+    def default_int(self, like: Array) -> Any:
+        return torch.int64
+
+    def concrete(self, x: Array) -> Any:
+        return x.item()
+
+    def synchronize(self, x: Array) -> None:
+        if x.is_cuda:
+            torch.cuda.synchronize(x.device)
+
+    def free_memory(self, device: Any = None) -> int | None:
+        if device is None or torch.device(device).type != "cuda":
+            return None
+        return int(torch.cuda.mem_get_info(device)[0])
+
+    def from_host(self, x: np.ndarray, device: Any = None) -> Array:
+        # PyTorch warns about read-only memory and refuses negative strides: both need a copy.
+        if not x.flags.writeable or any(s < 0 for s in x.strides):
+            x = x.copy()
+        return torch.asarray(x, device=device)
+
+    def to_numpy(self, x: Array) -> np.ndarray:
+        return x.detach().resolve_conj().resolve_neg().cpu().numpy()
+
+    def check_device(self, device: Any) -> Any:
+        return None if device is None else torch.device(device)
+
+    def is_complex(self, x: Array) -> bool:
+        return x.dtype.is_complex
+
+    def is_floating(self, dtype: Any) -> bool:
+        return dtype.is_floating_point or dtype.is_complex
+
+    def dtype(self, name: str) -> Any:
+        return getattr(torch, name)
+
+    def itemsize(self, dtype: Any) -> int:
+        return dtype.itemsize
+
+    def windows(
+        self,
+        x: Array,
+        sizes: Sequence[int],
+        strides: Sequence[int],
+        dilations: Sequence[int],
+        axes: Sequence[int],
+    ) -> Array:
+        for axis, size, stride, dilation in zip(axes, sizes, strides, dilations, strict=True):
+            x = x.unfold(axis, dilation * (size - 1) + 1, stride)
+            if dilation > 1:
+                x = x[..., ::dilation]
+        return x
+
+    def pad(
+        self, x: Array, widths: Sequence[tuple[int, int]], value: Any = 0, interior: Sequence[int] = ()
+    ) -> Array:
+        gaps = list(interior) or [0] * x.ndim
+        if not any(gaps) and not any(low or high for low, high in widths):
+            return x
+        shape, place = [], []
+        for n, (low, high), gap in zip(x.shape, widths, gaps, strict=True):
+            inner = n + gap * (n - 1) if n else 0
+            shape.append(low + inner + high)
+            place.append(slice(low, low + inner, gap + 1))
+        out = self.new_like(x, tuple(shape), fill=value)
+        out[tuple(place)] = x
+        return out
+
+    def matmul(self, a: Array, b: Array) -> Array:
+        if a.dtype != b.dtype:
+            kind = torch.promote_types(a.dtype, b.dtype)
+            a, b = a.to(kind), b.to(kind)
+        if a.is_cuda and _LEVEL.get() != "fast":
+            with _full_precision():
+                return torch.matmul(a, b)
+        return torch.matmul(a, b)
+
+    def solve_triangular(self, a: Array, b: Array, *, lower: bool, transpose: bool = False) -> Array:
+        if transpose:
+            a, lower = a.mT, not lower
+        return torch.linalg.solve_triangular(a, b, upper=not lower)
+
+    def cholesky(self, a: Array) -> Array:
+        factor, info = torch.linalg.cholesky_ex(a)
+        return torch.where((info == 0)[..., None, None], factor, float("nan"))
+
+    @contextmanager
+    def precision(self, level: str) -> Iterator[None]:
+        token = _LEVEL.set(level)
+        try:
+            yield
+        finally:
+            _LEVEL.reset(token)
+
+    def call(self, core: Core, geometry: Any, arrays: Sequence[Array]) -> Array:
+        if _differentiated(arrays):
+            return _Rule.apply(core, geometry, *arrays)
+        return core.forward(self, geometry, *arrays)
+
+
+@contextmanager
+def _full_precision() -> Iterator[None]:
+    """No TF32 inside: a float32 product keeps 24 bits on CUDA."""
+    switch = torch.backends.cuda.matmul
+    before = switch.fp32_precision
+    switch.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        switch.fp32_precision = before
+
+
+_transforms_active = getattr(torch._C, "_are_functorch_transforms_active", lambda: True)
+
+
+def _differentiated(arrays: Sequence[Array]) -> bool:
+    """Whether the rule may be needed; the plain call is ten times cheaper for small arrays."""
+    if _transforms_active() or torch.compiler.is_compiling():
+        return True
+    if torch.is_grad_enabled() and any(a.requires_grad for a in arrays):
+        return True
+    return getattr(torch.autograd.forward_ad, "_current_level", 0) >= 0
+
+
+class _Rule(torch.autograd.Function):
+    """One Function for all cores. It saves inputs and output only.
+
+    PyTorch's gradient of a holomorphic map is the conjugate transpose; a core's `pull` is the
+    transpose, so the cotangent is conjugated on the way in and the result on the way out.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(core: Core, geometry: Any, *arrays: Array) -> Array:
+        return core.forward(_BACKEND, geometry, *arrays)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Array) -> None:
+        core, geometry, *arrays = inputs
+        ctx.core, ctx.geometry = core, geometry
+        ctx.save_for_backward(*arrays, output)
+        ctx.save_for_forward(*arrays, output)
+        if not _BACKEND.is_floating(output.dtype):
+            ctx.mark_non_differentiable(output)
+
+    @staticmethod
+    def backward(ctx: Any, cotangent: Array) -> tuple[Any, ...]:
+        *arrays, output = ctx.saved_tensors
+        wanted = ctx.needs_input_grad[2:]
+        pulled = ctx.core.pull(
+            _BACKEND, ctx.geometry, arrays, output, cotangent.conj(), wanted
+        )
+        return (None, None, *(None if p is None else p.conj() for p in pulled))
+
+    @staticmethod
+    def jvp(ctx: Any, _core: None, _geometry: None, *tangents: Array) -> Array:
+        *arrays, output = ctx.saved_tensors
+        return ctx.core.push(_BACKEND, ctx.geometry, arrays, output, tangents)
+
+
+_BACKEND = TorchBackend(xp, "torch")
+
+
+def make() -> Backend:
+    """The adapter."""
+    return _BACKEND

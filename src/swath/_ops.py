@@ -1,0 +1,415 @@
+"""Array operations that public functions may use on arrays and on tape nodes alike.
+
+Each is a native core: JAX and PyTorch differentiate it themselves; the tape uses the pull written
+here. `geometry` holds the static argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any
+
+from ._backends import Backend, backend_of
+from .autodiff import Core, apply, primal
+
+__all__ = [
+    "absolute",
+    "add",
+    "broadcast_to",
+    "cast",
+    "concat",
+    "conj",
+    "cut",
+    "divide",
+    "fill_like",
+    "flip",
+    "matmul",
+    "multiply",
+    "pad",
+    "permute",
+    "power",
+    "real",
+    "reshape",
+    "root",
+    "select",
+    "subtract",
+    "take",
+    "total",
+]
+
+Array = Any
+
+
+class _Native(Core):
+    """A core from two functions; both get the adapter and the static argument."""
+
+    native = True
+
+    def __init__(
+        self,
+        name: str,
+        forward: Callable[..., Array],
+        pull: Callable[..., Sequence[Any]],
+    ) -> None:
+        self.name = name
+        self.forward = forward
+        self._pull = pull
+
+    def pull(
+        self,
+        be: Backend,
+        geometry: Any,
+        arrays: Sequence[Array],
+        out: Array,
+        cotangent: Array,
+        wanted: Sequence[bool],
+    ) -> Sequence[Any]:
+        return self._pull(be, geometry, arrays, out, cotangent, wanted)
+
+
+def _like(be: Backend, x: Array, target: Array) -> Array:
+    """Sum x over the axes along which target was broadcast, and drop an imaginary part."""
+    xp = be.xp
+    if be.is_complex(x) and not be.is_complex(target):
+        x = xp.real(x)
+    extra = x.ndim - target.ndim
+    axes = tuple(range(extra)) + tuple(
+        i + extra for i, n in enumerate(target.shape) if n == 1 and x.shape[i + extra] != 1
+    )
+    if axes:
+        x = xp.sum(x, axis=axes, keepdims=False, dtype=x.dtype)
+    if tuple(x.shape) != tuple(target.shape):
+        x = xp.reshape(x, target.shape)
+    return x if x.dtype == target.dtype else xp.astype(x, target.dtype)
+
+
+def _binary(
+    forward: Callable[..., Array], left: Callable[..., Array], right: Callable[..., Array], name: str
+) -> _Native:
+    def pull(be: Any, g: Any, arrays: Any, out: Any, ct: Any, wanted: Any) -> Sequence[Any]:
+        a, b = arrays
+        return (
+            _like(be, left(be, a, b, out, ct), a) if wanted[0] else None,
+            _like(be, right(be, a, b, out, ct), b) if wanted[1] else None,
+        )
+
+    return _Native(name, lambda be, g, a, b: forward(be, a, b), pull)
+
+
+def _unary(forward: Callable[..., Array], back: Callable[..., Array], name: str) -> _Native:
+    return _Native(
+        name,
+        forward,
+        lambda be, g, arrays, out, ct, wanted: (back(be, g, arrays[0], out, ct),),
+    )
+
+
+_ADD = _binary(lambda be, a, b: a + b, lambda be, a, b, y, t: t, lambda be, a, b, y, t: t, "add")
+_SUBTRACT = _binary(
+    lambda be, a, b: a - b, lambda be, a, b, y, t: t, lambda be, a, b, y, t: -t, "subtract"
+)
+_MULTIPLY = _binary(
+    lambda be, a, b: a * b, lambda be, a, b, y, t: t * b, lambda be, a, b, y, t: t * a, "multiply"
+)
+_DIVIDE = _binary(
+    lambda be, a, b: a / b, lambda be, a, b, y, t: t / b, lambda be, a, b, y, t: -t * y / b, "divide"
+)
+_MATMUL = _binary(
+    lambda be, a, b: be.matmul(a, b),
+    lambda be, a, b, y, t: be.matmul(t, be.xp.matrix_transpose(b)),
+    lambda be, a, b, y, t: be.matmul(be.xp.matrix_transpose(a), t),
+    "matmul",
+)
+_RESHAPE = _unary(
+    lambda be, g, x: be.xp.reshape(x, g),
+    lambda be, g, x, y, t: be.xp.reshape(t, x.shape),
+    "reshape",
+)
+_PERMUTE = _unary(
+    lambda be, g, x: be.xp.permute_dims(x, g),
+    lambda be, g, x, y, t: be.xp.permute_dims(t, tuple(g.index(i) for i in range(len(g)))),
+    "permute",
+)
+_FLIP = _unary(
+    lambda be, g, x: be.xp.flip(x, axis=g), lambda be, g, x, y, t: be.xp.flip(t, axis=g), "flip"
+)
+_CONJ = _unary(lambda be, g, x: be.xp.conj(x), lambda be, g, x, y, t: be.xp.conj(t), "conj")
+_REAL = _unary(
+    lambda be, g, x: be.xp.real(x), lambda be, g, x, y, t: be.xp.astype(t, x.dtype), "real"
+)
+_CAST = _unary(
+    lambda be, g, x: be.xp.astype(x, g), lambda be, g, x, y, t: _like(be, t, x), "cast"
+)
+_BROADCAST = _unary(
+    lambda be, g, x: be.xp.broadcast_to(x, g), lambda be, g, x, y, t: _like(be, t, x), "broadcast"
+)
+_PAD = _unary(
+    lambda be, g, x: be.pad(x, g[0], g[1]),
+    lambda be, g, x, y, t: t[
+        tuple(slice(lo, lo + n) for (lo, _), n in zip(g[0], x.shape, strict=True))
+    ],
+    "pad",
+)
+
+
+def _uncut(be: Backend, g: tuple[tuple[int, int, int], ...], x: Array, y: Array, t: Array) -> Array:
+    widths, gaps = [], []
+    for n, (start, stop, step) in zip(x.shape, g, strict=True):
+        count = len(range(start, stop, step))
+        end = start + (count - 1) * step + 1 if count else start
+        widths.append((start, n - end))
+        gaps.append(step - 1)
+    return be.pad(t, widths, 0, gaps)
+
+
+_CUT = _unary(
+    lambda be, g, x: x[tuple(slice(a, b, s) for a, b, s in g)], _uncut, "cut"
+)
+_TOTAL = _unary(
+    lambda be, g, x: be.xp.sum(x, axis=g[0], keepdims=g[1], dtype=x.dtype),
+    lambda be, g, x, y, t: be.xp.broadcast_to(
+        be.xp.reshape(t, tuple(1 if i in g[0] else n for i, n in enumerate(x.shape))), x.shape
+    ),
+    "total",
+)
+
+
+def _root_back(be: Backend, g: Any, x: Array, y: Array, t: Array) -> Array:
+    # The derivative at 0 is taken as 0: a window without energy has no direction to grow in.
+    safe = be.xp.where(y == 0, be.xp.ones_like(y), y)
+    return be.xp.where(y == 0, be.xp.zeros_like(t), t / (2 * safe))
+
+
+_ROOT = _unary(lambda be, g, x: be.xp.sqrt(x), _root_back, "root")
+_POWER = _unary(
+    lambda be, g, x: x**g, lambda be, g, x, y, t: t * g * x ** (g - 1), "power"
+)
+
+
+def _sign_back(be: Backend, g: Any, x: Array, y: Array, t: Array) -> Array:
+    xp = be.xp
+    if be.is_complex(x):
+        safe = xp.where(y == 0, xp.ones_like(y), y)
+        return t * xp.conj(x) / xp.astype(safe, x.dtype)
+    return t * xp.sign(x)
+
+
+_ABSOLUTE = _unary(lambda be, g, x: be.xp.abs(x), _sign_back, "absolute")
+
+
+class _Concat(Core):
+    name = "concat"
+    native = True
+
+    def forward(self, be: Backend, geometry: Any, *arrays: Array) -> Array:
+        return be.xp.concat(arrays, axis=geometry)
+
+    def pull(
+        self,
+        be: Backend,
+        geometry: Any,
+        arrays: Sequence[Array],
+        out: Array,
+        cotangent: Array,
+        wanted: Sequence[bool],
+    ) -> Sequence[Any]:
+        parts, start = [], 0
+        for x in arrays:
+            index = [slice(None)] * x.ndim
+            index[geometry] = slice(start, start + x.shape[geometry])
+            start += x.shape[geometry]
+            parts.append(_like(be, cotangent[tuple(index)], x))
+        return parts
+
+
+_CONCAT = _Concat()
+
+
+class _Select(Core):
+    """where(mask, x, fill): the mask is the first argument and has no derivative."""
+
+    name = "select"
+    native = True
+
+    def forward(self, be: Backend, geometry: Any, mask: Array, *arrays: Array) -> Array:
+        x, y = arrays
+        return be.xp.where(mask, x, y)
+
+    def pull(
+        self,
+        be: Backend,
+        geometry: Any,
+        arrays: Sequence[Array],
+        out: Array,
+        cotangent: Array,
+        wanted: Sequence[bool],
+    ) -> Sequence[Any]:
+        mask, x, y = arrays
+        zero = be.xp.zeros_like(cotangent)
+        return (
+            None,
+            _like(be, be.xp.where(mask, cotangent, zero), x) if wanted[1] else None,
+            _like(be, be.xp.where(mask, zero, cotangent), y) if wanted[2] else None,
+        )
+
+
+_SELECT = _Select()
+
+
+class _Take(Core):
+    """x.take(indices, axis) with a static table of indices."""
+
+    name = "take"
+    native = True
+
+    def forward(self, be: Backend, geometry: Any, *arrays: Array) -> Array:
+        (x,) = arrays
+        axis, indices = geometry
+        return be.xp.take(x, be.constant(indices, x, be.default_int(x)), axis=axis)
+
+    def pull(
+        self,
+        be: Backend,
+        geometry: Any,
+        arrays: Sequence[Array],
+        out: Array,
+        cotangent: Array,
+        wanted: Sequence[bool],
+    ) -> Sequence[Any]:
+        (x,) = arrays
+        axis, indices = geometry
+        # A one-hot product: the standard has no scatter.
+        xp, n = be.xp, x.shape[axis]
+        table = be.constant(indices, x, be.default_int(x))
+        hot = xp.astype(table[:, None] == be.arange(n, x, be.default_int(x)), cotangent.dtype)
+        moved = xp.moveaxis(cotangent, axis, -1)
+        return (xp.moveaxis(be.matmul(moved, hot), -1, axis),)
+
+
+_TAKE = _Take()
+
+
+def reshape(x: Any, shape: Sequence[int]) -> Any:
+    """Reshape in C order."""
+    shape = tuple(shape)
+    if -1 in shape:
+        known = -prod(shape)
+        shape = tuple(prod(x.shape) // known if n == -1 else n for n in shape)
+    return x if tuple(x.shape) == shape else apply(_RESHAPE, shape, x)
+
+
+def permute(x: Any, axes: Sequence[int]) -> Any:
+    """Reorder axes."""
+    axes = tuple(axes)
+    return x if axes == tuple(range(x.ndim)) else apply(_PERMUTE, axes, x)
+
+
+def flip(x: Any, axes: Sequence[int]) -> Any:
+    """Reverse along axes."""
+    return apply(_FLIP, tuple(axes), x) if axes else x
+
+
+def conj(x: Any) -> Any:
+    """Complex conjugate; a real array is returned as it is."""
+    return apply(_CONJ, None, x) if backend_of(primal(x)).is_complex(x) else x
+
+
+def real(x: Any) -> Any:
+    """Real part; a real array is returned as it is."""
+    return apply(_REAL, None, x) if backend_of(primal(x)).is_complex(x) else x
+
+
+def cast(x: Any, dtype: Any) -> Any:
+    """Convert the dtype."""
+    return x if x.dtype == dtype else apply(_CAST, dtype, x)
+
+
+def broadcast_to(x: Any, shape: Sequence[int]) -> Any:
+    """Broadcast to a shape."""
+    shape = tuple(shape)
+    return x if tuple(x.shape) == shape else apply(_BROADCAST, shape, x)
+
+
+def pad(x: Any, widths: Sequence[tuple[int, int]], value: Any = 0) -> Any:
+    """Pad with a constant."""
+    widths = tuple((int(a), int(b)) for a, b in widths)
+    return apply(_PAD, (widths, value), x) if any(a or b for a, b in widths) else x
+
+
+def cut(x: Any, *slices: slice) -> Any:
+    """Basic slicing with non-negative bounds and positive steps, one slice per axis in front."""
+    given = [*slices, *[slice(None)] * (x.ndim - len(slices))]
+    full = tuple(s.indices(n) for s, n in zip(given, x.shape, strict=True))
+    if full == tuple((0, n, 1) for n in x.shape):
+        return x
+    return apply(_CUT, full, x)
+
+
+def total(x: Any, axes: Sequence[int], *, keepdims: bool = False) -> Any:
+    """Sum over axes, in the dtype of x."""
+    axes = tuple(a % x.ndim for a in axes)
+    return apply(_TOTAL, (axes, keepdims), x) if axes else x
+
+
+def add(a: Any, b: Any) -> Any:
+    """a + b with broadcasting."""
+    return apply(_ADD, None, a, b)
+
+
+def subtract(a: Any, b: Any) -> Any:
+    """a − b with broadcasting."""
+    return apply(_SUBTRACT, None, a, b)
+
+
+def multiply(a: Any, b: Any) -> Any:
+    """a · b element by element with broadcasting."""
+    return apply(_MULTIPLY, None, a, b)
+
+
+def divide(a: Any, b: Any) -> Any:
+    """a / b with broadcasting."""
+    return apply(_DIVIDE, None, a, b)
+
+
+def matmul(a: Any, b: Any) -> Any:
+    """Matrix product of arrays with at least two axes, at full precision."""
+    return apply(_MATMUL, None, a, b)
+
+
+def root(x: Any) -> Any:
+    """Square root, with derivative 0 at 0."""
+    return apply(_ROOT, None, x)
+
+
+def power(x: Any, exponent: float) -> Any:
+    """x to a constant power."""
+    return apply(_POWER, exponent, x)
+
+
+def absolute(x: Any) -> Any:
+    """|x|, with derivative 0 at 0."""
+    return apply(_ABSOLUTE, None, x)
+
+
+def concat(arrays: Sequence[Any], axis: int) -> Any:
+    """Join along an axis."""
+    return apply(_CONCAT, axis % arrays[0].ndim, *arrays)
+
+
+def select(mask: Array, x: Any, y: Any) -> Any:
+    """x where the mask holds, else y."""
+    return apply(_SELECT, None, mask, x, y)
+
+
+def take(x: Any, indices: Sequence[int], axis: int) -> Any:
+    """Elements along an axis, by a static table."""
+    return apply(_TAKE, (axis % x.ndim, tuple(int(i) for i in indices)), x)
+
+
+def fill_like(x: Any, shape: Sequence[int], value: Any = 0, dtype: Any = None) -> Array:
+    """A constant array beside x."""
+    plain = primal(x)
+    return backend_of(plain).new_like(plain, tuple(shape), dtype=dtype, fill=value)
+
+

@@ -1,0 +1,220 @@
+"""Checking and normalising the arguments of public functions, before anything is computed.
+
+`arrays` brings the array arguments of one call together: they must live in one library and on one
+device, or the error prints the fix; Python scalars and nested lists go beside the arrays (to NumPy
+where there are none).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Number
+from typing import Any
+
+import numpy as np
+
+from . import _ops
+from ._backends import Backend, backend_named, try_backend
+from .autodiff import Node, primal
+from .errors import ArgumentError, ArgumentTypeError, describe
+
+__all__ = [
+    "arrays",
+    "axes_of",
+    "axis_of",
+    "choice",
+    "floating",
+    "one_array",
+    "per_axis",
+    "positive",
+    "promote",
+]
+
+Array = Any
+
+
+def arrays(**given: Any) -> tuple[Backend, list[Any]]:
+    """The adapter and the arguments as arrays (or nodes) of one library on one device.
+
+    None stays None. Lists and scalars are weak: they take the dtype of the arrays beside them where
+    the kinds allow it.
+    """
+    be: Backend | None = None
+    anchor_name, anchor = "", None
+    for name, value in given.items():
+        found = try_backend(primal(value))
+        if found is None:
+            continue
+        plain = primal(value)
+        if be is None:
+            be, anchor_name, anchor = found, name, plain
+        elif found is not be:
+            raise ArgumentTypeError(
+                f"{anchor_name} is an array of {be.name} and {name} of {found.name}; "
+                f"swath moves nothing on its own: convert one of them "
+                f"(as with swath.{be.name}.asarray({name}))"
+                if be.name in ("numpy", "jax", "torch", "cupy")
+                else f"{anchor_name} is an array of {be.name} and {name} of {found.name}; "
+                f"swath moves nothing on its own: convert one of them first"
+            )
+        elif not be.same_device(anchor, plain):
+            raise ArgumentTypeError(
+                f"{anchor_name} is on device {be.device(anchor)} and {name} on device "
+                f"{be.device(plain)}; swath moves nothing on its own: move {name} to "
+                f"{be.device(anchor)} first"
+            )
+    if be is None:
+        be = backend_named("numpy")
+    kinds = [primal(v).dtype for v in given.values() if try_backend(primal(v)) is not None]
+    out: list[Any] = []
+    for name, value in given.items():
+        if value is None or try_backend(primal(value)) is not None:
+            out.append(value)
+        else:
+            out.append(_weak(be, name, value, anchor, kinds))
+    return be, out
+
+
+def _weak(be: Backend, name: str, value: Any, anchor: Array, kinds: Sequence[Any]) -> Array:
+    """A scalar or nested list as an array beside `anchor`."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if not isinstance(value, Number | Sequence) or isinstance(value, str | bytes):
+        raise ArgumentTypeError(
+            f"{name} must be an array, a number or a nested list, got {describe(value)}"
+        )
+    try:
+        table = np.asarray(value)
+    except ValueError:
+        raise ArgumentError(f"{name} must be rectangular, got a ragged list {value!r}") from None
+    if table.dtype.kind not in "biufc":
+        raise ArgumentTypeError(
+            f"{name} must hold numbers, got {describe(value)} of dtype {table.dtype}"
+        )
+    if anchor is None:
+        return be.from_host(table)
+    kind = _weak_dtype(be, table, anchor, kinds)
+    if table.ndim == 0:
+        return be.new_like(anchor, (), dtype=kind, fill=table.item())
+    return be.constant(table, anchor, kind)
+
+
+def _weak_dtype(be: Backend, table: np.ndarray, anchor: Array, kinds: Sequence[Any]) -> Any:
+    xp = be.xp
+    strong = kinds[0]
+    for other in kinds[1:]:
+        strong = xp.result_type(strong, other)
+    name = be.name_of(strong)
+    if table.dtype.kind in "biu":
+        return strong
+    if table.dtype.kind == "f":
+        return strong if be.is_floating(strong) else be.default_float(anchor)
+    if name.startswith("complex"):
+        return strong
+    if not be.is_floating(strong):
+        strong = be.default_float(anchor)
+    return be.dtype("complex128" if be.name_of(strong) == "float64" else "complex64")
+
+
+def one_array(name: str, value: Any) -> tuple[Backend, Any]:
+    """The adapter and `value` as an array."""
+    be, (value,) = arrays(**{name: value})
+    return be, value
+
+
+def promote(be: Backend, *values: Any) -> list[Any]:
+    """All arrays in one dtype: integers take the float operand's, floats the wider one."""
+    kinds = [v.dtype for v in values if v is not None]
+    floats = [k for k in kinds if be.is_floating(k)]
+    pool = floats or kinds
+    kind = pool[0]
+    for other in pool[1:]:
+        if other != kind:
+            kind = be.xp.result_type(kind, other)
+    return [None if v is None else _ops.cast(v, kind) for v in values]
+
+
+def floating(be: Backend, *values: Any) -> list[Any]:
+    """As `promote`; integers alone become the device's default float."""
+    values = tuple(promote(be, *values))
+    first = next(v for v in values if v is not None)
+    if be.is_floating(first.dtype):
+        return list(values)
+    kind = be.default_float(primal(first))
+    return [None if v is None else _ops.cast(v, kind) for v in values]
+
+
+def real_only(be: Backend, name: str, value: Any) -> None:
+    """Refuse complex arrays."""
+    if be.is_complex(primal(value)):
+        raise ArgumentTypeError(f"{name} must be real, got {describe(primal(value))}")
+
+
+def numeric(be: Backend, name: str, value: Any) -> None:
+    """Refuse boolean arrays: sums of them mean different things in different libraries."""
+    if be.name_of(value.dtype) == "bool":
+        raise ArgumentTypeError(
+            f"{name} must be numeric, got {describe(primal(value))}; convert it to an integer dtype"
+        )
+
+
+def positive(name: str, value: Any, *, least: int = 1) -> int:
+    """An int of at least `least`."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise ArgumentTypeError(f"{name} must be an int, got {describe(value)}")
+    number = int(value)
+    if number < least:
+        raise ArgumentError(f"{name} must be at least {least}, got {number}")
+    return number
+
+
+def per_axis(name: str, value: Any, rank: int, *, least: int = 1) -> tuple[int, ...]:
+    """One int for all axes, or one per axis."""
+    if isinstance(value, Node) or try_backend(value) is not None:
+        raise ArgumentTypeError(f"{name} must be an int or a tuple of ints, got {describe(value)}")
+    if hasattr(value, "__index__") and not isinstance(value, bool):
+        return (positive(name, value, least=least),) * rank
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise ArgumentTypeError(f"{name} must be an int or a tuple of ints, got {describe(value)}")
+    if len(value) != rank:
+        raise ArgumentError(
+            f"{name} must have one entry per sliding axis ({rank}), got {tuple(value)}"
+        )
+    return tuple(positive(name, v, least=least) for v in value)
+
+
+def axis_of(name: str, axis: Any, ndim: int) -> int:
+    """A non-negative axis."""
+    if isinstance(axis, bool) or not hasattr(axis, "__index__"):
+        raise ArgumentTypeError(f"{name} must be an int, got {describe(axis)}")
+    number = int(axis)
+    if not -ndim <= number < ndim:
+        raise ArgumentError(f"{name} {number} is out of range for an array of {ndim} axes")
+    return number % ndim
+
+
+def axes_of(name: str, axes: Any, ndim: int, *, count: int | None = None) -> tuple[int, ...]:
+    """Distinct non-negative axes; None: the last `count`."""
+    if axes is None:
+        count = ndim if count is None else count
+        if count > ndim:
+            raise ArgumentError(f"need at least {count} axes, got an array of {ndim}")
+        return tuple(range(ndim - count, ndim))
+    if hasattr(axes, "__index__") and not isinstance(axes, bool):
+        axes = (axes,)
+    if not isinstance(axes, Sequence) or isinstance(axes, str):
+        raise ArgumentTypeError(f"{name} must be an int or a tuple of ints, got {describe(axes)}")
+    found = tuple(axis_of(name, a, ndim) for a in axes)
+    if len(set(found)) != len(found):
+        raise ArgumentError(f"{name} must be distinct, got {tuple(axes)}")
+    if count is not None and len(found) != count:
+        raise ArgumentError(f"{name} must name {count} axes, got {tuple(axes)}")
+    return found
+
+
+def choice(name: str, value: Any, allowed: Sequence[str]) -> str:
+    """One of some strings."""
+    if value not in allowed:
+        names = ", ".join(map(repr, allowed))
+        raise ArgumentError(f"{name} must be one of {names}; got {value!r}")
+    return value

@@ -1,0 +1,259 @@
+"""Cores with derivative rules, the tape that composes them, and `vjp`.
+
+The data goes this way: a public operation is a straight line of `apply(core, geometry, *arrays)`
+calls. On plain arrays `apply` runs the core through the adapter, which attaches the rule to the
+library's own autodiff (JAX, PyTorch). On `Node`s it also writes the call on the node's tape;
+`vjp` walks the tape backwards through the cores' `pull`s: the manual path, the same on every
+backend.
+
+A rule is a linearisation: `push` maps tangents to the tangent of the output, `pull` is its
+transpose (no conjugate: JAX's convention for complex arrays). For a multilinear core `push` is its
+own forward, and `pull` is made of sibling cores.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ._backends import Backend, backend_of, try_backend
+from .errors import ArgumentError, ArgumentTypeError, describe
+
+__all__ = ["Core", "Node", "apply", "differentiable", "primal", "vjp"]
+
+Array = Any
+
+
+class Core:
+    """One differentiable computation on positional arrays and one frozen, hashable geometry.
+
+    Subclasses give `forward` and, for multilinear cores, `pull` and `batch`; for nonlinear ones
+    `pull` and `push`. `linear` lists the arguments in which the core is linear (one at a time);
+    empty for a nonlinear core. `native` cores (reshapes, sums, products) are left to the library's
+    own autodiff, where tracing them costs nothing.
+    """
+
+    name = ""
+    linear: tuple[int, ...] = ()
+    native = False
+
+    def forward(self, be: Backend, geometry: Any, *arrays: Array) -> Array:
+        """The value."""
+        raise NotImplementedError
+
+    def push(
+        self, be: Backend, geometry: Any, arrays: Sequence[Array], out: Array, tangents: Sequence[Any]
+    ) -> Array:
+        """The tangent of the output; None among `tangents` stands for zero."""
+        total = None
+        for i in self.linear:
+            if tangents[i] is not None:
+                operands = [*arrays[:i], tangents[i], *arrays[i + 1 :]]
+                term = apply(self, geometry, *operands)
+                total = term if total is None else total + term
+        return be.new_like(out, out.shape) if total is None else total
+
+    def pull(
+        self,
+        be: Backend,
+        geometry: Any,
+        arrays: Sequence[Array],
+        out: Array,
+        cotangent: Array,
+        wanted: Sequence[bool],
+    ) -> Sequence[Any]:
+        """One cotangent per argument, None where not wanted.
+
+        A multilinear core may use neither `out` nor the wanted argument itself: JAX has neither
+        when it transposes.
+        """
+        raise NotImplementedError
+
+    def batch(
+        self, be: Backend, geometry: Any, arrays: Sequence[Array], batched: Sequence[bool]
+    ) -> tuple[Any, Sequence[Array], Callable[[Array], Array]]:
+        """The same core over a batch axis in front of the arrays marked `batched`."""
+        raise NotImplementedError
+
+
+class Node:
+    """An array on a tape: shape and dtype as an array's, the value inside."""
+
+    __slots__ = ("index", "tape", "value")
+
+    def __init__(self, value: Array, tape: Tape) -> None:
+        self.value = value
+        self.tape = tape
+        self.index = tape.size
+        tape.size += 1
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.value.shape
+
+    @property
+    def dtype(self) -> Any:
+        return self.value.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self.value.ndim
+
+
+class Tape:
+    """The calls of one forward run, in order."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.calls: list[tuple[Core, Any, tuple[Any, ...], Array, int]] = []
+
+    def pull(self, output: Node, cotangent: Array) -> dict[int, Array]:
+        """Cotangents of all nodes, by index, given that of one output."""
+        be = backend_of(output.value)
+        found: dict[int, Array] = {output.index: cotangent}
+        for core, geometry, inputs, out, index in reversed(self.calls):
+            if index not in found:
+                continue
+            ct = found.pop(index) if index != output.index else found[index]
+            wanted = [isinstance(a, Node) for a in inputs]
+            values = [primal(a) for a in inputs]
+            pulled = core.pull(be, geometry, values, out, ct, wanted)
+            for a, p in zip(inputs, pulled, strict=True):
+                if isinstance(a, Node) and p is not None:
+                    found[a.index] = found[a.index] + p if a.index in found else p
+        return found
+
+
+def primal(x: Any) -> Any:
+    """The array itself, without its tape."""
+    return x.value if isinstance(x, Node) else x
+
+
+def apply(core: Core, geometry: Any, *arrays: Any) -> Any:
+    """Run a core on arrays or nodes, with its rule attached."""
+    for a in arrays:
+        if isinstance(a, Node):
+            values = [primal(v) for v in arrays]
+            out = apply(core, geometry, *values)
+            node = Node(out, a.tape)
+            a.tape.calls.append((core, geometry, arrays, out, node.index))
+            return node
+    be = backend_of(arrays[0])
+    if core.native:
+        return core.forward(be, geometry, *arrays)
+    return be.call(core, geometry, arrays)
+
+
+def differentiable(x: Any) -> bool:
+    """Whether x is an array of a real or complex floating dtype."""
+    be = try_backend(x)
+    return be is not None and be.is_floating(x.dtype)
+
+
+def vjp(
+    op: Callable[..., Any], *args: Any, with_kwargs: bool = False, **kwargs: Any
+) -> tuple[Any, Callable[..., Any]]:
+    """Value of an operation and the pullback of a cotangent, without an autodiff framework.
+
+    Parameters
+    ----------
+    op : callable
+        A registered operation of swath (`swath.operations` lists them).
+    *args, **kwargs
+        Its arguments. Arrays of floating dtype are differentiated: the positional ones, and the
+        operation's differentiable keyword arguments (weights, ridge, bias, zi).
+    with_kwargs : bool, default False
+        Whether the pullback also returns a dict with the cotangents of the keyword arguments; the
+        pullback's own argument of this name overrides it.
+
+    Returns
+    -------
+    value
+        What ``op(*args, **kwargs)`` returns.
+    pullback : callable
+        ``pullback(cotangent)`` returns one entry per positional argument: an array of the
+        argument's shape and dtype, or None where the argument is no differentiable array. The
+        cotangent has the shape of the value (of its first output where it has several).
+
+    Raises
+    ------
+    TypeError
+        If `op` is no registered operation; the text lists those there are.
+
+    Notes
+    -----
+    The pullback is the transpose of the derivative. For complex arrays nothing is conjugated
+    (JAX's convention; PyTorch's gradient is the conjugate). One call costs the forward and, per
+    pullback, about as much again for each differentiated argument.
+
+    Examples
+    --------
+    >>> import numpy as np, swath
+    >>> x, k = np.arange(5.0), np.array([1.0, 0.0, -1.0])
+    >>> y, pullback = swath.vjp(swath.signal.correlate, x, k, "valid")
+    >>> y
+    array([-2., -2., -2.])
+    >>> pullback(np.ones(3))
+    (array([ 1.,  1.,  0., -1., -1.]), array([3., 6., 9.]), None)
+    """
+    from .registry import lookup
+
+    operation = lookup(op)
+    tape = Tape()
+
+    def lift(value: Any) -> Any:
+        return Node(value, tape) if differentiable(value) else value
+
+    nodes = [lift(a) for a in args]
+    allowed = operation.differentiable
+    keywords = {k: lift(v) if k in allowed else v for k, v in kwargs.items()}
+    # Arrays without a derivative (tables, frequencies) stay plain.
+    parameters = list(inspect.signature(operation.function).parameters)
+    for i, node in enumerate(nodes):
+        name = parameters[i] if i < len(parameters) else None
+        if isinstance(node, Node) and name not in allowed:
+            nodes[i] = args[i]
+    result = operation.function(*nodes, **keywords)
+    value, output = operation.split(result)
+    default = with_kwargs
+
+    def pullback(cotangent: Any, *, with_kwargs: bool = default) -> Any:
+        found: dict[int, Array] = {}
+        if isinstance(output, Node):
+            _check_cotangent(cotangent, output.value)
+            found = tape.pull(output, cotangent)
+
+        def entry(node: Any) -> Any:
+            if not isinstance(node, Node):
+                return None
+            if node.index in found:
+                return found[node.index]
+            be = backend_of(node.value)
+            return be.new_like(node.value, node.shape)
+
+        positional = tuple(entry(n) for n in nodes)
+        if not with_kwargs:
+            return positional
+        return positional, {k: entry(v) for k, v in keywords.items() if isinstance(v, Node)}
+
+    return value, pullback
+
+
+def _check_cotangent(cotangent: Any, value: Array) -> None:
+    be = try_backend(cotangent)
+    if be is None or be is not backend_of(value):
+        raise ArgumentTypeError(
+            f"pullback: the cotangent must be an array of {backend_of(value).name} like the value; "
+            f"got {describe(cotangent)}"
+        )
+    if tuple(cotangent.shape) != tuple(value.shape):
+        raise ArgumentError(
+            f"pullback: the cotangent must have the value's shape {tuple(value.shape)}, "
+            f"got {tuple(cotangent.shape)}"
+        )
+    if be.is_complex(cotangent) and not be.is_complex(value):
+        raise ArgumentTypeError(
+            f"pullback: the value is real ({be.name_of(value.dtype)}), "
+            f"so the cotangent must be; got {be.name_of(cotangent.dtype)}"
+        )

@@ -1,0 +1,268 @@
+"""swath bound to one array library: `import swath.jax as sw`, or `swath.bind(...)`.
+
+A bound function also takes lists, NumPy arrays and DLPack objects, moves them to the library and
+device, and calls the unbound function. Nothing else differs.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from numbers import Number
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from . import registry
+from ._backends import Backend, backend_named, known_names, try_backend
+from .errors import ArgumentTypeError, describe
+
+__all__ = ["Bound", "Namespace", "available_backends", "bind"]
+
+_PACKAGES = ("signal", "nn", "linalg")
+
+
+class Namespace:
+    """A package of swath with every function bound."""
+
+    def __init__(self, bound: Bound, package: ModuleType) -> None:
+        self._bound = bound
+        self._package = package
+
+    def __repr__(self) -> str:
+        return f"<{self._package.__name__} bound to {self._bound.backend.name}>"
+
+    def __dir__(self) -> Sequence[str]:
+        return sorted(self._package.__all__)
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in self._package.__all__:
+            raise AttributeError(f"{self._package.__name__} has no public name {name!r}")
+        value = self._bound.wrap(getattr(self._package, name))
+        setattr(self, name, value)
+        return value
+
+
+class Bound:
+    """The whole library bound to one array library and device.
+
+    Attributes
+    ----------
+    xp : module
+        The array library's standard-conforming namespace.
+    device : object
+        Where arrays are put; None is the library's default.
+    """
+
+    def __init__(self, backend: Backend, device: Any = None) -> None:
+        self.backend = backend
+        self.xp = backend.xp
+        self.device = backend.check_device(device)
+
+    def __repr__(self) -> str:
+        place = "" if self.device is None else f" on {self.device}"
+        return f"<swath bound to {self.backend.name}{place}>"
+
+    def __dir__(self) -> Sequence[str]:
+        return sorted({*import_module("swath").__all__, "asarray", "to_numpy", "xp", "device"})
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        library = import_module("swath")
+        if name in _PACKAGES:
+            value: Any = Namespace(self, import_module(f"swath.{name}"))
+        elif name in library.__all__:
+            value = self.wrap(getattr(library, name))
+        else:
+            raise AttributeError(f"swath has no public name {name!r}")
+        setattr(self, name, value)
+        return value
+
+    def asarray(self, x: Any, dtype: Any = None) -> Any:
+        """An array of this library on this device from a list, a NumPy array or a DLPack object.
+
+        Float64 data become the device's widest float. Arrays of other libraries go through host
+        memory unless they already live in this one.
+        """
+        found = try_backend(x)
+        if found is self.backend:
+            x = x if self.device is None else self._moved(x)
+            return x if dtype is None else self.xp.astype(x, dtype)
+        if found is not None:
+            table = found.to_numpy(x)
+        elif hasattr(x, "__dlpack__"):
+            table = np.from_dlpack(x)
+        else:
+            table = np.asarray(x)
+        if table.dtype.kind not in "biufc":
+            raise ArgumentTypeError(f"asarray: cannot make a numeric array of {describe(x)}")
+        narrow = {"float64": "float32", "complex128": "complex64"}
+        if table.dtype.name in narrow and not self._wide():
+            table = table.astype(narrow[table.dtype.name])
+        out = self.backend.from_host(table, self.device)
+        return out if dtype is None else self.xp.astype(out, dtype)
+
+    def to_numpy(self, x: Any) -> np.ndarray:
+        """A result as a NumPy array (an explicit transfer)."""
+        found = try_backend(x)
+        return np.asarray(x) if found is None else found.to_numpy(x)
+
+    def wrap(self, value: Any) -> Any:
+        """A public function bound to this library; anything else as it is."""
+        record = registry.find(value)
+        if record is not None:
+            return self._operation(record)
+        if inspect.isfunction(value) and "xp" in inspect.signature(value).parameters:
+            return self._maker(value)
+        return value
+
+    def _wide(self) -> bool:
+        if self.device is None:
+            return self.backend.has_float64()
+        return "float64" in self.backend.dtypes_on(self.device)
+
+    def _moved(self, x: Any) -> Any:
+        import array_api_compat
+
+        return array_api_compat.to_device(x, self.device)
+
+    def _convert(self, value: Any) -> Any:
+        # Scalars are weak and stay so.
+        if value is None or isinstance(value, Number | str | bytes) or callable(value):
+            return value
+        if isinstance(value, tuple) and any(try_backend(v) is not None for v in value):
+            return tuple(self._convert(v) for v in value)
+        if try_backend(value) is not None or isinstance(value, Sequence):
+            return self.asarray(value)
+        return self.asarray(value) if hasattr(value, "__dlpack__") else value
+
+    def _operation(self, record: registry.Operation) -> Callable[..., Any]:
+        function = record.function
+        signature = inspect.signature(function)
+        names = list(signature.parameters)
+        makes = {
+            k: v
+            for k, v in (("xp", self.xp), ("device", self.device))
+            if k in signature.parameters and v is not None
+        }
+
+        @functools.wraps(function)
+        def bound(*args: Any, **kwargs: Any) -> Any:
+            positional = [
+                self._convert(a) if i < len(names) and names[i] in record.arrays else a
+                for i, a in enumerate(args)
+            ]
+            named = {k: self._convert(v) if k in record.arrays else v for k, v in kwargs.items()}
+            return function(*positional, **{**makes, **named})
+
+        bound.__swath_unbound__ = function  # type: ignore[attr-defined]
+        return bound
+
+    def _maker(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        makes = {"xp": self.xp} if self.device is None else {"xp": self.xp, "device": self.device}
+
+        @functools.wraps(function)
+        def bound(*args: Any, **kwargs: Any) -> Any:
+            return function(*args, **{**makes, **kwargs})
+
+        return bound
+
+    def vjp(self, op: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """As `swath.vjp`, with the arguments converted."""
+        from .autodiff import vjp
+
+        record = registry.lookup(op)
+        names = list(inspect.signature(record.function).parameters)
+        positional = [
+            self._convert(a) if i < len(names) and names[i] in record.arrays else a
+            for i, a in enumerate(args)
+        ]
+        named = {k: self._convert(v) if k in record.arrays else v for k, v in kwargs.items()}
+        value, pullback = vjp(op, *positional, **named)
+
+        def converted(cotangent: Any, **options: Any) -> Any:
+            return pullback(self.asarray(cotangent), **options)
+
+        return value, converted
+
+
+def bind(xp_or_name: Any, *, device: Any = None) -> Bound:
+    """Bind the whole library to one array library and device.
+
+    Parameters
+    ----------
+    xp_or_name : module or str
+        ``"numpy"``, ``"cupy"``, ``"jax"``, ``"torch"``, the import name of any other array-API
+        library, or its namespace.
+    device : object, optional
+        A device of the library, or its name as ``"cuda:0"``; by default the library's own default.
+
+    Returns
+    -------
+    Bound
+        With the functions of swath, ``signal``, ``nn`` and ``linalg``, taking lists, NumPy arrays
+        and DLPack objects; ``xp``, ``asarray`` and ``to_numpy`` beside them.
+
+    Raises
+    ------
+    ImportError
+        If the library is not installed; the text says what to install.
+
+    Examples
+    --------
+    >>> import swath
+    >>> sw = swath.bind("numpy")
+    >>> sw.signal.convolve([1.0, 2.0, 3.0], [0.5, 0.5])
+    array([0.5, 1.5, 2.5, 1.5])
+    """
+    name = xp_or_name if isinstance(xp_or_name, str) else getattr(xp_or_name, "__name__", "")
+    if not name:
+        raise ArgumentTypeError(
+            f"bind: xp_or_name must be a library or its name, got {describe(xp_or_name)}"
+        )
+    name = name.removeprefix("array_api_compat.")
+    name = "jax" if name == "jax.numpy" else name
+    try:
+        backend = backend_named(name)
+    except ModuleNotFoundError as error:
+        extra = f': pip install "swath[{name}]"' if name in known_names() else ""
+        raise ImportError(f"bind: {name} is not installed{extra}") from error
+    return Bound(backend, device)
+
+
+def available_backends() -> dict[str, dict[str, Any]]:
+    """Array libraries that are installed, with version and devices.
+
+    Returns
+    -------
+    dict
+        Library to ``{"version": ..., "devices": [...]}``; where a library is installed and cannot
+        start, ``"error"`` says why. Importing every library takes seconds.
+
+    Examples
+    --------
+    >>> import swath
+    >>> swath.available_backends()["numpy"]["devices"]
+    ['cpu']
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for name in known_names():
+        try:
+            backend = backend_named(name)
+        except ModuleNotFoundError:
+            continue
+        except Exception as error:  # a broken installation must not hide the others
+            found[name] = {"error": f"{type(error).__name__}: {error}"}
+            continue
+        version = import_module(name).__version__
+        try:
+            devices = backend.devices()
+        except Exception as error:  # CUDA libraries raise their own kinds
+            found[name] = {"version": version, "error": f"{type(error).__name__}: {error}"}
+            continue
+        found[name] = {"version": version, "devices": devices}
+    return found

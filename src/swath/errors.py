@@ -1,0 +1,82 @@
+"""The exceptions of swath, and the one wrapper that says which operation raised them.
+
+A check raises `ArgumentError` (a ValueError), `ArgumentTypeError` (a TypeError) or
+`UnsupportedError` (a NotImplementedError) with a text that names the argument, what was given and
+what would work. `explain` adds the operation's name in front and the shapes behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+__all__ = [
+    "ArgumentError",
+    "ArgumentTypeError",
+    "RankDeficientError",
+    "UnsupportedError",
+    "describe",
+    "explain",
+]
+
+
+class ArgumentError(ValueError):
+    """An argument has the right type and a value that cannot work."""
+
+
+class ArgumentTypeError(TypeError):
+    """An argument has a type that cannot work, or arguments come from different places."""
+
+
+class UnsupportedError(NotImplementedError):
+    """The request is meaningful, and swath does not do it; the text names the nearest route."""
+
+
+class RankDeficientError(np.linalg.LinAlgError):
+    """The columns of a matrix are dependent where independent ones were asked for."""
+
+
+_OURS = (ArgumentError, ArgumentTypeError, UnsupportedError, RankDeficientError)
+
+
+def describe(value: Any) -> str:
+    """What was given, in a few words: shape and dtype of an array, type and value of the rest."""
+    shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
+    if shape is not None and dtype is not None:
+        name = str(dtype).rsplit(".", 1)[-1]
+        return f"{type(value).__name__} of shape {tuple(shape)}, dtype {name}"
+    text = repr(value)
+    return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '...'}"
+
+
+def _shapes(arguments: Mapping[str, Any]) -> str:
+    parts: list[str] = []
+    for name, value in arguments.items():
+        shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
+        if shape is not None and dtype is not None:
+            parts.append(f"{name}: {tuple(shape)} {str(dtype).rsplit('.', 1)[-1]}")
+    return ", ".join(parts)
+
+
+@contextmanager
+def explain(operation: str, arguments: Mapping[str, Any]) -> Iterator[None]:
+    """Prefix our own errors with the operation and append the shapes; add a note to others."""
+    try:
+        yield
+    except _OURS as error:
+        # The innermost operation has spoken already.
+        if getattr(error, "operation", None) is None:
+            shapes = _shapes(arguments)
+            tail = f" [{shapes}]" if shapes else ""
+            raised = type(error)(f"{operation}: {error}{tail}")
+            raised.operation = operation  # type: ignore[attr-defined]
+            raise raised.with_traceback(error.__traceback__) from None
+        raise
+    except Exception as error:
+        note = f"while computing swath {operation} of {_shapes(arguments) or 'no arrays'}"
+        if note not in getattr(error, "__notes__", ()):
+            error.add_note(note)
+        raise

@@ -1,0 +1,335 @@
+"""Output lengths, padding, halo and the transposed problem: frozen integers, no arrays.
+
+Every length in swath is computed here and nowhere else. The index map of all sliding operations,
+on each sliding axis, with output index i, tap j and input position p::
+
+    p = stride * i + dilation * j - low          0 <= i < out,  0 <= j < size
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import product
+from math import prod
+
+from .errors import ArgumentError
+
+__all__ = [
+    "Sliding",
+    "Span",
+    "Windows",
+    "pooling_span",
+    "resolve_padding",
+]
+
+
+@dataclass(frozen=True)
+class Span:
+    """One sliding axis: `length` points, a window of `size` taps, the padding on both sides.
+
+    Attributes
+    ----------
+    length, size, stride, dilation : int
+        Points of the input, taps of the window, step between windows, step between taps.
+    low, high : int
+        Points of padding before and after; negative ones crop.
+    """
+
+    length: int
+    size: int
+    stride: int = 1
+    dilation: int = 1
+    low: int = 0
+    high: int = 0
+
+    @property
+    def extent(self) -> int:
+        """Points from the first tap to the last, both included."""
+        return self.dilation * (self.size - 1) + 1
+
+    @cached_property
+    def out(self) -> int:
+        """How many windows fit: ⌊(length + low + high − extent) / stride⌋ + 1, never negative."""
+        room = self.length + self.low + self.high - self.extent
+        return room // self.stride + 1 if room >= 0 else 0
+
+    def tap(self, j: int) -> tuple[slice, slice]:
+        """Outputs that tap j reaches inside the input, and the input points it reaches them from.
+
+        Returns
+        -------
+        outputs, inputs : slice
+            Of equal length (possibly 0), with explicit, in-range stops.
+        """
+        start = self.dilation * j - self.low
+        first = max(0, -(start // self.stride))
+        last = min(self.out - 1, (self.length - 1 - start) // self.stride)
+        if last < first:
+            return slice(0, 0), slice(0, 0)
+        p = start + self.stride * first
+        return (
+            slice(first, last + 1),
+            slice(p, p + self.stride * (last - first) + 1, self.stride),
+        )
+
+    def placed(self, j: int) -> slice:
+        """The points of the padded input that tap j reads, one for each output."""
+        start = self.dilation * j
+        return slice(start, start + self.stride * (self.out - 1) + 1, self.stride)
+
+    @property
+    def unit(self) -> bool:
+        """Whether windows are neighbours and taps contiguous."""
+        return self.stride == 1 and self.dilation == 1
+
+    def transposed(self) -> Span:
+        """The stride-1 problem whose windows run the other way; an involution.
+
+        With stride 1, correlating the output with the reversed kernel under this span gives the
+        transpose of the correlation under `self`.
+        """
+        if self.stride != 1:
+            raise ArgumentError(f"a span of stride {self.stride} has no stride-1 transpose")
+        reach = self.extent - 1
+        return Span(self.out, self.size, 1, self.dilation, reach - self.low, reach - self.high)
+
+    def part(self, first: int, last: int) -> tuple[slice, Span]:
+        """The sub-problem of outputs first … last−1: the input points it reads, and its span."""
+        start = self.stride * first - self.low
+        stop = self.stride * (last - 1) + self.extent - self.low
+        inside = slice(min(max(start, 0), self.length), max(min(stop, self.length), 0))
+        inside = slice(inside.start, max(inside.start, inside.stop))
+        low, high = inside.start - start, stop - inside.stop
+        length = inside.stop - inside.start
+        return inside, Span(length, self.size, self.stride, self.dilation, low, high)
+
+    @property
+    def halo(self) -> tuple[int, int]:
+        """Input points that output 0 needs before, and the last output after, its own position."""
+        return self.low, self.extent - 1 - self.low
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows over some axes of an array of any rank: the geometry of pooling and of windows."""
+
+    shape: tuple[int, ...]
+    axes: tuple[int, ...]
+    spans: tuple[Span, ...]
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Taps per sliding axis."""
+        return tuple(s.size for s in self.spans)
+
+    @property
+    def out(self) -> tuple[int, ...]:
+        """Shape with each sliding axis replaced by its number of windows."""
+        shape = list(self.shape)
+        for axis, span in zip(self.axes, self.spans, strict=True):
+            shape[axis] = span.out
+        return tuple(shape)
+
+    @property
+    def taps(self) -> int:
+        """Number of taps of one window."""
+        return prod(self.sizes)
+
+    def index(self, cuts: Sequence[slice]) -> tuple[slice, ...]:
+        """A full index with `cuts` on the sliding axes and everything elsewhere."""
+        full = [slice(None)] * len(self.shape)
+        for axis, cut in zip(self.axes, cuts, strict=True):
+            full[axis] = cut
+        return tuple(full)
+
+    def each_tap(self) -> Iterator[tuple[int, tuple[slice, ...], tuple[slice, ...]]]:
+        """Number, output index and input index of every tap that reaches the input, row-major."""
+        grids = [[s.tap(j) for j in range(s.size)] for s in self.spans]
+        for number, pairs in enumerate(product(*grids)):
+            outputs = [o for o, _ in pairs]
+            if all(o.stop > o.start for o in outputs):
+                yield number, self.index(outputs), self.index([i for _, i in pairs])
+
+    def padding(self) -> list[tuple[int, int]]:
+        """(low, high) for every axis of the array."""
+        widths = [(0, 0)] * len(self.shape)
+        for axis, span in zip(self.axes, self.spans, strict=True):
+            widths[axis] = (span.low, span.high)
+        return widths
+
+    def shifted(self, by: int, lead: tuple[int, ...]) -> Windows:
+        """The same windows with `by` axes of lengths `lead` in front (a batch)."""
+        return Windows((*lead, *self.shape), tuple(a + by for a in self.axes), self.spans)
+
+
+@dataclass(frozen=True)
+class Sliding:
+    """A grouped, multi-channel sliding product; three cores share it.
+
+    With x (B, C, \\*S), w (O, C/groups, \\*K) and y (B, O, \\*out) — channels last: x (B, \\*S, C),
+    w (\\*K, C/groups, O), y (B, \\*out, O) — the trilinear form is::
+
+        T(x, w, y) = Σ_b Σ_o Σ_c Σ_i Σ_j  y[b, o, i] · w[o, c, j] · x[b, c, s·i + d·j − low]
+
+    Each core is the gradient of T with respect to one of its arguments, so that every derivative
+    of a core is another core with the same geometry.
+    """
+
+    spans: tuple[Span, ...]
+    groups: int = 1
+    last: bool = False
+    method: str = "auto"
+
+    @cached_property
+    def lengths(self) -> tuple[int, ...]:
+        """Input points per sliding axis."""
+        return tuple(s.length for s in self.spans)
+
+    @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """Taps per sliding axis."""
+        return tuple(s.size for s in self.spans)
+
+    @cached_property
+    def out(self) -> tuple[int, ...]:
+        """Outputs per sliding axis."""
+        return tuple(s.out for s in self.spans)
+
+    @property
+    def rank(self) -> int:
+        """Number of sliding axes."""
+        return len(self.spans)
+
+    def x_shape(self, batch: int, channels: int) -> tuple[int, ...]:
+        """Shape of x."""
+        return self._signal(batch, channels, self.lengths)
+
+    def y_shape(self, batch: int, channels: int) -> tuple[int, ...]:
+        """Shape of y."""
+        return self._signal(batch, channels, self.out)
+
+    def w_shape(self, out_channels: int, depth: int) -> tuple[int, ...]:
+        """Shape of w; `depth` is the number of input channels of one group."""
+        if self.last:
+            return (*self.sizes, depth, out_channels)
+        return (out_channels, depth, *self.sizes)
+
+    def _signal(self, batch: int, channels: int, space: tuple[int, ...]) -> tuple[int, ...]:
+        return (batch, *space, channels) if self.last else (batch, channels, *space)
+
+    def each_tap(
+        self,
+    ) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...], tuple[slice, ...]]]:
+        """Tap, outputs and inputs per sliding axis, for taps that reach the input, row-major."""
+        grids = [[(j, *s.tap(j)) for j in range(s.size)] for s in self.spans]
+        for triples in product(*grids):
+            if all(o.stop > o.start for _, o, _ in triples):
+                yield (
+                    tuple(j for j, _, _ in triples),
+                    tuple(o for _, o, _ in triples),
+                    tuple(i for _, _, i in triples),
+                )
+
+    def transposed(self) -> Sliding:
+        """The geometry of the transpose for stride 1; an involution."""
+        return replace(self, spans=tuple(s.transposed() for s in self.spans))
+
+
+def same_padding(length: int, size: int, stride: int, dilation: int, *, lower: bool) -> tuple[int, int]:
+    """TensorFlow's SAME: ⌈length / stride⌉ outputs; the odd point goes high (low if `lower`)."""
+    out = -(-length // stride)
+    total = max(0, (out - 1) * stride + dilation * (size - 1) + 1 - length)
+    small, large = total // 2, total - total // 2
+    return (large, small) if lower else (small, large)
+
+
+_NAMED = ("valid", "same", "same_lower", "full", "causal")
+
+
+def resolve_padding(
+    padding: object,
+    lengths: Sequence[int],
+    sizes: Sequence[int],
+    strides: Sequence[int],
+    dilations: Sequence[int],
+) -> tuple[tuple[int, int], ...]:
+    """(low, high) per axis from an int, one per axis, pairs, or a name."""
+    rank = len(lengths)
+    if isinstance(padding, str):
+        if padding not in _NAMED:
+            raise ArgumentError(
+                f"padding must be an int, one per axis, (low, high) per axis or one of "
+                f"{', '.join(map(repr, _NAMED))}; got {padding!r}"
+            )
+        named: list[tuple[int, int]] = []
+        for n, k, s, d in zip(lengths, sizes, strides, dilations, strict=True):
+            reach = d * (k - 1)
+            if padding == "valid":
+                named.append((0, 0))
+            elif padding == "full":
+                named.append((reach, reach))
+            elif padding == "causal":
+                named.append((reach, 0))
+            else:
+                named.append(same_padding(n, k, s, d, lower=padding == "same_lower"))
+        return tuple(named)
+    if isinstance(padding, bool):
+        raise ArgumentError(f"padding must be an int or a name, got {padding!r}")
+    if hasattr(padding, "__index__"):
+        p = int(padding)  # type: ignore[call-overload]
+        return tuple(_pair(p, p) for _ in range(rank))
+    if not isinstance(padding, Iterable):
+        raise ArgumentError(
+            f"padding must be an int, one per axis, (low, high) per axis or a name; got {padding!r}"
+        )
+    entries = list(padding)
+    if rank == 1 and len(entries) == 2 and all(hasattr(e, "__index__") for e in entries):
+        raise ArgumentError(
+            f"padding {tuple(entries)} is ambiguous for one sliding axis; "
+            f"write (({entries[0]}, {entries[1]}),) for (low, high)"
+        )
+    if len(entries) != rank:
+        raise ArgumentError(
+            f"padding has {len(entries)} entries, need {rank} (one per sliding axis); "
+            f"got {tuple(entries)}"
+        )
+    pairs: list[tuple[int, int]] = []
+    for entry in entries:
+        if hasattr(entry, "__index__") and not isinstance(entry, bool):
+            pairs.append(_pair(int(entry), int(entry)))
+        elif isinstance(entry, Sequence) and len(entry) == 2:
+            if not all(hasattr(e, "__index__") and not isinstance(e, bool) for e in entry):
+                raise ArgumentError(f"padding entries must be integers, got {entry!r}")
+            pairs.append(_pair(int(entry[0]), int(entry[1])))
+        else:
+            raise ArgumentError(f"padding entries must be ints or (low, high), got {entry!r}")
+    return tuple(pairs)
+
+
+def _pair(low: int, high: int) -> tuple[int, int]:
+    if low < 0 or high < 0:
+        raise ArgumentError(f"padding must be 0 or more, got {(low, high)}; slice the input to crop")
+    return low, high
+
+
+def pooling_span(
+    length: int, size: int, stride: int, dilation: int, low: int, high: int, *, ceil: bool
+) -> Span:
+    """The span of a pooling axis; with `ceil`, PyTorch's rule.
+
+    A last, partial window is added by enlarging `high`, unless it would start in the right padding.
+    """
+    span = Span(length, size, stride, dilation, low, high)
+    if not ceil:
+        return span
+    room = length + low + high - span.extent
+    if room < 0:
+        return span
+    out = -(-room // stride) + 1
+    if (out - 1) * stride >= length + low:
+        out -= 1
+    if out <= span.out:
+        return span
+    return replace(span, high=(out - 1) * stride + span.extent - length - low)

@@ -1,0 +1,3 @@
+"""Toeplitz matrices and least squares."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""Layers with batch and channels."""
+
+__all__: list[str] = []

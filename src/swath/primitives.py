@@ -1,0 +1,145 @@
+"""Windows of an array, and their transpose.
+
+Public function -> geometry -> core in `swath.sliding.views` -> adapter.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import _ops, arguments
+from .errors import ArgumentError
+from .geometry import Span, Windows
+from .registry import operation
+from .sliding import add_windows, take_windows
+
+__all__ = ["overlap_add", "sliding_windows"]
+
+
+def _sizes(size: Any) -> tuple[int, ...]:
+    if hasattr(size, "__index__") and not isinstance(size, bool):
+        size = (size,)
+    return arguments.per_axis("size", size, len(size) if hasattr(size, "__len__") else 1)
+
+
+def _geometry(shape: tuple[int, ...], size: Any, stride: Any, dilation: Any, axes: Any) -> Windows:
+    sizes = _sizes(size)
+    rank = len(sizes)
+    if rank > len(shape):
+        raise ArgumentError(f"size has {rank} entries, but the array has {len(shape)} axes")
+    places = arguments.axes_of("axes", axes, len(shape), count=rank)
+    strides = arguments.per_axis("stride", stride, rank)
+    dilations = arguments.per_axis("dilation", dilation, rank)
+    spans = []
+    for place, k, s, d in zip(places, sizes, strides, dilations, strict=True):
+        span = Span(shape[place], k, s, d)
+        if span.extent > span.length:
+            raise ArgumentError(
+                f"a window of size {k} with dilation {d} spans {span.extent} points, but axis "
+                f"{place} has {span.length}; pad the array or use a smaller window"
+            )
+        spans.append(span)
+    return Windows(tuple(shape), places, tuple(spans))
+
+
+@operation("sliding_windows", differentiable=("x",), linear=("x",))
+def sliding_windows(
+    x: Any, size: int | tuple[int, ...], *, stride: Any = 1, dilation: Any = 1, axes: Any = None
+) -> Any:
+    """Every window of x along the sliding axes.
+
+    Parameters
+    ----------
+    x : array
+        Any dtype, any number of axes.
+    size : int or tuple of int
+        Taps of the window, one entry per sliding axis.
+    stride, dilation : int or tuple of int, default 1
+        Step between windows; step between the taps of one window.
+    axes : int or tuple of int, optional
+        The sliding axes, one for each entry of `size`; by default the last ones.
+
+    Returns
+    -------
+    array
+        x's shape with each sliding axis n replaced by ⌊(n − dilation·(size − 1) − 1) / stride⌋ + 1
+        windows, and the sizes appended: ``out[..., i, ..., j] = x[..., stride·i + dilation·j, ...]``.
+        A read-only view on NumPy, a view on CuPy and PyTorch, a copy elsewhere.
+
+    Raises
+    ------
+    ValueError
+        If a window is longer than its axis.
+
+    Notes
+    -----
+    With `axes=None` NumPy's `sliding_window_view` slides over all axes and wants a size for each;
+    here the sizes belong to the last axes. The transpose is `overlap_add`.
+
+    Examples
+    --------
+    >>> import numpy as np, swath
+    >>> swath.sliding_windows(np.arange(6), 3, stride=2)
+    array([[0, 1, 2],
+           [2, 3, 4]])
+    """
+    _, x = arguments.one_array("x", x)
+    return take_windows(_geometry(tuple(x.shape), size, stride, dilation, axes), x)
+
+
+@operation("overlap_add", differentiable=("blocks",), linear=("blocks",))
+def overlap_add(
+    blocks: Any, shape: tuple[int, ...], *, stride: Any = 1, dilation: Any = 1, axes: Any = None
+) -> Any:
+    """Add windows back to where they came from: the transpose of `sliding_windows`.
+
+    Parameters
+    ----------
+    blocks : array
+        Windows as `sliding_windows` returns them: the number of windows on each sliding axis, the
+        taps appended as trailing axes.
+    shape : tuple of int
+        The full shape of the result.
+    stride, dilation : int or tuple of int, default 1
+        As in `sliding_windows`.
+    axes : int or tuple of int, optional
+        The sliding axes; by default the last ones of `shape`.
+
+    Returns
+    -------
+    array
+        Of shape `shape` and the dtype of `blocks`; every block value added at its place, points
+        that no window covers are 0.
+
+    Raises
+    ------
+    ValueError
+        If `blocks` is not what `sliding_windows` gives for an array of shape `shape`.
+
+    Examples
+    --------
+    >>> import numpy as np, swath
+    >>> swath.overlap_add(np.ones((3, 2)), (4,))
+    array([1., 2., 2., 1.])
+    """
+    be, blocks = arguments.one_array("blocks", blocks)
+    arguments.numeric(be, "blocks", blocks)
+    if not isinstance(shape, tuple | list):
+        shape = (shape,)
+    shape = tuple(arguments.positive("shape", n, least=0) for n in shape)
+    rank = blocks.ndim - len(shape)
+    if rank < 1:
+        raise ArgumentError(
+            f"blocks must have one trailing axis of taps per sliding axis: blocks has "
+            f"{blocks.ndim} axes, shape {shape} has {len(shape)}"
+        )
+    g = _geometry(shape, tuple(blocks.shape[len(shape) :]), stride, dilation, axes)
+    expected = (*g.out, *g.sizes)
+    if tuple(blocks.shape) != expected:
+        raise ArgumentError(
+            f"blocks has shape {tuple(blocks.shape)}, but windows of an array of shape {shape} "
+            f"have shape {expected}"
+        )
+    if 0 in blocks.shape:
+        return _ops.fill_like(blocks, shape)
+    return add_windows(g, blocks)

@@ -1,0 +1,188 @@
+"""The record of public operations: what is differentiable, what is linear, what runs where.
+
+`@operation` registers a public function and wraps it so that its errors name it. The record drives
+`swath.vjp`, `swath.operations`, `swath.supports`, the tests (an operation without cases fails) and
+the documentation's table.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from .autodiff import primal
+from .errors import ArgumentTypeError, explain
+
+__all__ = ["Operation", "lookup", "operation", "operations", "supports"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One public operation.
+
+    Attributes
+    ----------
+    name : str
+        Dotted, as ``"signal.convolve"``.
+    function : callable
+        The public function.
+    differentiable : tuple of str
+        Parameters with a derivative; empty for operations that build or report.
+    arrays : tuple of str
+        All parameters that take arrays (a bound library converts them).
+    linear : tuple of str
+        Parameters in which the operation is linear, one at a time (checked by `check_adjoint`).
+    reads_values : bool
+        Whether it decides by array values when run eagerly.
+    eager_only : str
+        What cannot be traced, in words; empty if everything can.
+    gaps : mapping of str to str
+        Backends that cannot run it, each with the reason.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    differentiable: tuple[str, ...] = ()
+    arrays: tuple[str, ...] = ()
+    linear: tuple[str, ...] = ()
+    reads_values: bool = False
+    eager_only: str = ""
+    gaps: Mapping[str, str] = field(default_factory=dict)
+    first: Callable[[Any], Any] | None = None
+    replace_first: Callable[[Any, Any], Any] | None = None
+
+    def split(self, result: Any) -> tuple[Any, Any]:
+        """The result with plain arrays, and its first output (perhaps a node)."""
+        if self.first is not None and self.replace_first is not None:
+            output = self.first(result)
+            return self.replace_first(result, primal(output)), output
+        if isinstance(result, tuple):
+            return tuple(primal(r) for r in result), result[0]
+        return primal(result), result
+
+
+_OPERATIONS: dict[str, Operation] = {}
+_BY_FUNCTION: dict[Callable[..., Any], Operation] = {}
+
+
+def operation(
+    name: str,
+    *,
+    differentiable: tuple[str, ...] = (),
+    arrays: tuple[str, ...] = (),
+    linear: tuple[str, ...] = (),
+    reads_values: bool = False,
+    eager_only: str = "",
+    gaps: Mapping[str, str] | None = None,
+    first: Callable[[Any], Any] | None = None,
+    replace_first: Callable[[Any, Any], Any] | None = None,
+) -> Callable[[F], F]:
+    """Register a public function under a dotted name and let its errors name it."""
+
+    def register(function: F) -> F:
+        signature = inspect.signature(function)
+        short = name.rsplit(".", 1)[-1]
+
+        @functools.wraps(function)
+        def public(*args: Any, **kwargs: Any) -> Any:
+            # The try costs nothing; names of arguments are bound only when something went wrong.
+            try:
+                return function(*args, **kwargs)
+            except Exception as error:
+                if isinstance(error, TypeError) and error.__traceback__.tb_next is None:  # type: ignore[union-attr]
+                    raise
+                try:
+                    given = signature.bind_partial(*args, **kwargs).arguments
+                except TypeError:
+                    given = dict(kwargs)
+                with explain(short, {k: primal(v) for k, v in given.items()}):
+                    raise
+
+        record = Operation(
+            name=name,
+            function=public,
+            differentiable=differentiable,
+            arrays=tuple(dict.fromkeys((*differentiable, *arrays))),
+            linear=linear,
+            reads_values=reads_values,
+            eager_only=eager_only,
+            gaps=dict(gaps or {}),
+            first=first,
+            replace_first=replace_first,
+        )
+        _OPERATIONS[name] = record
+        _BY_FUNCTION[public] = record
+        return public  # type: ignore[return-value]
+
+    return register
+
+
+def find(op: Any) -> Operation | None:
+    """The record of a public function, or None."""
+    try:
+        return _BY_FUNCTION.get(op)
+    except TypeError:
+        return None
+
+
+def lookup(op: Any) -> Operation:
+    """The record of a public function (also of a bound one)."""
+    record = find(getattr(op, "__swath_unbound__", op))
+    if record is None:
+        names = ", ".join(sorted(_OPERATIONS))
+        raise ArgumentTypeError(
+            f"op must be a registered operation of swath, got {op!r}; there are: {names}"
+        )
+    return record
+
+
+def operations() -> dict[str, Operation]:
+    """All registered operations by dotted name.
+
+    Examples
+    --------
+    >>> import swath
+    >>> swath.operations()["nn.conv"].linear
+    ('x', 'weight')
+    """
+    return dict(sorted(_OPERATIONS.items()))
+
+
+def supports(op: Any, xp: Any) -> bool:
+    """Whether an operation runs on an array library.
+
+    Parameters
+    ----------
+    op : callable or str
+        A registered operation or its dotted name.
+    xp : module or str
+        The array library or its import name.
+
+    Returns
+    -------
+    bool
+        True where the operation is tested on that library. Libraries without an adapter of their
+        own use the array-API standard alone and count as supported; ``dask`` is not yet.
+
+    Examples
+    --------
+    >>> import numpy as np, swath
+    >>> swath.supports(swath.nn.conv, np), swath.supports("nn.conv", "dask.array")
+    (True, False)
+    """
+    record = _OPERATIONS[op] if isinstance(op, str) and op in _OPERATIONS else lookup(op)
+    name = xp if isinstance(xp, str) else xp.__name__
+    name = name.removeprefix("array_api_compat.").split(".")[0]
+    name = {"array_api_strict": "strict"}.get(name, name)
+    return name not in {**COMMON_GAPS, **record.gaps}
+
+
+#: Libraries on which no operation is tested yet, with the reason.
+COMMON_GAPS: dict[str, str] = {
+    "dask": "lazy block-wise execution comes with the scaling work; not tested yet",
+}

@@ -1,0 +1,3 @@
+"""Beyond one array in one memory."""
+
+def map_blocks(): ...

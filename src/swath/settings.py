@@ -1,0 +1,94 @@
+"""Settings that hold inside a `with` block: precision of products, workspace of algorithms.
+
+Both are context variables, so they are safe with threads and asyncio, and both are read when an
+operation runs or is traced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+
+from ._backends import backend_named, known_names, loaded
+from .errors import ArgumentError, describe
+
+__all__ = ["current_precision", "current_workspace", "precision", "workspace"]
+
+_PRECISION: ContextVar[str] = ContextVar("swath_precision", default="highest")
+_WORKSPACE: ContextVar[int | None] = ContextVar("swath_workspace", default=None)
+_LEVELS = ("highest", "high", "fast")
+
+
+@contextmanager
+def precision(level: str) -> Iterator[None]:
+    """Set the precision of matrix products inside a `with` block.
+
+    Parameters
+    ----------
+    level : {"highest", "high", "fast"}
+        ``"highest"`` (the default everywhere in swath) is the full precision of the dtype.
+        ``"high"`` allows three-pass bfloat16 or TF32 products where the device has them, ``"fast"``
+        one-pass ones. On a CPU the three are the same.
+
+    Notes
+    -----
+    On JAX the setting rides on `jax.default_matmul_precision`, which is part of jit's cache key, so
+    no cached trace keeps an old setting. A precision that the user set there himself is kept.
+
+    Examples
+    --------
+    >>> import numpy as np, swath
+    >>> with swath.precision("fast"):
+    ...     y = swath.signal.convolve(np.ones(3), np.ones(2))
+    """
+    if level not in _LEVELS:
+        raise ArgumentError(
+            f"precision: level must be one of {', '.join(map(repr, _LEVELS))}, got {level!r}"
+        )
+    token = _PRECISION.set(level)
+    try:
+        with ExitStack() as stack:
+            for name in known_names():
+                if loaded(name):
+                    stack.enter_context(backend_named(name).precision(level))
+            yield
+    finally:
+        _PRECISION.reset(token)
+
+
+@contextmanager
+def workspace(limit: int) -> Iterator[None]:
+    """Bound the scratch memory of operations inside a `with` block.
+
+    Parameters
+    ----------
+    limit : int
+        Bytes beyond the output that one operation may hold. Outside of any block it is
+        max(64 MiB, the largest input). Binding when traced: a jitted function keeps the limit it
+        was traced under.
+
+    Examples
+    --------
+    >>> import numpy as np, swath
+    >>> with swath.workspace(2**20):
+    ...     y = swath.signal.convolve(np.ones(1000), np.ones(2))
+    """
+    if isinstance(limit, bool) or not hasattr(limit, "__index__") or int(limit) < 1:
+        raise ArgumentError(f"workspace: limit must be a positive int, got {describe(limit)}")
+    token = _WORKSPACE.set(int(limit))
+    try:
+        yield
+    finally:
+        _WORKSPACE.reset(token)
+
+
+def current_precision() -> str:
+    """The level in force."""
+    return _PRECISION.get()
+
+
+def current_workspace(largest_input: int) -> int:
+    """Bytes of scratch memory allowed for an operation whose largest input has so many bytes."""
+    limit = _WORKSPACE.get()
+    return max(64 * 2**20, largest_input) if limit is None else limit

@@ -1,0 +1,196 @@
+"""From SciPy's conventions (modes, axes, broadcasting) to one sliding product and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
+from typing import Any
+
+from .. import _ops, arguments
+from .._backends import Backend
+from ..errors import ArgumentError
+from ..geometry import Sliding, Span
+from ..sliding import correlate as product
+from ..sliding.plan import check_method
+
+__all__ = ["MODES", "convolve_axes", "prepare"]
+
+MODES = ("full", "same", "valid")
+
+
+def prepare(in1: Any, in2: Any, axes: Any) -> tuple[Backend, Any, Any, tuple[int, ...]]:
+    """Both inputs as arrays of one rank and dtype, and the sliding axes.
+
+    With `axes`, the second input may have exactly len(axes) dimensions.
+    """
+    be, (in1, in2) = arguments.arrays(in1=in1, in2=in2)
+    arguments.numeric(be, "in1", in1)
+    arguments.numeric(be, "in2", in2)
+    in1, in2 = arguments.promote(be, in1, in2)
+    if axes is None:
+        if in1.ndim != in2.ndim:
+            raise ArgumentError(
+                f"in1 and in2 must have the same number of axes, got {in1.ndim} and {in2.ndim}; "
+                f"with axes= the second may have one axis for each entry"
+            )
+        return be, in1, in2, tuple(range(in1.ndim))
+    places = arguments.axes_of("axes", axes, in1.ndim)
+    if in2.ndim == len(places) != in1.ndim:
+        order = sorted(range(len(places)), key=places.__getitem__)
+        in2 = _ops.permute(in2, order)
+        shape = [1] * in1.ndim
+        for place, n in zip(sorted(places), in2.shape, strict=True):
+            shape[place] = n
+        in2 = _ops.reshape(in2, shape)
+    if in1.ndim != in2.ndim:
+        raise ArgumentError(
+            f"in2 must have {in1.ndim} axes like in1, or {len(places)} (one for each entry of "
+            f"axes); got {in2.ndim}"
+        )
+    return be, in1, in2, places
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How the axes of two broadcast inputs become batch, groups and sliding axes."""
+
+    x_order: tuple[int, ...]
+    x_shape: tuple[int, ...]
+    w_order: tuple[int, ...]
+    w_shape: tuple[int, ...]
+    y_shape: tuple[int, ...]
+    y_order: tuple[int, ...]
+    geometry: Sliding
+    empty: tuple[int, ...] | None
+    flip: tuple[int, ...]
+
+
+@lru_cache(maxsize=4096)
+def _layout(
+    shape1: tuple[int, ...],
+    shape2: tuple[int, ...],
+    axes: tuple[int, ...],
+    mode: str,
+    method: str,
+) -> _Layout:
+    axes = tuple(sorted(axes))
+    rest = [i for i in range(len(shape1)) if i not in axes]
+    batch, groups, kernels = [], [], []
+    for i in rest:
+        n, m = shape1[i], shape2[i]
+        if n != m and n != 1 and m != 1:
+            raise ArgumentError(
+                f"in1 and in2 do not broadcast along axis {i}: lengths {n} and {m} "
+                f"(shapes {shape1} and {shape2}, sliding axes {axes})"
+            )
+        (batch if m == 1 else kernels if n == 1 else groups).append(i)
+    lengths, sizes = [shape1[i] for i in axes], [shape2[i] for i in axes]
+    spans = tuple(_span(n, k, mode) for n, k in zip(lengths, sizes, strict=True))
+    out = [s.out for s in spans]
+    empty = None
+    if 0 in shape1 or 0 in shape2:
+        full = [
+            0 if 0 in (shape1[i], shape2[i]) else max(shape1[i], shape2[i])
+            for i in range(len(shape1))
+        ]
+        for i, n, k, o in zip(axes, lengths, sizes, out, strict=True):
+            full[i] = 0 if 0 in (n, k) else o
+        empty = tuple(full)
+    x_order = (*batch, *groups, *kernels, *axes)
+    w_order = (*batch, *groups, *kernels, *axes)
+    count = prod(shape1[i] for i in groups)
+    y_axes = (*batch, *groups, *kernels, *axes)
+    return _Layout(
+        x_order,
+        (prod(shape1[i] for i in batch), count, *lengths),
+        w_order,
+        (count * prod(shape2[i] for i in kernels), 1, *sizes),
+        (
+            *(shape1[i] for i in batch),
+            *(shape1[i] for i in groups),
+            *(shape2[i] for i in kernels),
+            *out,
+        ),
+        tuple(y_axes.index(i) for i in range(len(shape1))),
+        Sliding(spans, max(count, 1), False, method),
+        empty,
+        tuple(range(2, 2 + len(axes))),
+    )
+
+
+def _span(n: int, k: int, mode: str) -> Span:
+    """Padding of a correlation with the turned kernel; `mode` as SciPy's, relative to in1."""
+    if mode == "full":
+        return Span(n, k, low=k - 1, high=k - 1)
+    if mode == "same":
+        return Span(n, k, low=k - 1 - (k - 1) // 2, high=(k - 1) // 2)
+    return Span(n, k)
+
+
+def convolve_axes(
+    in1: Any, in2: Any, axes: tuple[int, ...], mode: str, method: str, *, turned: bool = False
+) -> Any:
+    """Σ_m in1[n − m] in2[m] along axes, the rest broadcast.
+
+    Parameters
+    ----------
+    in1, in2 : array or node
+        Of one rank and dtype (see `prepare`).
+    axes : tuple of int
+        Sliding axes.
+    mode, method : str
+        As SciPy's.
+    turned : bool
+        Whether in2 is given reversed along the axes already (a correlation).
+    """
+    arguments.choice("mode", mode, MODES)
+    check_method(method)
+    if mode == "valid" and axes:
+        bigger = [in1.shape[a] >= in2.shape[a] for a in axes]
+        smaller = [in1.shape[a] <= in2.shape[a] for a in axes]
+        if not all(bigger):
+            if not all(smaller):
+                raise ArgumentError(
+                    f'mode="valid" needs one input at least as large as the other along every '
+                    f"sliding axis {axes}; got shapes {tuple(in1.shape)} and {tuple(in2.shape)}"
+                )
+            # in1 * in2 = in2 * in1; a turned factor turns back the result.
+            if turned:
+                flipped = convolve_axes(in2, in1, axes, mode, method, turned=True)
+                return _ops.flip(flipped, axes)
+            return convolve_axes(in2, in1, axes, mode, method)
+    if not axes:
+        return _ops.multiply(in1, in2)
+    plan = _layout(tuple(in1.shape), tuple(in2.shape), axes, mode, method)
+    if plan.empty is not None:
+        return _ops.fill_like(in1, plan.empty)
+    x = _ops.reshape(_ops.permute(in1, plan.x_order), plan.x_shape)
+    w = _ops.reshape(_ops.permute(in2, plan.w_order), plan.w_shape)
+    if not turned:
+        w = _ops.flip(w, plan.flip)
+    g = plan.geometry
+    if mode != "valid" and g.groups == 1 and prod(g.sizes) > prod(g.lengths):
+        y = _exchanged(g, x, w)
+    else:
+        y = product(g, x, w)
+    return _ops.permute(_ops.reshape(y, plan.y_shape), plan.y_order)
+
+
+def _exchanged(g: Sliding, x: Any, w: Any) -> Any:
+    """The same product with the roles of signal and kernel exchanged, for a short signal.
+
+    y_i = Σ_j w_j x_{i+j−low}: as a correlation of the reversed w with x reversed…: the kernel is
+    turned x, the signal is turned w, and the padding follows from where y starts.
+    """
+    axes = tuple(range(2, 2 + g.rank))
+    spans = tuple(
+        Span(s.size, s.length, low=s.low + s.length - s.size, high=s.high + s.length - s.size)
+        for s in g.spans
+    )
+    swapped = Sliding(spans, 1, False, g.method)
+    # (B, 1, *S) and (O, 1, *K): the batch becomes output channels and the other way round.
+    y = product(swapped, _ops.flip(w, axes), _ops.flip(x, axes))
+    return _ops.permute(y, (1, 0, *axes))
+
+

@@ -1,0 +1,173 @@
+"""Shift-and-add: one term for every tap, no window is ever built.
+
+    y += w[j] · x[shifted by j]        (an elementwise product, or a small matrix product over
+                                        channels: "kn2row")
+
+Works for every geometry and dtype, exact for integers, and a non-finite sample stays inside its
+own windows. Where arrays may be written in place the terms are added into slices and nothing is
+padded; elsewhere they are padded and added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+from .._backends import Backend
+from ..geometry import Sliding, Span
+
+__all__ = ["run"]
+
+Array = Any
+_ALL = slice(None)
+
+
+def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
+    """The product of the given role ("y", "x" or "w"; see `product`)."""
+    if role == "w":
+        return _kernel(be, g, a, b)
+    if role == "y":
+        return (_forward_in_place if be.mutable else _forward)(be, g, a, b)
+    return (_spread_in_place if be.mutable else _spread)(be, g, a, b)
+
+
+def _at(g: Sliding, cuts: Sequence[slice]) -> tuple[slice, ...]:
+    """Index of x or y with cuts on the sliding axes."""
+    return (_ALL, *cuts, _ALL) if g.last else (_ALL, _ALL, *cuts)
+
+
+def _tap(be: Backend, g: Sliding, w: Array, tap: Sequence[int]) -> Array:
+    """w at one tap as (groups, O/groups, depth)."""
+    xp = be.xp
+    if g.last:
+        wj = w[(*tap, _ALL, _ALL)]  # (depth, O)
+        wj = xp.reshape(wj, (wj.shape[0], g.groups, wj.shape[1] // g.groups))
+        return xp.permute_dims(wj, (1, 2, 0))
+    wj = w[(_ALL, _ALL, *tap)]
+    return xp.reshape(wj, (g.groups, wj.shape[0] // g.groups, wj.shape[1]))
+
+
+def _mix(be: Backend, g: Sliding, m: Array, v: Array) -> Array:
+    """Multiply the channels of every group of v by m (groups, rows, columns)."""
+    xp = be.xp
+    groups, rows, columns = m.shape
+    if columns == 1 and (rows == 1 or groups == 1):
+        # One input channel (per group): a broadcast product instead of an outer matrix product.
+        flat = xp.reshape(m, (groups * rows,))
+        if not g.last:
+            flat = xp.reshape(flat, (groups * rows, *([1] * g.rank)))
+        return flat * v
+    if g.last:
+        lead = v.shape[:-1]
+        if groups == 1:
+            out = be.matmul(xp.reshape(v, (prod(lead), columns)), xp.matrix_transpose(m[0, ...]))
+            return xp.reshape(out, (*lead, rows))
+        v = xp.reshape(v, (prod(lead), groups, columns))
+        out = be.matmul(xp.permute_dims(v, (1, 0, 2)), xp.matrix_transpose(m))
+        return xp.reshape(xp.permute_dims(out, (1, 0, 2)), (*lead, groups * rows))
+    space = v.shape[2:]
+    v = xp.reshape(v, (v.shape[0], groups, columns, prod(space)))
+    return xp.reshape(be.matmul(m, v), (v.shape[0], groups * rows, *space))
+
+
+def _widths(g: Sliding, spans: Sequence[Span]) -> list[tuple[int, int]]:
+    """Padding of x per axis (crops have been taken off before)."""
+    inner = [(max(s.low, 0), max(s.high, 0)) for s in spans]
+    return [(0, 0), *inner, (0, 0)] if g.last else [(0, 0), (0, 0), *inner]
+
+
+def _padded(be: Backend, g: Sliding, x: Array) -> Array:
+    """x with its padding applied, cropped where padding is negative."""
+    cuts = [slice(max(0, -s.low), s.length - max(0, -s.high)) for s in g.spans]
+    if any(s.low < 0 or s.high < 0 for s in g.spans):
+        x = x[_at(g, cuts)]
+    return be.pad(x, _widths(g, g.spans))
+
+
+def _forward(be: Backend, g: Sliding, x: Array, w: Array) -> Array:
+    x, total = _padded(be, g, x), None
+    for tap in _taps(g):
+        placed = [s.placed(j) for s, j in zip(g.spans, tap, strict=True)]
+        term = _mix(be, g, _tap(be, g, w, tap), x[_at(g, placed)])
+        total = term if total is None else total + term
+    return total
+
+
+def _forward_in_place(be: Backend, g: Sliding, x: Array, w: Array) -> Array:
+    channels = w.shape[-1] if g.last else w.shape[0]
+    y = be.new_like(x, g.y_shape(x.shape[0], channels), dtype=be.xp.result_type(x, w))
+    for tap, outputs, inputs in g.each_tap():
+        y[_at(g, outputs)] += _mix(be, g, _tap(be, g, w, tap), x[_at(g, inputs)])
+    return y
+
+
+def _spread_in_place(be: Backend, g: Sliding, w: Array, y: Array) -> Array:
+    depth = w.shape[-2] if g.last else w.shape[1]
+    shape = g.x_shape(y.shape[0], depth * g.groups)
+    x = be.new_like(y, shape, dtype=be.xp.result_type(w, y))
+    for tap, outputs, inputs in g.each_tap():
+        m = be.xp.matrix_transpose(_tap(be, g, w, tap))
+        x[_at(g, inputs)] += _mix(be, g, m, y[_at(g, outputs)])
+    return x
+
+
+def _spread(be: Backend, g: Sliding, w: Array, y: Array) -> Array:
+    total = None
+    gaps = [s.stride - 1 for s in g.spans]
+    reach = [s.length + s.low + s.high for s in g.spans]
+    for tap in _taps(g):
+        term = _mix(be, g, be.xp.matrix_transpose(_tap(be, g, w, tap)), y)
+        widths = []
+        for s, j, n in zip(g.spans, tap, reach, strict=True):
+            start = s.dilation * j
+            widths.append((start, n - start - (s.stride * (s.out - 1) + 1)))
+        frame = [(0, 0), *widths, (0, 0)] if g.last else [(0, 0), (0, 0), *widths]
+        inner = [0, *gaps, 0] if g.last else [0, 0, *gaps]
+        term = be.pad(term, frame, 0, inner)
+        total = term if total is None else total + term
+    # total lies on the padded input: take the padding off, put cropped points back.
+    cuts = [slice(max(s.low, 0), n - max(s.high, 0)) for s, n in zip(g.spans, reach, strict=True)]
+    total = total[_at(g, cuts)]
+    back = [(max(-s.low, 0), max(-s.high, 0)) for s in g.spans]
+    return be.pad(total, [(0, 0), *back, (0, 0)] if g.last else [(0, 0), (0, 0), *back])
+
+
+def _kernel(be: Backend, g: Sliding, x: Array, y: Array) -> Array:
+    xp = be.xp
+    channels = (x.shape[-1], y.shape[-1]) if g.last else (x.shape[1], y.shape[1])
+    depth, rows = channels[0] // g.groups, channels[1] // g.groups
+    found: dict[tuple[int, ...], Array] = {}
+    for tap, outputs, inputs in g.each_tap():
+        xs, ys = x[_at(g, inputs)], y[_at(g, outputs)]
+        found[tap] = _contract(be, g, xs, ys, depth, rows)
+    kind = xp.result_type(x, y)
+    zero = be.new_like(x, (g.groups * rows, depth), dtype=kind)
+    flat = xp.stack([found.get(tap, zero) for tap in _taps(g)], axis=0)  # (taps, O, depth)
+    flat = xp.astype(flat, kind) if flat.dtype != kind else flat
+    flat = xp.reshape(flat, (*g.sizes, g.groups * rows, depth))
+    r = g.rank
+    order = (*range(r), r + 1, r) if g.last else (r, r + 1, *range(r))
+    return xp.permute_dims(flat, order)
+
+
+def _contract(be: Backend, g: Sliding, xs: Array, ys: Array, depth: int, rows: int) -> Array:
+    """Σ over batch and positions of y ⊗ x, as (O, depth)."""
+    xp, groups = be.xp, g.groups
+    if g.last:
+        n = prod(xs.shape[:-1])
+        xs = xp.permute_dims(xp.reshape(xs, (n, groups, depth)), (1, 0, 2))
+        ys = xp.permute_dims(xp.reshape(ys, (n, groups, rows)), (1, 2, 0))
+        return xp.reshape(be.matmul(ys, xs), (groups * rows, depth))
+    batch, n = xs.shape[0], prod(xs.shape[2:])
+    xs = xp.reshape(xs, (batch, groups, depth, n))
+    ys = xp.reshape(ys, (batch, groups, rows, n))
+    product = be.matmul(ys, xp.matrix_transpose(xs))
+    return xp.reshape(xp.sum(product, axis=0, dtype=product.dtype), (groups * rows, depth))
+
+
+def _taps(g: Sliding) -> list[tuple[int, ...]]:
+    taps: list[tuple[int, ...]] = [()]
+    for size in g.sizes:
+        taps = [(*t, j) for t in taps for j in range(size)]
+    return taps

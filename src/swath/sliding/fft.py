@@ -1,0 +1,188 @@
+"""The sliding product through the FFT, whole (`run`) or frame by frame (`run_frames`).
+
+All three roles are one full convolution and a cut::
+
+    y: x ∗ reversed w,   read at stride·i + extent−1 − low
+    x: y (stride−1 zeros between) ∗ w (dilated),   read at p + low
+    w: x ∗ reversed y (likewise),   read at dilation·j − low + stride·(out−1)
+
+The error of an FFT product is relative to the norm of its frame, not of one window: a large sample
+costs its frame digits, and a non-finite one makes the whole frame non-finite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .._backends import Backend
+from ..geometry import Sliding, Span
+
+__all__ = ["fast_length", "frame_points", "run", "run_frames"]
+
+Array = Any
+
+
+def fast_length(n: int) -> int:
+    """The smallest 2ᵃ3ᵇ5ᶜ that is at least n (even, so that half spectra invert)."""
+    best = 1 << max(1, (n - 1).bit_length())
+    power5 = 1
+    while power5 < best:
+        power35 = power5
+        while power35 < best:
+            quotient = -(-n // power35)
+            candidate = power35 << max(1, (quotient - 1).bit_length())
+            best = min(best, candidate) if candidate >= n else best
+            power35 *= 3
+        power5 *= 5
+    return best
+
+
+def frame_points(extent: int) -> int:
+    """FFT length of one overlap-save frame: eight kernels, at least 1024 points."""
+    return fast_length(max(1024, 8 * extent))
+
+
+def _dilated(be: Backend, a: Array, steps: Sequence[int]) -> Array:
+    r = len(steps)
+    if all(s == 1 for s in steps):
+        return a
+    return be.pad(a, [(0, 0)] * a.ndim, 0, [*[0] * (a.ndim - r), *(s - 1 for s in steps)])
+
+
+def _mix(be: Backend, a: Array, b: Array) -> Array:
+    """Σ_k a[..., k, *f] b[k, ..., *f] with a (p, G, K, *f) and b (q, G, K, *f): (p, q, G, *f)."""
+    xp = be.xp
+    depth = a.shape[2]
+    if depth <= 4:
+        total = None
+        for k in range(depth):
+            term = a[:, None, :, k, ...] * b[None, :, :, k, ...]
+            total = term if total is None else total + term
+        return total
+    r = a.ndim - 3
+    freq = a.shape[3:]
+    order = (*range(3, 3 + r), 1, 0, 2)
+    product = be.matmul(
+        xp.permute_dims(a, order), xp.matrix_transpose(xp.permute_dims(b, order))
+    )  # (*f, G, p, q)
+    product = xp.reshape(product, (*freq, *product.shape[r:]))
+    return xp.permute_dims(product, (r + 1, r + 2, r, *range(r)))
+
+
+def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
+    """The product of any role, channels first, each operand transformed once and whole."""
+    xp, r = be.xp, g.rank
+    axes = tuple(range(-r, 0))
+    strides, dilations = [s.stride for s in g.spans], [s.dilation for s in g.spans]
+    groups = g.groups
+    kind = xp.result_type(a, b)
+    # Bring both operands to (free, G, summed, *space) and name where the result is read.
+    if role == "y":
+        x, w = a, _dilated(be, xp.flip(b, axis=axes), dilations)
+        left = xp.reshape(x, (x.shape[0], groups, x.shape[1] // groups, *x.shape[2:]))
+        right = xp.reshape(w, (groups, w.shape[0] // groups, *w.shape[1:]))
+        right = xp.permute_dims(right, (1, 0, 2, *range(3, 3 + r)))
+        starts = [s.extent - 1 - s.low for s in g.spans]
+        counts, steps = g.out, strides
+    elif role == "x":
+        w, y = _dilated(be, a, dilations), _dilated(be, b, strides)
+        left = xp.reshape(y, (y.shape[0], groups, y.shape[1] // groups, *y.shape[2:]))
+        right = xp.reshape(w, (groups, w.shape[0] // groups, *w.shape[1:]))
+        right = xp.permute_dims(right, (2, 0, 1, *range(3, 3 + r)))
+        starts = [s.low for s in g.spans]
+        counts, steps = g.lengths, [1] * r
+    else:
+        x, y = a, xp.flip(_dilated(be, b, strides), axis=axes)
+        left = xp.reshape(y, (y.shape[0], groups, y.shape[1] // groups, *y.shape[2:]))
+        left = xp.permute_dims(left, (2, 1, 0, *range(3, 3 + r)))  # (O/G, G, B, *f)
+        right = xp.reshape(x, (x.shape[0], groups, x.shape[1] // groups, *x.shape[2:]))
+        right = xp.permute_dims(right, (2, 1, 0, *range(3, 3 + r)))
+        starts = [s.stride * (s.out - 1) - s.low for s in g.spans]
+        counts, steps = g.sizes, dilations
+    full = [n + m - 1 for n, m in zip(left.shape[3:], right.shape[3:], strict=True)]
+    # Lengths shorter than the full convolution wrap around: only outside what is read.
+    lengths = [fast_length(n) for n in full]
+    is_real = not (be.is_complex(a) or be.is_complex(b))
+    if not is_real:
+        left, right = _as(be, left, kind), _as(be, right, kind)
+    product = _mix(be, be.fft(left, axes, lengths), be.fft(right, axes, lengths))
+    out = be.ifft(product, axes, lengths, real=is_real)
+    out = _read(be, out, starts, counts, steps, full)
+    if out.dtype != kind:
+        out = xp.astype(out, kind)
+    if role == "w":  # (O/G, D, G, *K) -> (O, D, *K)
+        out = xp.permute_dims(out, (2, 0, 1, *range(3, 3 + r)))
+        return xp.reshape(out, (-1, out.shape[2], *out.shape[3:]))
+    # (B, q, G, *f) -> (B, G·q, *f)
+    out = xp.permute_dims(out, (0, 2, 1, *range(3, 3 + r)))
+    return xp.reshape(out, (out.shape[0], out.shape[1] * out.shape[2], *out.shape[3:]))
+
+
+def _as(be: Backend, a: Array, kind: Any) -> Array:
+    return a if a.dtype == kind else be.xp.astype(a, kind)
+
+
+def _read(
+    be: Backend,
+    out: Array,
+    starts: Sequence[int],
+    counts: Sequence[int],
+    steps: Sequence[int],
+    full: Sequence[int],
+) -> Array:
+    """Read `counts` points from `starts` by `steps`; zeros where that leaves the full result."""
+    cuts, widths = [], []
+    for start, count, step, n in zip(starts, counts, steps, full, strict=True):
+        # Points k with 0 <= start + step·k < n exist.
+        first = min(max(0, -(start // step)), count)
+        last = max(first, min(count, -(-(n - start) // step)))
+        begin = start + step * first
+        cuts.append(slice(begin, begin + step * max(0, last - first - 1) + 1, step))
+        if last == first:
+            cuts[-1] = slice(0, 0)
+        widths.append((first, count - last))
+    lead = out.ndim - len(cuts)
+    out = out[(*[slice(None)] * lead, *cuts)]
+    return be.pad(out, [*[(0, 0)] * lead, *widths])
+
+
+def run_frames(be: Backend, g: Sliding, x: Array, w: Array) -> Array:
+    """Overlap-save along the last axis for role "y" with one sliding axis, channels first.
+
+    Frames of N points, hop N − extent + 1; each frame's last hop points are free of wrap-around.
+    """
+    xp, (s,) = be.xp, g.spans
+    points = frame_points(s.extent)
+    hop = points - s.extent + 1
+    dense = Span(s.length, s.size, 1, s.dilation, s.low, s.high)
+    frames = -(-dense.out // hop)
+    reach = (frames - 1) * hop + points
+    x = x[..., max(0, -s.low) :]
+    keep = min(x.shape[-1], reach - max(0, s.low))
+    x = be.pad(x[..., :keep], [(0, 0), (0, 0), (max(0, s.low), reach - max(0, s.low) - keep)])
+    w = _dilated(be, xp.flip(w, axis=-1), [s.dilation])
+    groups, depth = g.groups, w.shape[1]
+    kind = xp.result_type(x, w)
+    is_real = not (be.is_complex(x) or be.is_complex(w))
+    if not is_real:
+        x, w = _as(be, x, kind), _as(be, w, kind)
+    blocks = be.windows(x, (points,), (hop,), (1,), (2,))  # (B, C, frames, N)
+    batch = blocks.shape[0]
+    right = xp.permute_dims(
+        xp.reshape(w, (groups, w.shape[0] // groups, depth, 1, w.shape[-1])), (1, 0, 2, 3, 4)
+    )
+    right = be.fft(right, (-1,), (points,))
+    # Groups of frames whose spectra stay in cache.
+    step = frames if be.traces else max(1, 2**18 // (points * max(1, x.shape[1])))
+    parts = []
+    for i in range(0, frames, step):
+        left = blocks[:, :, i : min(i + step, frames), :]
+        left = xp.reshape(left, (batch, groups, depth, left.shape[2], points))
+        out = be.ifft(_mix(be, be.fft(left, (-1,), (points,)), right), (-1,), (points,), real=is_real)
+        parts.append(out[..., s.extent - 1 :])
+    out = parts[0] if len(parts) == 1 else xp.concat(parts, axis=3)
+    out = xp.permute_dims(out, (0, 2, 1, 3, 4))  # (B, G, q, frames, hop)
+    out = xp.reshape(out, (batch, out.shape[1] * out.shape[2], frames * hop))
+    out = out[..., : dense.out : s.stride]
+    return out if out.dtype == kind else xp.astype(out, kind)

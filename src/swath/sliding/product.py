@@ -1,0 +1,144 @@
+"""The sliding product: one trilinear form, three cores, each the gradient of it.
+
+With T(x, w, y) of `swath.geometry.Sliding`::
+
+    correlate(x, w)       = ∂T/∂y     y[b,o,i] = Σ_c Σ_j w[o,c,j] x[b,c,s·i+d·j−low]
+    spread(w, y)          = ∂T/∂x     x[b,c,p] = Σ_o Σ_{i,j: s·i+d·j−low=p} w[o,c,j] y[b,o,i]
+    kernel_gradient(x, y) = ∂T/∂w     w[o,c,j] = Σ_b Σ_i y[b,o,i] x[b,c,s·i+d·j−low]
+
+Since T is linear in each argument, the derivative of a core with respect to one argument is the
+core of the remaining pair: with cotangent ȳ, x̄ = spread(w, ȳ) and w̄ = kernel_gradient(x, ȳ), and
+so on around the triangle. No conjugate appears anywhere: T is bilinear, not sesquilinear.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from .._backends import Backend
+from ..autodiff import Core, apply
+from ..geometry import Sliding
+from . import plan
+
+__all__ = ["correlate", "kernel_gradient", "spread"]
+
+Array = Any
+
+
+class _Product(Core):
+    linear = (0, 1)
+
+    def __init__(self, role: str) -> None:
+        # role: the letter of the result
+        self.role = role
+        self.name = {"y": "correlate", "x": "spread", "w": "kernel_gradient"}[role]
+        self.operands = "xwy".replace(role, "")
+
+    def forward(self, be: Backend, geometry: Sliding, *arrays: Array) -> Array:
+        return plan.run(be, self.role, geometry, *arrays)
+
+    def pull(
+        self,
+        be: Backend,
+        geometry: Sliding,
+        arrays: Sequence[Array],
+        out: Array,
+        cotangent: Array,
+        wanted: Sequence[bool],
+    ) -> Sequence[Any]:
+        known = dict(zip(self.operands, arrays, strict=True))
+        known[self.role] = cotangent
+        results: list[Any] = []
+        for letter, want in zip(self.operands, wanted, strict=True):
+            core = _CORES[letter]
+            results.append(
+                apply(core, geometry, *(known[c] for c in core.operands)) if want else None
+            )
+        return results
+
+    def batch(
+        self, be: Backend, geometry: Sliding, arrays: Sequence[Array], batched: Sequence[bool]
+    ) -> tuple[Any, Sequence[Array], Callable[[Array], Array]]:
+        """A batch axis on x or y becomes batch; on w, groups; on both sides, groups.
+
+        Each array is brought to split form — x (V·, B, G, C, *S), w (G, V·, O, C, *K), … — and
+        merged again, so that the batched product is the same core.
+        """
+        xp, g = be.xp, geometry.groups
+        marks = dict(zip(self.operands, batched, strict=True))
+        given = dict(zip(self.operands, arrays, strict=True))
+        size = next(a.shape[0] for a, b in zip(arrays, batched, strict=True) if b)
+        merged: dict[str, Array] = {}
+        if not marks.get("w", False) and self.role != "w":
+            # Only x (or y): the new axis joins the batch.
+            letter = "x" if self.role == "y" else "y"
+            a = given[letter]
+            merged = {letter: xp.reshape(a, (-1, *a.shape[2:])), "w": given["w"]}
+            count = a.shape[1]
+            return (
+                geometry,
+                [merged[c] for c in self.operands],
+                lambda out: xp.reshape(out, (size, count, *out.shape[1:])),
+            )
+        # Otherwise each batch entry becomes a group of its own.
+        geometry = replace(geometry, groups=size * g)
+        last = geometry.last
+        for letter in self.operands:
+            a = given[letter]
+            if not marks[letter]:
+                a = xp.broadcast_to(a[None, ...], (size, *a.shape))
+            merged[letter] = _groups_join(xp, a, letter, last)
+        channels = {
+            "y": lambda: given["w"].shape[-1 if last else int(marks["w"])],
+            "x": lambda: given["w"].shape[-2 if last else 1 + int(marks["w"])] * g,
+            "w": lambda: 0,
+        }[self.role]()
+        role = self.role
+
+        def finish(out: Array) -> Array:
+            return _groups_split(xp, out, role, last, size, channels)
+
+        return geometry, [merged[c] for c in self.operands], finish
+
+
+def _groups_join(xp: Any, a: Array, letter: str, last: bool) -> Array:
+    """(V, …) to the same array with V groups."""
+    if letter == "w":
+        if not last:  # (V, O, C, *K) -> (V·O, C, *K)
+            return xp.reshape(a, (-1, *a.shape[2:]))
+        a = xp.moveaxis(a, 0, -2)  # (*K, C, V, O)
+        return xp.reshape(a, (*a.shape[:-2], -1))
+    if not last:  # (V, B, C, *S) -> (B, V·C, *S)
+        a = xp.moveaxis(a, 0, 1)
+        return xp.reshape(a, (a.shape[0], -1, *a.shape[3:]))
+    a = xp.moveaxis(a, 0, -2)  # (B, *S, V, C)
+    return xp.reshape(a, (*a.shape[:-2], -1))
+
+
+def _groups_split(xp: Any, a: Array, letter: str, last: bool, size: int, channels: int) -> Array:
+    """The inverse of `_groups_join`."""
+    if letter == "w" and not last:
+        return xp.reshape(a, (size, a.shape[0] // size, *a.shape[1:]))
+    if last:
+        return xp.moveaxis(xp.reshape(a, (*a.shape[:-1], size, a.shape[-1] // size)), -2, 0)
+    return xp.moveaxis(xp.reshape(a, (a.shape[0], size, channels, *a.shape[2:])), 1, 0)
+
+
+_CORES = {role: _Product(role) for role in "ywx"}
+
+
+def correlate(geometry: Sliding, x: Any, w: Any) -> Any:
+    """∂T/∂y: slide w over x."""
+    return apply(_CORES["y"], geometry, x, w)
+
+
+def spread(geometry: Sliding, w: Any, y: Any) -> Any:
+    """∂T/∂x: the transpose of `correlate` in x (transposed convolution)."""
+    return apply(_CORES["x"], geometry, w, y)
+
+
+def kernel_gradient(geometry: Sliding, x: Any, y: Any) -> Any:
+    """∂T/∂w: the transpose of `correlate` in w."""
+    return apply(_CORES["w"], geometry, x, y)

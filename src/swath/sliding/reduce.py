@@ -1,0 +1,383 @@
+"""Window reductions as cores: extremes, the choice of the extreme's place, sums.
+
+`choose` and `scatter` are transposes of each other, linear in their first argument; the second,
+`taps`, holds for every window the row-major number of the tap that was taken (−1: none). The
+derivative of an extreme is `choose` at the first tap that attains it, its transpose `scatter`:
+ties go to the first place in row-major order on every path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from .._backends import Backend
+from ..autodiff import Core, apply
+from ..geometry import Span, Windows
+
+__all__ = ["choose", "first_taps", "flat_index", "scatter", "sum_windows", "window_extreme"]
+
+Array = Any
+
+
+class Extreme(NamedTuple):
+    """Geometry of `window_extreme`."""
+
+    windows: Windows
+    largest: bool
+
+
+def lowest(be: Backend, x: Array, *, largest: bool) -> Any:
+    """The identity of the reduction in the dtype of x."""
+    if be.is_floating(x.dtype):
+        return float("-inf") if largest else float("inf")
+    info = be.xp.iinfo(x.dtype)
+    return int(info.min if largest else info.max)
+
+
+def _shift(x: Array, axis: int, start: int, stop: int, step: int = 1) -> Array:
+    return x[(*[slice(None)] * axis, slice(start, stop, step))]
+
+
+def _pad_axis(be: Backend, x: Array, axis: int, low: int, high: int, value: Any) -> Array:
+    if low < 0 or high < 0:
+        x = _shift(x, axis, max(0, -low), x.shape[axis] - max(0, -high))
+    widths = [(0, 0)] * x.ndim
+    widths[axis] = (max(0, low), max(0, high))
+    return be.pad(x, widths, value)
+
+
+def _few(span: Span) -> bool:
+    """Whether a pass per tap costs less than doubling over all positions."""
+    return span.size <= 3 or span.size <= span.stride * span.size.bit_length()
+
+
+def _extreme_axis(be: Backend, x: Array, axis: int, span: Span, largest: bool) -> Array:
+    xp = be.xp
+    better = xp.maximum if largest else xp.minimum
+    bottom = lowest(be, x, largest=largest)
+    if _few(span) and be.mutable:
+        shape = (*x.shape[:axis], span.out, *x.shape[axis + 1 :])
+        out = be.new_like(x, shape, fill=bottom)
+        for j in range(span.size):
+            outputs, inputs = span.tap(j)
+            at = (*[slice(None)] * axis, outputs)
+            out[at] = better(out[at], x[(*[slice(None)] * axis, inputs)])
+        return out
+    x = _pad_axis(be, x, axis, span.low, span.high, bottom)
+    if _few(span):
+        out = None
+        for j in range(span.size):
+            p = span.placed(j)
+            term = _shift(x, axis, p.start, p.stop, span.stride)
+            out = term if out is None else better(out, term)
+        return out
+    width, n = 1, x.shape[axis]
+    while 2 * width <= span.size:
+        n -= width * span.dilation
+        x = better(_shift(x, axis, 0, n), _shift(x, axis, width * span.dilation, None))  # type: ignore[arg-type]
+        width *= 2
+    if width < span.size:
+        step = (span.size - width) * span.dilation
+        n -= step
+        x = better(_shift(x, axis, 0, n), _shift(x, axis, step, None))  # type: ignore[arg-type]
+    return _shift(x, axis, 0, span.stride * (span.out - 1) + 1, span.stride)
+
+
+def _sum_axis(be: Backend, x: Array, axis: int, span: Span) -> Array:
+    if _few(span) and be.mutable:
+        out = be.new_like(x, (*x.shape[:axis], span.out, *x.shape[axis + 1 :]))
+        for j in range(span.size):
+            outputs, inputs = span.tap(j)
+            out[(*[slice(None)] * axis, outputs)] += x[(*[slice(None)] * axis, inputs)]
+        return out
+    x = _pad_axis(be, x, axis, span.low, span.high, 0)
+    total, need = None, span.stride * (span.out - 1) + 1
+    if _few(span):
+        for j in range(span.size):
+            p = span.placed(j)
+            term = _shift(x, axis, p.start, p.stop, span.stride)
+            total = term if total is None else total + term
+        return total
+    # Sums of 1, 2, 4 … neighbours; those that the binary digits of the size name are added.
+    width, offset, n = 1, 0, x.shape[axis]
+    while width <= span.size:
+        if span.size & width:
+            start = offset * span.dilation
+            term = _shift(x, axis, start, start + need, span.stride)
+            total = term if total is None else total + term
+            offset += width
+        if 2 * width <= span.size:
+            n -= width * span.dilation
+            x = _shift(x, axis, 0, n) + _shift(x, axis, width * span.dilation, None)  # type: ignore[arg-type]
+        width *= 2
+    return total
+
+
+def _spread_axis(be: Backend, y: Array, axis: int, span: Span) -> Array:
+    """The transpose of `_sum_axis`."""
+    if span.stride == 1:
+        return _sum_axis(be, y, axis, span.transposed())
+    shape = (*y.shape[:axis], span.length, *y.shape[axis + 1 :])
+    if be.mutable:
+        out = be.new_like(y, shape)
+        for j in range(span.size):
+            outputs, inputs = span.tap(j)
+            out[(*[slice(None)] * axis, inputs)] += y[(*[slice(None)] * axis, outputs)]
+        return out
+    gaps = [span.stride - 1 if i == axis else 0 for i in range(y.ndim)]
+    y = be.pad(y, [(0, 0)] * y.ndim, 0, gaps)
+    points = y.shape[axis]
+    reach = span.extent - 1
+    dense = Span(
+        points, span.size, 1, span.dilation, reach - span.low, span.length - points + span.low
+    )
+    return _sum_axis(be, y, axis, dense)
+
+
+def _by_axis(
+    be: Backend, x: Array, g: Windows, reduce: Callable[..., Array], *rest: Any
+) -> Array:
+    # The last axis first: with ties to the first place a separable maximum needs this order, and
+    # contiguous data are shortened before the strided passes.
+    for axis, span in sorted(zip(g.axes, g.spans, strict=True), key=lambda p: -p[0]):
+        trivial = span.size == 1 and span.stride == 1 and span.low == 0 and span.high == 0
+        if not trivial:
+            x = reduce(be, x, axis, span, *rest)
+    return x
+
+
+def first_taps(be: Backend, g: Windows, x: Array, y: Array) -> Array:
+    """For every window the first tap whose value equals y (or is NaN like y); −1 if none."""
+    xp = be.xp
+    chosen = be.new_like(y, tuple(y.shape), dtype=be.dtype("int32"), fill=-1)
+    floating = be.is_floating(x.dtype)
+    for number, outputs, inputs in reversed(list(g.each_tap())):
+        xs, ys = x[inputs], y[outputs]
+        hit = xs == ys
+        if floating:
+            hit = hit | ((xs != xs) & (ys != ys))
+        chosen = _put(be, chosen, g, outputs, hit, number)
+    return chosen
+
+
+def _put(
+    be: Backend, chosen: Array, g: Windows, outputs: tuple[slice, ...], hit: Array, number: int
+) -> Array:
+    xp = be.xp
+    if be.mutable:
+        part = chosen[outputs]
+        chosen[outputs] = xp.where(hit, be.new_like(part, (), dtype=part.dtype, fill=number), part)
+        return chosen
+    widths = [
+        (o.start or 0, n - (n if o.stop is None else o.stop))
+        for o, n in zip(outputs, chosen.shape, strict=True)
+    ]
+    hit = be.pad(hit, widths, False)
+    return xp.where(hit, be.new_like(chosen, (), fill=number), chosen)
+
+
+def flat_index(be: Backend, g: Windows, taps: Array) -> Array:
+    """Position of the chosen taps in the unpadded sliding axes, flattened; −1 where none."""
+    xp = be.xp
+    kind = be.default_int(taps)
+    taps = xp.astype(taps, kind)
+    rest, index, scale = taps, xp.zeros_like(taps), 1
+    for axis, span in reversed(list(zip(g.axes, g.spans, strict=True))):
+        tap = rest % span.size
+        rest = rest // span.size
+        shape = [1] * taps.ndim
+        shape[axis] = span.out
+        start = xp.reshape(be.arange(span.out, taps, kind), tuple(shape)) * span.stride - span.low
+        index = index + (start + tap * span.dilation) * scale
+        scale *= span.length
+    return xp.where(taps < 0, be.new_like(taps, (), fill=-1), index)
+
+
+def _with_batch(
+    be: Backend, g: Windows, arrays: Sequence[Array], batched: Sequence[bool]
+) -> tuple[Windows, list[Array]]:
+    size = next(a.shape[0] for a, b in zip(arrays, batched, strict=True) if b)
+    full = [
+        a if b else be.xp.broadcast_to(a[None, ...], (size, *a.shape))
+        for a, b in zip(arrays, batched, strict=True)
+    ]
+    return g.shifted(1, (size,)), full
+
+
+class _Choose(Core):
+    """y = x at the chosen tap of every window; 0 where none is chosen."""
+
+    name = "choose"
+    linear = (0,)
+
+    def forward(self, be: Backend, geometry: Windows, *arrays: Array) -> Array:
+        x, taps = arrays
+        xp, g = be.xp, geometry
+        y = be.new_like(x, g.out)
+        for number, outputs, inputs in g.each_tap():
+            hit = taps[outputs] == number
+            if be.mutable:
+                y[outputs] = xp.where(hit, x[inputs], y[outputs])
+            else:
+                widths = [
+                    (o.start or 0, n - (n if o.stop is None else o.stop))
+                    for o, n in zip(outputs, y.shape, strict=True)
+                ]
+                y = xp.where(be.pad(hit, widths, False), be.pad(x[inputs], widths), y)
+        return y
+
+    def pull(
+        self,
+        be: Backend,
+        geometry: Windows,
+        arrays: Sequence[Array],
+        out: Array,
+        cotangent: Array,
+        wanted: Sequence[bool],
+    ) -> Sequence[Any]:
+        return apply(_SCATTER, geometry, cotangent, arrays[1]), None
+
+    def batch(
+        self, be: Backend, geometry: Windows, arrays: Sequence[Array], batched: Sequence[bool]
+    ) -> tuple[Any, Sequence[Array], Callable[[Array], Array]]:
+        return (*_with_batch(be, geometry, arrays, batched), lambda out: out)
+
+
+class _Scatter(Core):
+    """The transpose of `_Choose`: every window's value added at its chosen tap."""
+
+    name = "scatter"
+    linear = (0,)
+
+    def forward(self, be: Backend, geometry: Windows, *arrays: Array) -> Array:
+        y, taps = arrays
+        xp, g = be.xp, geometry
+        x = be.new_like(y, g.shape)
+        zero = be.new_like(y, ())
+        for number, outputs, inputs in g.each_tap():
+            term = xp.where(taps[outputs] == number, y[outputs], zero)
+            if be.mutable:
+                x[inputs] += term
+            else:
+                widths, gaps = [], []
+                for cut, n, m in zip(inputs, g.shape, term.shape, strict=True):
+                    start, _, step = cut.indices(n)
+                    widths.append((start, n - start - (step * (m - 1) + 1)))
+                    gaps.append(step - 1)
+                x = x + be.pad(term, widths, 0, gaps)
+        return x
+
+    def pull(
+        self,
+        be: Backend,
+        geometry: Windows,
+        arrays: Sequence[Array],
+        out: Array,
+        cotangent: Array,
+        wanted: Sequence[bool],
+    ) -> Sequence[Any]:
+        return apply(_CHOOSE, geometry, cotangent, arrays[1]), None
+
+    def batch(
+        self, be: Backend, geometry: Windows, arrays: Sequence[Array], batched: Sequence[bool]
+    ) -> tuple[Any, Sequence[Array], Callable[[Array], Array]]:
+        return (*_with_batch(be, geometry, arrays, batched), lambda out: out)
+
+
+class _Extreme(Core):
+    """Maximum or minimum of every window."""
+
+    name = "window_extreme"
+
+    def forward(self, be: Backend, geometry: Extreme, *arrays: Array) -> Array:
+        (x,) = arrays
+        return _by_axis(be, x, geometry.windows, _extreme_axis, geometry.largest)
+
+    def push(
+        self,
+        be: Backend,
+        geometry: Extreme,
+        arrays: Sequence[Array],
+        out: Array,
+        tangents: Sequence[Any],
+    ) -> Array:
+        (tangent,) = tangents
+        if tangent is None:
+            return be.xp.zeros_like(out)
+        taps = first_taps(be, geometry.windows, arrays[0], out)
+        return apply(_CHOOSE, geometry.windows, tangent, taps)
+
+    def pull(
+        self,
+        be: Backend,
+        geometry: Extreme,
+        arrays: Sequence[Array],
+        out: Array,
+        cotangent: Array,
+        wanted: Sequence[bool],
+    ) -> Sequence[Any]:
+        taps = first_taps(be, geometry.windows, arrays[0], out)
+        return (apply(_SCATTER, geometry.windows, cotangent, taps),)
+
+
+class _Linear(Core):
+    """Sums over windows and their transpose."""
+
+    linear = (0,)
+    sibling: Core
+
+    def __init__(self, name: str, axis_rule: Callable[..., Array]) -> None:
+        self.name = name
+        self._axis_rule = axis_rule
+
+    def forward(self, be: Backend, geometry: Windows, *arrays: Array) -> Array:
+        (x,) = arrays
+        kind = x.dtype
+        if be.is_half(kind):
+            # Half precision accumulates in float32 and rounds once.
+            x = be.xp.astype(x, be.dtype("float32"))
+        x = _by_axis(be, x, geometry, self._axis_rule)
+        return x if x.dtype == kind else be.xp.astype(x, kind)
+
+    def pull(
+        self,
+        be: Backend,
+        geometry: Windows,
+        arrays: Sequence[Array],
+        out: Array,
+        cotangent: Array,
+        wanted: Sequence[bool],
+    ) -> Sequence[Any]:
+        return (apply(self.sibling, geometry, cotangent),)
+
+    def batch(
+        self, be: Backend, geometry: Windows, arrays: Sequence[Array], batched: Sequence[bool]
+    ) -> tuple[Any, Sequence[Array], Callable[[Array], Array]]:
+        return geometry.shifted(1, (arrays[0].shape[0],)), arrays, lambda out: out
+
+
+_CHOOSE, _SCATTER, _EXTREME = _Choose(), _Scatter(), _Extreme()
+_SUM = _Linear("sum_windows", _sum_axis)
+_SPREAD = _Linear("spread_windows", _spread_axis)
+_SUM.sibling, _SPREAD.sibling = _SPREAD, _SUM
+
+
+def choose(geometry: Windows, x: Any, taps: Array) -> Any:
+    """x at the chosen tap of every window."""
+    return apply(_CHOOSE, geometry, x, taps)
+
+
+def scatter(geometry: Windows, y: Any, taps: Array) -> Any:
+    """The transpose of `choose`."""
+    return apply(_SCATTER, geometry, y, taps)
+
+
+def sum_windows(geometry: Windows, x: Any) -> Any:
+    """Sum of every window; padding counts as 0."""
+    return apply(_SUM, geometry, x)
+
+
+def window_extreme(geometry: Windows, x: Any, *, largest: bool) -> Any:
+    """Maximum (or minimum) of every window; padding never wins."""
+    return apply(_EXTREME, Extreme(geometry, largest), x)

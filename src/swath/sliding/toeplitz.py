@@ -1,0 +1,173 @@
+"""The sliding product as a product with the blocks of its Toeplitz matrix.
+
+Along the last sliding axis x is cut into frames of s·T points (s the stride). T outputs of one
+frame are J neighbouring frames times J blocks of the banded Toeplitz matrix::
+
+    y_b = Σ_{j<J} x_{b+j} M_j,     M_j[r, c] = w[j·s·T + r − s·c],    r < s·T, c < T
+
+so a filter runs at the speed of matrix multiplication, from a reshape, slices and products alone.
+Other sliding axes are taps in a loop, channels ride along in the rows and columns of M.
+
+The band holds zeros beside the kernel: a non-finite sample can reach the other outputs of its
+frame (0·∞), at most s·T + extent points away, and no further.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from math import prod
+from typing import Any
+
+from .._backends import Backend
+from ..geometry import Sliding, Span
+
+__all__ = ["blocks", "frame_length", "run"]
+
+Array = Any
+
+
+def frame_length(span: Span) -> int:
+    """Outputs per frame: least work per output, discounted for products too small for BLAS."""
+    best, found = float("inf"), 16
+    for length in (8, 16, 32, 64, 128, 256):
+        work = blocks(span, length) * span.stride * length * (1 + 24 / length)
+        if work < best:
+            best, found = work, length
+    return min(found, max(8, 1 << (max(span.out, 1) - 1).bit_length()))
+
+
+def blocks(span: Span, length: int) -> int:
+    """J, the number of frames that T outputs see."""
+    return -(-((length - 1) * span.stride + span.extent) // (span.stride * length))
+
+
+class _Frames:
+    """Sizes of the framed problem, and the rearrangements between arrays and frames."""
+
+    def __init__(self, be: Backend, g: Sliding, depth: int, rows: int) -> None:
+        self.be, self.xp, self.g = be, be.xp, g
+        self.depth, self.rows = depth, rows
+        self.span, self.lead = g.spans[-1], g.spans[:-1]
+        self.T = frame_length(self.span)
+        self.hop = self.span.stride * self.T
+        self.J = blocks(self.span, self.T)
+        self.nb = -(-self.span.out // self.T)
+        self.F = self.nb + self.J - 1
+
+    def x(self, x: Array) -> Array:
+        """(B, G·D, *lead, n) to (G, B, *lead padded, F, D·hop)."""
+        g, xp = self.g, self.xp
+        start = max(0, -self.span.low)
+        reach = self.F * self.hop
+        keep = min(self.span.length, max(start, reach - self.span.low))
+        cuts = [slice(max(0, -s.low), s.length - max(0, -s.high)) for s in self.lead]
+        x = x[(slice(None), slice(None), *cuts, slice(start, keep))]
+        low = max(0, self.span.low)
+        widths = [(max(0, s.low), max(0, s.high)) for s in self.lead]
+        widths.append((low, reach - low - x.shape[-1]))
+        x = self.be.pad(x, [(0, 0), (0, 0), *widths])
+        lead = x.shape[2:-1]
+        x = xp.reshape(x, (x.shape[0], g.groups, self.depth, *lead, self.F, self.hop))
+        r = len(lead)
+        # (B, G, D, *lead, F, hop) -> (G, B, *lead, F, D, hop)
+        x = xp.permute_dims(x, (1, 0, *range(3, 4 + r), 2, 4 + r))
+        return xp.reshape(x, (g.groups, x.shape[1], *lead, self.F, self.depth * self.hop))
+
+    def y(self, y: Array) -> Array:
+        """(B, G·R, *lead, out) to (G, B, *lead, nb, R·T)."""
+        g, xp = self.g, self.xp
+        rank = len(self.lead)
+        fill = self.nb * self.T - self.span.out
+        y = self.be.pad(y, [*[(0, 0)] * (2 + rank), (0, fill)])
+        lead = y.shape[2:-1]
+        y = xp.reshape(y, (y.shape[0], g.groups, self.rows, *lead, self.nb, self.T))
+        y = xp.permute_dims(y, (1, 0, *range(3, 4 + rank), 2, 4 + rank))
+        return xp.reshape(y, (g.groups, y.shape[1], *lead, self.nb, self.rows * self.T))
+
+    def y_back(self, y: Array) -> Array:
+        """The inverse of `y`."""
+        xp, rank = self.xp, len(self.lead)
+        y = xp.reshape(y, (*y.shape[:-1], self.rows, self.T))
+        # (G, B, *lead, nb, R, T) -> (B, G, R, *lead, nb, T)
+        y = xp.permute_dims(y, (1, 0, 3 + rank, *range(2, 3 + rank), 4 + rank))
+        lead = y.shape[3:-2]
+        y = xp.reshape(y, (y.shape[0], self.g.groups * self.rows, *lead, self.nb * self.T))
+        return y[..., : self.span.out]
+
+    def bands(self, w: Array) -> Array:
+        """w (O, D, *K) to the blocks (*lead taps, J, G, D·hop, R·T)."""
+        g, xp, s = self.g, self.xp, self.span
+        w = self.be.pad(w, [(0, 0)] * w.ndim, 0, [*[0] * (w.ndim - 1), s.dilation - 1])
+        height = self.J * self.hop
+        step = height + s.stride
+        # Rows of length height+stride, laid end to end and cut at `height`, shift by stride a row.
+        w = self.be.pad(w, [*[(0, 0)] * (w.ndim - 1), (0, step - w.shape[-1])])
+        head = w.shape[:-1]
+        w = xp.broadcast_to(xp.expand_dims(w, axis=-2), (*head, self.T, step))
+        w = xp.reshape(w, (*head, self.T * step))[..., : self.T * height]
+        w = xp.reshape(w, (g.groups, self.rows, self.depth, *head[2:], self.T, self.J, self.hop))
+        r = len(self.lead)
+        # (G, R, D, *lead, T, J, hop) -> (*lead, J, G, D, hop, R, T)
+        w = xp.permute_dims(w, (*range(3, 3 + r), 4 + r, 0, 2, 5 + r, 1, 3 + r))
+        return xp.reshape(
+            w,
+            (*head[2:], self.J, g.groups, self.depth * self.hop, self.rows * self.T),
+        )
+
+    def bands_back(self, m: Array) -> Array:
+        """The transpose of `bands`: sums along the diagonals of the blocks."""
+        g, xp, s = self.g, self.xp, self.span
+        r = len(self.lead)
+        taps = m.shape[:r]
+        m = xp.reshape(
+            m, (*taps, self.J, g.groups, self.depth, self.hop, self.rows, self.T)
+        )
+        m = xp.permute_dims(m, (r + 1, r + 4, r + 2, *range(r), r + 5, r, r + 3))
+        height = self.J * self.hop
+        step = height + s.stride
+        m = xp.reshape(m, (g.groups * self.rows, self.depth, *taps, self.T * height))
+        m = self.be.pad(m, [*[(0, 0)] * (m.ndim - 1), (0, self.T * s.stride)])
+        m = xp.reshape(m, (*m.shape[:-1], self.T, step))
+        m = xp.sum(m, axis=-2, dtype=m.dtype)
+        return m[..., : s.extent : s.dilation]
+
+    def lead_cuts(self, tap: tuple[int, ...]) -> tuple[slice, ...]:
+        return tuple(s.placed(j) for s, j in zip(self.lead, tap, strict=True))
+
+
+def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
+    """The products of role "y" and "w", channels first."""
+    xp = be.xp
+    if role == "y":
+        x, w = a, b
+        f = _Frames(be, g, w.shape[1], w.shape[0] // g.groups)
+        frames, bands = f.x(x), f.bands(w)
+        total = None
+        for tap in product(*(range(s.size) for s in f.lead)):
+            part = frames[(slice(None), slice(None), *f.lead_cuts(tap), ...)]
+            shape = part.shape
+            part = xp.reshape(part, (g.groups, prod(shape[1:-1]), shape[-1]))
+            for j in range(f.J):
+                term = be.matmul(part, bands[(*tap, j, ...)])
+                term = xp.reshape(term, (*shape[:-1], f.rows * f.T))[..., j : j + f.nb, :]
+                if total is None:
+                    total = xp.asarray(term, copy=True) if be.mutable else term
+                elif be.mutable:
+                    total += term
+                else:
+                    total = total + term
+        return f.y_back(total)
+    x, y = a, b
+    f = _Frames(be, g, x.shape[1] // g.groups, y.shape[1] // g.groups)
+    frames, ys = f.x(x), f.y(y)
+    ys = xp.reshape(ys, (g.groups, prod(ys.shape[1:-1]), ys.shape[-1]))
+    found = []
+    for tap in product(*(range(s.size) for s in f.lead)):
+        part = frames[(slice(None), slice(None), *f.lead_cuts(tap), ...)]
+        for j in range(f.J):
+            xs = part[..., j : j + f.nb, :]
+            xs = xp.reshape(xs, (g.groups, prod(xs.shape[1:-1]), xs.shape[-1]))
+            found.append(be.matmul(xp.matrix_transpose(xs), ys))
+    m = xp.stack(found, axis=0)
+    m = xp.reshape(m, (*(s.size for s in f.lead), f.J, *m.shape[1:]))
+    return f.bands_back(m)

@@ -1,0 +1,298 @@
+"""Helpers for testing code built on swath: closeness, adjoints, pullbacks, tolerances.
+
+All return None and raise AssertionError with the worst place; arrays may live in any library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ._backends import backend_of, try_backend
+from .autodiff import differentiable, vjp
+from .errors import ArgumentError
+from .registry import lookup
+from .sliding.plan import Plan
+
+__all__ = ["assert_close", "check_adjoint", "check_vjp", "tolerance"]
+
+_EPS = {
+    "float16": 2.0**-10,
+    "bfloat16": 2.0**-7,
+    "float32": 2.0**-23,
+    "complex64": 2.0**-23,
+    "float64": 2.0**-52,
+    "complex128": 2.0**-52,
+}
+
+
+def _host(x: Any) -> np.ndarray:
+    be = try_backend(x)
+    if be is None:
+        return np.asarray(x)
+    if be.name_of(x.dtype) == "bfloat16":
+        x = be.xp.astype(x, be.dtype("float32"))
+    return np.asarray(be.to_numpy(x))
+
+
+def _dtype_name(dtype: Any) -> str:
+    return np.dtype(dtype).name if isinstance(dtype, type) else str(dtype).rsplit(".", 1)[-1]
+
+
+def tolerance(dtype: Any, plan: Plan | None = None) -> float:
+    """Error bound of the accuracy contract for a product, as a factor.
+
+    Parameters
+    ----------
+    dtype : dtype or str
+        Floating dtype of the result, of any array library.
+    plan : Plan, optional
+        How the product is computed (`swath.plan`); without one, a sum of one term.
+
+    Returns
+    -------
+    float
+        2·K·eps for window-wise algorithms, to be multiplied by |x|⋆|k| element by element;
+        4·eps·log2(n) for an FFT of n points, to be multiplied by ‖frame‖₂·‖k‖₂. Twice that for
+        complex dtypes.
+
+    Examples
+    --------
+    >>> from swath.testing import tolerance
+    >>> tolerance("float32")
+    2.384185791015625e-07
+    """
+    name = _dtype_name(dtype)
+    if name not in _EPS:
+        raise ArgumentError(f"tolerance: dtype must be floating, got {dtype!r}")
+    scale = 2.0 if name.startswith("complex") else 1.0
+    if plan is None:
+        return 2.0 * scale * _EPS[name]
+    if plan.method in ("fft", "overlap_save"):
+        return 4.0 * scale * _EPS[name] * max(1.0, float(np.log2(plan.points)))
+    return 2.0 * scale * plan.terms * _EPS[name]
+
+
+def assert_close(
+    actual: Any,
+    desired: Any,
+    *,
+    rtol: float | None = None,
+    atol: float | None = None,
+    bound: Any = None,
+    dtype: Any = None,
+) -> None:
+    """Assert that an array of any library equals a NumPy reference within bounds.
+
+    Parameters
+    ----------
+    actual : array
+        Result, of any library and device.
+    desired : array_like
+        Reference on the host.
+    rtol, atol : float, optional
+        Allowed is ``atol + rtol·max|desired|``; by default rtol = 64·eps of actual's dtype and
+        atol = 0. Integers and booleans must be equal.
+    bound : array_like, optional
+        Allowed absolute error of every element, instead.
+    dtype : str, optional
+        Name of the dtype that `actual` must have.
+
+    Raises
+    ------
+    AssertionError
+        If shape, dtype, a value or the place of a NaN differs.
+    """
+    got, want = _host(actual), np.asarray(desired)
+    if got.shape != want.shape:
+        raise AssertionError(f"shape {got.shape}, expected {want.shape}")
+    be = try_backend(actual)
+    kind = be.name_of(actual.dtype) if be is not None else got.dtype.name
+    if dtype is not None and kind != _dtype_name(dtype):
+        raise AssertionError(f"dtype {kind}, expected {_dtype_name(dtype)}")
+    if got.size == 0:
+        return
+    if kind not in _EPS:
+        if not np.array_equal(got, want):
+            raise AssertionError(f"values differ:\n{got}\nexpected\n{want}")
+        return
+    if not np.array_equal(np.isnan(got), np.isnan(want)):
+        raise AssertionError(f"NaNs differ:\n{got}\nexpected\n{want}")
+    infinite = np.isinf(want) | np.isinf(got)
+    if not np.array_equal(got[infinite], want[infinite]):
+        raise AssertionError(f"infinities differ:\n{got}\nexpected\n{want}")
+    finite = ~(np.isnan(want) | infinite)
+    error = np.abs(got[finite] - want[finite])
+    if bound is not None:
+        allowed = np.broadcast_to(np.asarray(bound), want.shape)[finite]
+    else:
+        largest = float(np.max(np.abs(want[finite]), initial=0.0))
+        relative = 64 * _EPS[kind] if rtol is None else rtol
+        allowed = np.full(error.shape, (atol or 0.0) + relative * largest)
+    over = error > allowed
+    if np.any(over):
+        worst = int(np.argmax(np.where(over, error - allowed, -1.0)))
+        raise AssertionError(
+            f"{int(np.sum(over))} of {got.size} values differ; worst: {got[finite][worst]} for "
+            f"{want[finite][worst]}, error {error[worst]:.3e}, allowed {allowed[worst]:.3e}"
+        )
+
+
+def _first(value: Any, op: Any) -> Any:
+    record = lookup(op)
+    if record.first is not None:
+        return record.first(value)
+    return value[0] if isinstance(value, tuple) else value
+
+
+def _random_like(rng: np.random.Generator, x: Any) -> Any:
+    """A random array of x's library, device, shape and dtype."""
+    be = backend_of(x)
+    data = rng.standard_normal(tuple(x.shape))
+    if be.is_complex(x):
+        data = data + 1j * rng.standard_normal(tuple(x.shape))
+    return be.constant(data, x, x.dtype) if data.size else be.new_like(x, tuple(x.shape))
+
+
+def _dot(a: Any, b: Any) -> complex:
+    return complex(np.sum(_host(a).astype(complex) * _host(b).astype(complex)))
+
+
+def check_adjoint(
+    op: Callable[..., Any], *args: Any, seed: int = 0, rtol: float | None = None, **kwargs: Any
+) -> None:
+    """Check ⟨A x, y⟩ = ⟨x, Aᵀ y⟩ for every argument in which an operation is linear.
+
+    Parameters
+    ----------
+    op : callable
+        A registered operation with linear arguments.
+    *args, **kwargs
+        Its arguments; the linear ones are replaced by random arrays one at a time.
+    seed : int, default 0
+        Of the random numbers.
+    rtol : float, optional
+        Allowed difference relative to ‖A x‖·‖y‖; by default 1000·eps.
+
+    Raises
+    ------
+    AssertionError
+        If the two sides differ, or nothing was checked.
+
+    Notes
+    -----
+    No conjugate: the transpose, not the Hermitian adjoint, as everywhere in `swath.vjp`.
+    """
+    import inspect
+
+    record = lookup(op)
+    names = list(inspect.signature(record.function).parameters)
+    rng = np.random.default_rng(seed)
+    checked = 0
+    for i, value in enumerate(args):
+        if i >= len(names) or names[i] not in record.linear or not differentiable(value):
+            continue
+        probe = list(args)
+        probe[i] = _random_like(rng, value)
+        result, pullback = vjp(op, *probe, **kwargs)
+        out = _first(result, op)
+        y = _random_like(rng, out)
+        back = pullback(y)[i]
+        if tuple(back.shape) != tuple(value.shape) or back.dtype != value.dtype:
+            raise AssertionError(
+                f"cotangent of {names[i]}: shape {tuple(back.shape)} dtype {back.dtype}, "
+                f"expected {tuple(value.shape)} {value.dtype}"
+            )
+        left, right = _dot(out, y), _dot(probe[i], back)
+        kind = _dtype_name(back.dtype)
+        scale = float(np.linalg.norm(_host(out)) * np.linalg.norm(_host(y))) + 1e-300
+        limit = (1000 * _EPS[kind] if rtol is None else rtol) * scale
+        if not abs(left - right) <= limit:
+            raise AssertionError(
+                f"adjoint in {names[i]}: <Ax, y> = {left}, <x, Aty> = {right}, "
+                f"difference {abs(left - right):.3e} > {limit:.3e}"
+            )
+        checked += 1
+    if not checked:
+        raise AssertionError(f"{record.name}: no linear floating argument was given")
+
+
+def check_vjp(
+    op: Callable[..., Any],
+    *args: Any,
+    seed: int = 0,
+    step: float | None = None,
+    rtol: float | None = None,
+    **kwargs: Any,
+) -> None:
+    """Check `swath.vjp` of an operation against central differences along random directions.
+
+    Parameters
+    ----------
+    op : callable
+        A registered, differentiable operation.
+    *args, **kwargs
+        Its arguments; every differentiable array, positional or keyword, is checked.
+    seed : int, default 0
+        Of the random directions.
+    step : float, optional
+        Half distance of the two points; by default eps^(1/3).
+    rtol : float, optional
+        Allowed difference relative to the size of the directional derivative and its terms; by
+        default 50·eps^(2/3).
+
+    Raises
+    ------
+    AssertionError
+        If a directional derivative differs, or nothing was checked.
+    """
+    import inspect
+
+    record = lookup(op)
+    names = list(inspect.signature(record.function).parameters)
+    rng = np.random.default_rng(seed)
+    value, pullback = vjp(op, *args, **kwargs)
+    out = _first(value, op)
+    y = _random_like(rng, out)
+    pulled, keywords = pullback(y, with_kwargs=True)
+    eps = _EPS[_dtype_name(out.dtype)]
+    h = eps ** (1 / 3) if step is None else step
+    limit = 50 * eps ** (2 / 3) if rtol is None else rtol
+    slots: list[tuple[Any, Any, Any]] = [
+        (i, args[i], p) for i, p in enumerate(pulled) if p is not None
+    ]
+    slots += [(k, kwargs[k], p) for k, p in keywords.items()]
+    if not slots:
+        raise AssertionError(f"{record.name}: nothing to differentiate was given")
+    for key, x, p in slots:
+        name = names[key] if isinstance(key, int) else key
+        if tuple(p.shape) != tuple(x.shape) or p.dtype != x.dtype:
+            raise AssertionError(
+                f"cotangent of {name}: shape {tuple(p.shape)} dtype {p.dtype}, "
+                f"expected {tuple(x.shape)} {x.dtype}"
+            )
+        direction = _random_like(rng, x)
+        sides = [
+            _host(_first(_replaced(op, args, kwargs, key, x + sign * h * direction), op))
+            for sign in (1.0, -1.0)
+        ]
+        slope = (sides[0].astype(complex) - sides[1].astype(complex)) / (2 * h)
+        left, right = complex(np.sum(slope * _host(y))), _dot(direction, p)
+        scale = float(np.linalg.norm(slope) * np.linalg.norm(_host(y))) + float(
+            np.linalg.norm(_host(direction)) * np.linalg.norm(_host(p))
+        )
+        if not abs(left - right) <= limit * scale + 1e-300:
+            raise AssertionError(
+                f"derivative in {name}: differences give {left}, the pullback {right}, "
+                f"off by {abs(left - right):.3e} > {limit * scale:.3e}"
+            )
+
+
+def _replaced(
+    op: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], key: Any, x: Any
+) -> Any:
+    if isinstance(key, int):
+        return op(*args[:key], x, *args[key + 1 :], **kwargs)
+    return op(*args, **{**kwargs, key: x})

@@ -1,0 +1,134 @@
+"""The backend matrix: the `xp` fixture, the rows asked for, and the table at the end."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import rows
+
+# One set of threads per worker: two pytest workers share two cores.
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+_ROWS = rows.load()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--rows", nargs="+", default=None, help="rows of ci/rows.toml to run")
+
+
+def _chosen(config: pytest.Config) -> list[str]:
+    """Rows that run. A row that is required here, or asked for by name, and missing is an error."""
+    asked = config.getoption("--rows")
+    run = []
+    for name in asked or _ROWS:
+        if name not in _ROWS:
+            raise pytest.UsageError(f"--rows: no row {name!r}; there are {', '.join(_ROWS)}")
+        _, settings = _ROWS[name]
+        why = rows.missing(settings)
+        if why is None:
+            run.append(name)
+        elif rows.required(settings) or (asked and not settings.get("gpu")):
+            raise pytest.UsageError(f"row {name} is required and cannot run: {why}")
+    return run
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "op(*names): operations of the registry that a test covers")
+    config.addinivalue_line("markers", "needs(*libraries): libraries that a test compares with")
+    config.addinivalue_line("markers", "on(*rows): the rows that a test is about")
+    config.stash[_RUN] = _chosen(config)
+
+
+_RUN = pytest.StashKey[list[str]]()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "xp" in metafunc.fixturenames:
+        run = metafunc.config.stash[_RUN]
+        only = [m.args for m in metafunc.definition.iter_markers("on")]
+        if only:
+            run = [r for r in run if all(r in names for names in only)]
+        metafunc.parametrize("xp", run, indirect=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A row alone runs without the libraries that other tests compare with: those are deselected,
+    and the summary says so."""
+    import importlib.util
+
+    lacking: dict[str, int] = defaultdict(int)
+    keep = []
+    for item in items:
+        needs = {n for m in item.iter_markers("needs") for n in m.args}
+        absent = [n for n in needs if importlib.util.find_spec(n) is None]
+        if absent:
+            lacking[absent[0]] += 1
+        else:
+            keep.append(item)
+    if lacking:
+        if config.getoption("--rows") is None:
+            raise pytest.UsageError(f"the whole matrix needs {', '.join(sorted(lacking))}")
+        config.hook.pytest_deselected(items=[i for i in items if i not in keep])
+        items[:] = keep
+    config.stash[_LACKING] = dict(lacking)
+
+
+_LACKING = pytest.StashKey[dict[str, int]]()
+
+
+@pytest.fixture
+def xp(request: pytest.FixtureRequest) -> Iterator[rows.Row]:
+    """A row of the matrix: the library's namespace with `asarray`, `numpy`, `call` (see rows.Row)."""
+    row, _ = _ROWS[request.param]
+    request.node.user_properties.append(("row", row.name))
+    with row.context():
+        yield row
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """Random numbers that are the same in every run and on every row."""
+    return np.random.default_rng(20240229)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for mark in item.iter_markers("op"):
+        item.user_properties.extend(("op", name) for name in mark.args)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """The table rows × operations."""
+    counts: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
+    for outcome, column in (("passed", 0), ("failed", 1), ("error", 1)):
+        for report in terminalreporter.stats.get(outcome, []):
+            if outcome == "passed" and getattr(report, "when", "") != "call":
+                continue
+            names = [v for k, v in getattr(report, "user_properties", ()) if k == "op"]
+            for row in [v for k, v in getattr(report, "user_properties", ()) if k == "row"]:
+                for name in names:
+                    counts[name, row][column] += 1
+    write = terminalreporter.write_line
+    run = config.stash.get(_RUN, [])
+    if counts:
+        terminalreporter.section("matrix: operation × row (tests passed, or FAIL)")
+        width = max(len(n) for n, _ in counts)
+        write(" " * width + "  " + "  ".join(run))
+        for name in sorted({n for n, _ in counts}):
+            cells = []
+            for row in run:
+                good, bad = counts[name, row]
+                text = f"FAIL {bad}" if bad else str(good) if good else "-"
+                cells.append(text.rjust(len(row)))
+            write(name.ljust(width) + "  " + "  ".join(cells))
+        write("- : no test of this operation ran on this row in this run")
+    for name, (_, settings) in _ROWS.items():
+        if name not in run:
+            why = rows.missing(settings) or "not asked for"
+            write(f"row {name}: not run: {why}")
+    for library, count in config.stash.get(_LACKING, {}).items():
+        write(f"{count} tests not run: they compare with {library}, which is not installed")
