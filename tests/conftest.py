@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 import rows
 
 # One set of threads per worker: two pytest workers share two cores.

@@ -103,9 +103,11 @@ class Row:
             return table
         if self.backend == "strict":
             kind = getattr(self.namespace, table.dtype.name)
-            return self.namespace.asarray(table.tolist(), dtype=kind, device=self.device) if (
-                table.size
-            ) else self.namespace.zeros(table.shape, dtype=kind, device=self.device)
+            return (
+                self.namespace.asarray(table.tolist(), dtype=kind, device=self.device)
+                if (table.size)
+                else self.namespace.zeros(table.shape, dtype=kind, device=self.device)
+            )
         return self.namespace.asarray(table)
 
     def numpy(self, x: Any) -> np.ndarray:

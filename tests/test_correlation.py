@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import scipy.signal
 
@@ -11,7 +10,10 @@ from swath.testing import assert_close, check_adjoint, check_vjp
 
 pytestmark = pytest.mark.op("signal.convolve", "signal.correlate")
 
-PAIRS = [(swath.signal.convolve, scipy.signal.convolve), (swath.signal.correlate, scipy.signal.correlate)]
+PAIRS = [
+    (swath.signal.convolve, scipy.signal.convolve),
+    (swath.signal.correlate, scipy.signal.correlate),
+]
 LENGTHS = [(1, 1), (7, 3), (8, 4), (3, 7), (5, 5), (40, 9)]
 
 

@@ -85,7 +85,10 @@ def _like(be: Backend, x: Array, target: Array) -> Array:
 
 
 def _binary(
-    forward: Callable[..., Array], left: Callable[..., Array], right: Callable[..., Array], name: str
+    forward: Callable[..., Array],
+    left: Callable[..., Array],
+    right: Callable[..., Array],
+    name: str,
 ) -> _Native:
     def pull(be: Any, g: Any, arrays: Any, out: Any, ct: Any, wanted: Any) -> Sequence[Any]:
         a, b = arrays
@@ -113,7 +116,10 @@ _MULTIPLY = _binary(
     lambda be, a, b: a * b, lambda be, a, b, y, t: t * b, lambda be, a, b, y, t: t * a, "multiply"
 )
 _DIVIDE = _binary(
-    lambda be, a, b: a / b, lambda be, a, b, y, t: t / b, lambda be, a, b, y, t: -t * y / b, "divide"
+    lambda be, a, b: a / b,
+    lambda be, a, b, y, t: t / b,
+    lambda be, a, b, y, t: -t * y / b,
+    "divide",
 )
 _MATMUL = _binary(
     lambda be, a, b: be.matmul(a, b),
@@ -138,9 +144,7 @@ _CONJ = _unary(lambda be, g, x: be.xp.conj(x), lambda be, g, x, y, t: be.xp.conj
 _REAL = _unary(
     lambda be, g, x: be.xp.real(x), lambda be, g, x, y, t: be.xp.astype(t, x.dtype), "real"
 )
-_CAST = _unary(
-    lambda be, g, x: be.xp.astype(x, g), lambda be, g, x, y, t: _like(be, t, x), "cast"
-)
+_CAST = _unary(lambda be, g, x: be.xp.astype(x, g), lambda be, g, x, y, t: _like(be, t, x), "cast")
 _BROADCAST = _unary(
     lambda be, g, x: be.xp.broadcast_to(x, g), lambda be, g, x, y, t: _like(be, t, x), "broadcast"
 )
@@ -163,9 +167,7 @@ def _uncut(be: Backend, g: tuple[tuple[int, int, int], ...], x: Array, y: Array,
     return be.pad(t, widths, 0, gaps)
 
 
-_CUT = _unary(
-    lambda be, g, x: x[tuple(slice(a, b, s) for a, b, s in g)], _uncut, "cut"
-)
+_CUT = _unary(lambda be, g, x: x[tuple(slice(a, b, s) for a, b, s in g)], _uncut, "cut")
 _TOTAL = _unary(
     lambda be, g, x: be.xp.sum(x, axis=g[0], keepdims=g[1], dtype=x.dtype),
     lambda be, g, x, y, t: be.xp.broadcast_to(
@@ -182,9 +184,7 @@ def _root_back(be: Backend, g: Any, x: Array, y: Array, t: Array) -> Array:
 
 
 _ROOT = _unary(lambda be, g, x: be.xp.sqrt(x), _root_back, "root")
-_POWER = _unary(
-    lambda be, g, x: x**g, lambda be, g, x, y, t: t * g * x ** (g - 1), "power"
-)
+_POWER = _unary(lambda be, g, x: x**g, lambda be, g, x, y, t: t * g * x ** (g - 1), "power")
 
 
 def _sign_back(be: Backend, g: Any, x: Array, y: Array, t: Array) -> Array:
@@ -411,5 +411,3 @@ def fill_like(x: Any, shape: Sequence[int], value: Any = 0, dtype: Any = None) -
     """A constant array beside x."""
     plain = primal(x)
     return backend_of(plain).new_like(plain, tuple(shape), dtype=dtype, fill=value)
-
-

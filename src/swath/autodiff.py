@@ -43,7 +43,12 @@ class Core:
         raise NotImplementedError
 
     def push(
-        self, be: Backend, geometry: Any, arrays: Sequence[Array], out: Array, tangents: Sequence[Any]
+        self,
+        be: Backend,
+        geometry: Any,
+        arrays: Sequence[Array],
+        out: Array,
+        tangents: Sequence[Any],
     ) -> Array:
         """The tangent of the output; None among `tangents` stands for zero."""
         total = None

@@ -237,7 +237,9 @@ class Sliding:
         return replace(self, spans=tuple(s.transposed() for s in self.spans))
 
 
-def same_padding(length: int, size: int, stride: int, dilation: int, *, lower: bool) -> tuple[int, int]:
+def same_padding(
+    length: int, size: int, stride: int, dilation: int, *, lower: bool
+) -> tuple[int, int]:
     """TensorFlow's SAME: ⌈length / stride⌉ outputs; the odd point goes high (low if `lower`)."""
     out = -(-length // stride)
     total = max(0, (out - 1) * stride + dilation * (size - 1) + 1 - length)
@@ -310,7 +312,9 @@ def resolve_padding(
 
 def _pair(low: int, high: int) -> tuple[int, int]:
     if low < 0 or high < 0:
-        raise ArgumentError(f"padding must be 0 or more, got {(low, high)}; slice the input to crop")
+        raise ArgumentError(
+            f"padding must be 0 or more, got {(low, high)}; slice the input to crop"
+        )
     return low, high
 
 

@@ -155,7 +155,7 @@ def spectrograms(
     highest : float, optional
         Top of the frequency axis in hertz.
     lines : sequence of float, optional
-        Frequencies pointed out on the right edge of each picture.
+        Frequencies pointed out by a triangle on the left edge of each picture.
     marks : sequence of (seconds, hertz, label), optional
         Ringed points, such as found notes.
     span_db : float, optional
@@ -187,14 +187,10 @@ def spectrograms(
         _dress(axes, title, "seconds", "hertz" if axes is panels[0] else "")
         axes.set_ylim(0, highest or rate / 2)
         for tone in lines:
-            axes.annotate(
-                "",
-                (1.0, tone),
-                xytext=(1.035, tone),
-                xycoords=("axes fraction", "data"),
-                textcoords=("axes fraction", "data"),
-                arrowprops={"arrowstyle": "-|>", "color": RED, "lw": 1},
-            )
+            axes.plot(
+                0.012, tone, marker=">", color="white", mec=RED, ms=7, mew=1.2,
+                transform=axes.get_yaxis_transform(),
+            )  # fmt: skip
         for when, tone, label in marks:
             axes.plot(when, tone, "o", mfc="none", mec="white", ms=8, mew=1.4)
             axes.annotate(
@@ -452,10 +448,9 @@ def maps(
     for axes, (label, value) in zip(panels, entries, strict=False):
         signed = float(value.min(initial=0.0)) < 0.0
         edge = float(np.quantile(np.abs(value), 0.995)) or 1.0
-        low, high = (-edge, edge) if signed else (float(value.min()), float(value.max()))
-        axes.imshow(
-            value, cmap=_DIVERGING if signed else _GREY, vmin=low, vmax=high, interpolation="nearest"
-        )
+        low, high = (-edge, edge) if signed else (float(value.min(initial=edge)), edge)
+        colours = _DIVERGING if signed else _GREY
+        axes.imshow(value, cmap=colours, vmin=low, vmax=high, interpolation="nearest")
         size = f"{value.shape[0]} × {value.shape[1]}"
         axes.set_title(f"{label}  ({size})", fontsize=9, color=INK, loc="left")
     return figure

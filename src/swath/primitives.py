@@ -1,19 +1,101 @@
-"""Windows of an array, and their transpose.
+"""Windows of an array and their transpose: two linear cores, each the other's derivative.
 
-Public function -> geometry -> core in `swath.sliding.views` -> adapter.
+Public function -> geometry -> core -> adapter.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from . import _ops, arguments
+from ._backends import Backend
+from .autodiff import Core, apply
 from .errors import ArgumentError
 from .geometry import Span, Windows
 from .registry import operation
-from .sliding import add_windows, take_windows
 
 __all__ = ["overlap_add", "sliding_windows"]
+
+Array = Any
+
+
+class _Pair(Core):
+    """A linear core whose transpose is its sibling."""
+
+    linear = (0,)
+    sibling: Core
+
+    def pull(
+        self,
+        be: Backend,
+        geometry: Any,
+        arrays: Sequence[Array],
+        out: Array,
+        cotangent: Array,
+        wanted: Sequence[bool],
+    ) -> Sequence[Any]:
+        return (apply(self.sibling, geometry, cotangent),)
+
+    def batch(
+        self, be: Backend, geometry: Windows, arrays: Sequence[Array], batched: Sequence[bool]
+    ) -> tuple[Any, Sequence[Array], Callable[[Array], Array]]:
+        return geometry.shifted(1, (arrays[0].shape[0],)), arrays, lambda out: out
+
+
+class _Take(_Pair):
+    """x to its windows, taps appended as trailing axes."""
+
+    name = "take_windows"
+
+    def forward(self, be: Backend, geometry: Windows, *arrays: Array) -> Array:
+        (x,) = arrays
+        spans = geometry.spans
+        return be.windows(
+            x,
+            geometry.sizes,
+            [s.stride for s in spans],
+            [s.dilation for s in spans],
+            geometry.axes,
+        )
+
+
+class _Add(_Pair):
+    """Blocks added into place, one sliding axis after the other."""
+
+    name = "add_windows"
+
+    def forward(self, be: Backend, geometry: Windows, *arrays: Array) -> Array:
+        (blocks,) = arrays
+        for axis, span in reversed(list(zip(geometry.axes, geometry.spans, strict=True))):
+            blocks = _add_axis(be, blocks, axis, replace(span, low=0, high=0))
+        return blocks
+
+
+def _add_axis(be: Backend, blocks: Array, axis: int, span: Span) -> Array:
+    """Reduce the last axis (taps) of blocks into `axis`."""
+    shape = (*blocks.shape[:axis], span.length, *blocks.shape[axis + 1 : -1])
+    if be.mutable:
+        out = be.new_like(blocks, shape)
+        for j in range(span.size):
+            _, inputs = span.tap(j)
+            out[(*[slice(None)] * axis, inputs)] += blocks[..., j]
+        return out
+    total = None
+    gaps = [span.stride - 1 if i == axis else 0 for i in range(len(shape))]
+    used = span.stride * (span.out - 1) + 1
+    for j in range(span.size):
+        start = span.dilation * j
+        widths = [(0, 0)] * len(shape)
+        widths[axis] = (start, span.length - start - used)
+        term = be.pad(blocks[..., j], widths, 0, gaps)
+        total = term if total is None else total + term
+    return total
+
+
+_TAKE, _ADD = _Take(), _Add()
+_TAKE.sibling, _ADD.sibling = _ADD, _TAKE
 
 
 def _sizes(size: Any) -> tuple[int, ...]:
@@ -84,7 +166,7 @@ def sliding_windows(
            [2, 3, 4]])
     """
     _, x = arguments.one_array("x", x)
-    return take_windows(_geometry(tuple(x.shape), size, stride, dilation, axes), x)
+    return apply(_TAKE, _geometry(tuple(x.shape), size, stride, dilation, axes), x)
 
 
 @operation("overlap_add", differentiable=("blocks",), linear=("blocks",))
@@ -142,4 +224,4 @@ def overlap_add(
         )
     if 0 in blocks.shape:
         return _ops.fill_like(blocks, shape)
-    return add_windows(g, blocks)
+    return apply(_ADD, g, blocks)

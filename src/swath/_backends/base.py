@@ -23,7 +23,12 @@ class Core(Protocol):
 
     def forward(self, be: Backend, geometry: Any, *arrays: Array) -> Array: ...
     def push(
-        self, be: Backend, geometry: Any, arrays: Sequence[Array], out: Array, tangents: Sequence[Any]
+        self,
+        be: Backend,
+        geometry: Any,
+        arrays: Sequence[Array],
+        out: Array,
+        tangents: Sequence[Any],
     ) -> Array: ...
     def pull(
         self,
@@ -197,7 +202,11 @@ class Backend:
         return x
 
     def pad(
-        self, x: Array, widths: Sequence[tuple[int, int]], value: Any = 0, interior: Sequence[int] = ()
+        self,
+        x: Array,
+        widths: Sequence[tuple[int, int]],
+        value: Any = 0,
+        interior: Sequence[int] = (),
     ) -> Array:
         """Pad with a constant; `interior` puts that many points between neighbours first."""
         xp = self.xp
@@ -226,7 +235,9 @@ class Backend:
         """Matrix product at the full precision of its dtype (see `swath.precision`)."""
         return self.xp.matmul(a, b)
 
-    def solve_triangular(self, a: Array, b: Array, *, lower: bool, transpose: bool = False) -> Array:
+    def solve_triangular(
+        self, a: Array, b: Array, *, lower: bool, transpose: bool = False
+    ) -> Array:
         """Solve a x = b (aᵀ x = b with `transpose`) for a triangular matrix a; b is a matrix.
 
         The standard has no triangular solve; LU on a triangular matrix is backward stable too.

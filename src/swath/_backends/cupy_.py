@@ -80,7 +80,9 @@ class CupyBackend(NumpyBackend):
             steps.append(step * dilation)
         return cp.lib.stride_tricks.as_strided(x, tuple(shape), tuple(steps))
 
-    def solve_triangular(self, a: Array, b: Array, *, lower: bool, transpose: bool = False) -> Array:
+    def solve_triangular(
+        self, a: Array, b: Array, *, lower: bool, transpose: bool = False
+    ) -> Array:
         if transpose:
             a, lower = xp.matrix_transpose(a), not lower
         if a.ndim == 2 and b.ndim == 2:

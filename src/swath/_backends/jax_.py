@@ -111,7 +111,11 @@ class JaxBackend(Backend):
         return jnp.dtype(dtype).itemsize
 
     def pad(
-        self, x: Array, widths: Sequence[tuple[int, int]], value: Any = 0, interior: Sequence[int] = ()
+        self,
+        x: Array,
+        widths: Sequence[tuple[int, int]],
+        value: Any = 0,
+        interior: Sequence[int] = (),
     ) -> Array:
         gaps = list(interior) or [0] * x.ndim
         config = [(lo, hi, gap) for (lo, hi), gap in zip(widths, gaps, strict=True)]
@@ -122,7 +126,9 @@ class JaxBackend(Backend):
         asked = jax.config.jax_default_matmul_precision
         return jnp.matmul(a, b, precision=lax.Precision.HIGHEST if asked is None else None)
 
-    def solve_triangular(self, a: Array, b: Array, *, lower: bool, transpose: bool = False) -> Array:
+    def solve_triangular(
+        self, a: Array, b: Array, *, lower: bool, transpose: bool = False
+    ) -> Array:
         lead = jnp.broadcast_shapes(a.shape[:-2], b.shape[:-2])
         a = jnp.broadcast_to(a, (*lead, *a.shape[-2:]))
         b = jnp.broadcast_to(b, (*lead, *b.shape[-2:]))

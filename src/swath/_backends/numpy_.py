@@ -98,7 +98,11 @@ class NumpyBackend(Backend):
         return as_strided(x, tuple(shape), tuple(steps), writeable=False)
 
     def pad(
-        self, x: Array, widths: Sequence[tuple[int, int]], value: Any = 0, interior: Sequence[int] = ()
+        self,
+        x: Array,
+        widths: Sequence[tuple[int, int]],
+        value: Any = 0,
+        interior: Sequence[int] = (),
     ) -> Array:
         gaps = list(interior) or [0] * x.ndim
         if not any(gaps) and not any(low or high for low, high in widths):
@@ -112,7 +116,9 @@ class NumpyBackend(Backend):
         out[tuple(place)] = x
         return out
 
-    def solve_triangular(self, a: Array, b: Array, *, lower: bool, transpose: bool = False) -> Array:
+    def solve_triangular(
+        self, a: Array, b: Array, *, lower: bool, transpose: bool = False
+    ) -> Array:
         from scipy.linalg import solve_triangular
 
         if a.ndim > 2 or b.ndim > 2:

@@ -105,7 +105,11 @@ class TorchBackend(Backend):
         return x
 
     def pad(
-        self, x: Array, widths: Sequence[tuple[int, int]], value: Any = 0, interior: Sequence[int] = ()
+        self,
+        x: Array,
+        widths: Sequence[tuple[int, int]],
+        value: Any = 0,
+        interior: Sequence[int] = (),
     ) -> Array:
         gaps = list(interior) or [0] * x.ndim
         if not any(gaps) and not any(low or high for low, high in widths):
@@ -128,7 +132,9 @@ class TorchBackend(Backend):
                 return torch.matmul(a, b)
         return torch.matmul(a, b)
 
-    def solve_triangular(self, a: Array, b: Array, *, lower: bool, transpose: bool = False) -> Array:
+    def solve_triangular(
+        self, a: Array, b: Array, *, lower: bool, transpose: bool = False
+    ) -> Array:
         if transpose:
             a, lower = a.mT, not lower
         return torch.linalg.solve_triangular(a, b, upper=not lower)
@@ -201,9 +207,7 @@ class _Rule(torch.autograd.Function):
     def backward(ctx: Any, cotangent: Array) -> tuple[Any, ...]:
         *arrays, output = ctx.saved_tensors
         wanted = ctx.needs_input_grad[2:]
-        pulled = ctx.core.pull(
-            _BACKEND, ctx.geometry, arrays, output, cotangent.conj(), wanted
-        )
+        pulled = ctx.core.pull(_BACKEND, ctx.geometry, arrays, output, cotangent.conj(), wanted)
         return (None, None, *(None if p is None else p.conj() for p in pulled))
 
     @staticmethod

@@ -1,3 +1,4 @@
 """Beyond one array in one memory."""
 
+
 def map_blocks(): ...

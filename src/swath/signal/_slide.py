@@ -192,5 +192,3 @@ def _exchanged(g: Sliding, x: Any, w: Any) -> Any:
     # (B, 1, *S) and (O, 1, *K): the batch becomes output channels and the other way round.
     y = product(swapped, _ops.flip(w, axes), _ops.flip(x, axes))
     return _ops.permute(y, (1, 0, *axes))
-
-

@@ -12,7 +12,9 @@ __all__ = ["convolve", "correlate"]
 
 
 @operation("signal.convolve", differentiable=("in1", "in2"), linear=("in1", "in2"))
-def convolve(in1: Any, in2: Any, mode: str = "full", method: str = "auto", *, axes: Any = None) -> Any:
+def convolve(
+    in1: Any, in2: Any, mode: str = "full", method: str = "auto", *, axes: Any = None
+) -> Any:
     """Convolve two arrays along some axes.
 
     With sliding lengths N and K::

@@ -7,16 +7,13 @@ public functions.
 
 from .product import correlate, kernel_gradient, spread
 from .reduce import choose, scatter, sum_windows, window_extreme
-from .views import add_windows, take_windows
 
 __all__ = [
-    "add_windows",
     "choose",
     "correlate",
     "kernel_gradient",
     "scatter",
     "spread",
     "sum_windows",
-    "take_windows",
     "window_extreme",
 ]

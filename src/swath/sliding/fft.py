@@ -179,7 +179,9 @@ def run_frames(be: Backend, g: Sliding, x: Array, w: Array) -> Array:
     for i in range(0, frames, step):
         left = blocks[:, :, i : min(i + step, frames), :]
         left = xp.reshape(left, (batch, groups, depth, left.shape[2], points))
-        out = be.ifft(_mix(be, be.fft(left, (-1,), (points,)), right), (-1,), (points,), real=is_real)
+        out = be.ifft(
+            _mix(be, be.fft(left, (-1,), (points,)), right), (-1,), (points,), real=is_real
+        )
         parts.append(out[..., s.extent - 1 :])
     out = parts[0] if len(parts) == 1 else xp.concat(parts, axis=3)
     out = xp.permute_dims(out, (0, 2, 1, 3, 4))  # (B, G, q, frames, hop)

@@ -21,7 +21,7 @@ from ..geometry import Sliding
 from ..settings import current_workspace
 from . import direct, fft, toeplitz
 
-__all__ = ["METHODS", "Candidate", "Plan", "choose", "capture", "run"]
+__all__ = ["METHODS", "Candidate", "Plan", "capture", "choose", "run"]
 
 Array = Any
 METHODS = ("direct", "toeplitz", "fft", "overlap_save")
@@ -255,7 +255,9 @@ def choose(
         work = count * points * log2(points)
         # Frames that fit the cache transform about twice as fast as one long one.
         seconds = heavy * work / (2 * cost.fft) + 16 * cost.call
-        seconds += 2 * heavy * width * g.groups * batch * frames * depth * rows * points / cost.stream
+        seconds += (
+            2 * heavy * width * g.groups * batch * frames * depth * rows * points / cost.stream
+        )
         scratch = width * (inputs + outputs * rows)
         lengths["overlap_save"] = points
         bound = _FFT_BOUND.format(points)
@@ -455,7 +457,9 @@ def _blocked(
     signal = a if role == "y" or role == "w" else b
     span = g.spans[0]
     slab_bytes = _slab_bytes(be, g, signal)
-    step = max(1, int(span.out * min(1.0, _block_bytes(algorithm, signal, be) / max(1, slab_bytes))))
+    step = max(
+        1, int(span.out * min(1.0, _block_bytes(algorithm, signal, be) / max(1, slab_bytes)))
+    )
     if not be.mutable or step >= span.out:
         return algorithm(be, role, g, a, b)
     batch, depth, rows = _channels(

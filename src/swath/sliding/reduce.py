@@ -135,9 +135,7 @@ def _spread_axis(be: Backend, y: Array, axis: int, span: Span) -> Array:
     return _sum_axis(be, y, axis, dense)
 
 
-def _by_axis(
-    be: Backend, x: Array, g: Windows, reduce: Callable[..., Array], *rest: Any
-) -> Array:
+def _by_axis(be: Backend, x: Array, g: Windows, reduce: Callable[..., Array], *rest: Any) -> Array:
     # The last axis first: with ties to the first place a separable maximum needs this order, and
     # contiguous data are shortened before the strided passes.
     for axis, span in sorted(zip(g.axes, g.spans, strict=True), key=lambda p: -p[0]):

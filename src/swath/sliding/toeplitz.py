@@ -119,9 +119,7 @@ class _Frames:
         g, xp, s = self.g, self.xp, self.span
         r = len(self.lead)
         taps = m.shape[:r]
-        m = xp.reshape(
-            m, (*taps, self.J, g.groups, self.depth, self.hop, self.rows, self.T)
-        )
+        m = xp.reshape(m, (*taps, self.J, g.groups, self.depth, self.hop, self.rows, self.T))
         m = xp.permute_dims(m, (r + 1, r + 4, r + 2, *range(r), r + 5, r, r + 3))
         height = self.J * self.hop
         step = height + s.stride
