@@ -93,7 +93,7 @@ def _spectrogram(x: Array, rate: float, frame: int) -> tuple[Array, Array, Array
     windows = np.lib.stride_tricks.sliding_window_view(padded, frame)[::hop]
     power = np.abs(np.fft.rfft(windows * np.hanning(frame), axis=1)) ** 2
     times = np.arange(len(windows)) * hop / rate
-    return times, np.fft.rfftfreq(frame, 1 / rate), power.T
+    return times, np.fft.rfftfreq(frame, 1 / rate).astype(np.float64), power.T
 
 
 def _frame_for(rate: float, samples: int) -> int:

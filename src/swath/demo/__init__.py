@@ -1,0 +1,1 @@
+"""The demo: real input in, notes, filters, pictures and scores out."""
