@@ -84,7 +84,7 @@ _LACKING = pytest.StashKey[dict[str, int]]()
 
 @pytest.fixture
 def xp(request: pytest.FixtureRequest) -> Iterator[rows.Row]:
-    """A row of the matrix: the library's namespace with `asarray`, `numpy`, `call` (see rows.Row)."""
+    """A row of the matrix: a namespace with `asarray`, `numpy`, `call` (see rows.Row)."""
     row, _ = _ROWS[request.param]
     request.node.user_properties.append(("row", row.name))
     with row.context():

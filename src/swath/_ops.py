@@ -232,8 +232,8 @@ class _Select(Core):
     name = "select"
     native = True
 
-    def forward(self, be: Backend, geometry: Any, mask: Array, *arrays: Array) -> Array:
-        x, y = arrays
+    def forward(self, be: Backend, geometry: Any, *arrays: Array) -> Array:
+        mask, x, y = arrays
         return be.xp.where(mask, x, y)
 
     def pull(

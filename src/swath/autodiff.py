@@ -95,14 +95,17 @@ class Node:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Shape of the array."""
         return self.value.shape
 
     @property
     def dtype(self) -> Any:
+        """Dtype of the array."""
         return self.value.dtype
 
     @property
     def ndim(self) -> int:
+        """Number of axes."""
         return self.value.ndim
 
 

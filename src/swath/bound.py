@@ -90,7 +90,7 @@ class Bound:
         """
         found = try_backend(x)
         if found is self.backend:
-            x = x if self.device is None else self._moved(x)
+            x = x if self.device is None else self.backend.moved(x, self.device)
             return x if dtype is None else self.xp.astype(x, dtype)
         if found is not None:
             table = found.to_numpy(x)
@@ -124,11 +124,6 @@ class Bound:
         if self.device is None:
             return self.backend.has_float64()
         return "float64" in self.backend.dtypes_on(self.device)
-
-    def _moved(self, x: Any) -> Any:
-        import array_api_compat
-
-        return array_api_compat.to_device(x, self.device)
 
     def _convert(self, value: Any) -> Any:
         # Scalars are weak and stay so.

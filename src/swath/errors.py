@@ -7,7 +7,7 @@ what would work. `explain` adds the operation's name in front and the shapes beh
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -62,7 +62,7 @@ def _shapes(arguments: Mapping[str, Any]) -> str:
 
 
 @contextmanager
-def explain(operation: str, arguments: Mapping[str, Any]) -> Iterator[None]:
+def explain(operation: str, arguments: Mapping[str, Any]) -> Generator[None]:
     """Prefix our own errors with the operation and append the shapes; add a note to others."""
     try:
         yield

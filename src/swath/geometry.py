@@ -166,10 +166,10 @@ class Windows:
 
 @dataclass(frozen=True)
 class Sliding:
-    """A grouped, multi-channel sliding product; three cores share it.
+    r"""A grouped, multi-channel sliding product; three cores share it.
 
-    With x (B, C, \\*S), w (O, C/groups, \\*K) and y (B, O, \\*out) — channels last: x (B, \\*S, C),
-    w (\\*K, C/groups, O), y (B, \\*out, O) — the trilinear form is::
+    With x (B, C, *S), w (O, C/groups, *K) and y (B, O, *out) — channels last: x (B, *S, C),
+    w (*K, C/groups, O), y (B, *out, O) — the trilinear form is::
 
         T(x, w, y) = Σ_b Σ_o Σ_c Σ_i Σ_j  y[b, o, i] · w[o, c, j] · x[b, c, s·i + d·j − low]
 

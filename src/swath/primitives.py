@@ -99,9 +99,7 @@ _TAKE.sibling, _ADD.sibling = _ADD, _TAKE
 
 
 def _sizes(size: Any) -> tuple[int, ...]:
-    if hasattr(size, "__index__") and not isinstance(size, bool):
-        size = (size,)
-    return arguments.per_axis("size", size, len(size) if hasattr(size, "__len__") else 1)
+    return arguments.per_axis("size", size, len(size) if isinstance(size, tuple | list) else 1)
 
 
 def _geometry(shape: tuple[int, ...], size: Any, stride: Any, dilation: Any, axes: Any) -> Windows:
@@ -145,8 +143,8 @@ def sliding_windows(
     -------
     array
         x's shape with each sliding axis n replaced by ⌊(n − dilation·(size − 1) − 1) / stride⌋ + 1
-        windows, and the sizes appended: ``out[..., i, ..., j] = x[..., stride·i + dilation·j, ...]``.
-        A read-only view on NumPy, a view on CuPy and PyTorch, a copy elsewhere.
+        windows, and the sizes appended: ``out[..., i, ..., j] = x[..., stride·i + dilation·j,
+        ...]``. A read-only view on NumPy, a view on CuPy and PyTorch, a copy elsewhere.
 
     Raises
     ------

@@ -6,7 +6,7 @@ operation runs or is traced.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 
@@ -21,7 +21,7 @@ _LEVELS = ("highest", "high", "fast")
 
 
 @contextmanager
-def precision(level: str) -> Iterator[None]:
+def precision(level: str) -> Generator[None]:
     """Set the precision of matrix products inside a `with` block.
 
     Parameters
@@ -58,7 +58,7 @@ def precision(level: str) -> Iterator[None]:
 
 
 @contextmanager
-def workspace(limit: int) -> Iterator[None]:
+def workspace(limit: int) -> Generator[None]:
     """Bound the scratch memory of operations inside a `with` block.
 
     Parameters

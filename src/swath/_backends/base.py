@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
+import array_api_compat
 import numpy as np
 
 Array = Any
@@ -146,6 +147,10 @@ class Backend:
         home = self.xp.__array_namespace_info__().default_device()
         return np.asarray(x if x.device == home else x.to_device(home))
 
+    def moved(self, x: Array, device: Any) -> Array:
+        """The array x on a device (an explicit transfer)."""
+        return array_api_compat.to_device(x, device)
+
     def check_device(self, device: Any) -> Any:
         """A device object from what the user wrote."""
         return device
@@ -189,7 +194,7 @@ class Backend:
         dilations: Sequence[int],
         axes: Sequence[int],
     ) -> Array:
-        """Windows along `axes`, sizes appended; here by gathering, as the standard has no strides."""
+        """Windows along `axes`, sizes appended; by gathering, as the standard has no strides."""
         xp = self.xp
         for axis, size, stride, dilation in zip(axes, sizes, strides, dilations, strict=True):
             n = (x.shape[axis] - dilation * (size - 1) - 1) // stride + 1

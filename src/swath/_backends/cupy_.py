@@ -8,6 +8,7 @@ from typing import Any
 import array_api_compat.cupy as xp
 import cupy as cp
 import numpy as np
+from cupy.lib.stride_tricks import as_strided
 
 from .base import Array
 from .numpy_ import NumpyBackend
@@ -78,7 +79,7 @@ class CupyBackend(NumpyBackend):
             steps[axis] = step * stride
             shape.append(size)
             steps.append(step * dilation)
-        return cp.lib.stride_tricks.as_strided(x, tuple(shape), tuple(steps))
+        return as_strided(x, tuple(shape), tuple(steps))
 
     def solve_triangular(
         self, a: Array, b: Array, *, lower: bool, transpose: bool = False

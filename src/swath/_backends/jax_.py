@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import ShapedArray, Tracer
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
@@ -25,6 +26,8 @@ from .base import Array, Backend, Core
 
 __all__ = ["make"]
 
+# Its flags are attributes made at run time.
+_CONFIG: Any = jax.config
 _LEVELS = {"highest": "highest", "high": "high", "fast": "default"}
 
 
@@ -38,12 +41,12 @@ class JaxBackend(Backend):
         return "cpu" if jax.default_backend() == "cpu" else "gpu"
 
     def device(self, x: Array) -> Any:
-        return None if isinstance(x, jax.core.Tracer) else x.sharding
+        return None if isinstance(x, Tracer) else x.sharding
 
     def same_device(self, a: Array, b: Array) -> bool:
         # Tracers carry no device and uncommitted arrays follow their neighbours.
         for x in (a, b):
-            if isinstance(x, jax.core.Tracer) or not x.committed:
+            if isinstance(x, Tracer) or not x.committed:
                 return True
         return a.sharding.device_set == b.sharding.device_set
 
@@ -60,7 +63,7 @@ class JaxBackend(Backend):
         return jnp.dtype(jax.dtypes.canonicalize_dtype(np.float64))
 
     def has_float64(self, like: Array | None = None) -> bool:
-        return bool(jax.config.jax_enable_x64)
+        return bool(_CONFIG.jax_enable_x64)
 
     def dtypes_on(self, device: Any) -> tuple[str, ...]:
         return ("float32", "float64") if self.has_float64() else ("float32",)
@@ -72,10 +75,10 @@ class JaxBackend(Backend):
         return jnp.dtype(jax.dtypes.canonicalize_dtype(np.int64))
 
     def traced(self, *arrays: Array) -> bool:
-        return any(isinstance(a, jax.core.Tracer) for a in arrays)
+        return any(isinstance(a, Tracer) for a in arrays)
 
     def concrete(self, x: Array) -> Any:
-        return None if isinstance(x, jax.core.Tracer) else x.item()
+        return None if isinstance(x, Tracer) else x.item()
 
     def synchronize(self, x: Array) -> None:
         x.block_until_ready()
@@ -123,7 +126,7 @@ class JaxBackend(Backend):
 
     def matmul(self, a: Array, b: Array) -> Array:
         # The context is part of jit's cache key, so no cached trace keeps an old setting.
-        asked = jax.config.jax_default_matmul_precision
+        asked = _CONFIG.jax_default_matmul_precision
         return jnp.matmul(a, b, precision=lax.Precision.HIGHEST if asked is None else None)
 
     def solve_triangular(
@@ -191,7 +194,7 @@ def _primitive(core: Core) -> Primitive:
     @primitive.def_abstract_eval
     def _abstract(*avals: Any, geometry: Any) -> Any:
         shape = jax.eval_shape(partial(forward, geometry=geometry), *avals)
-        return jax.core.ShapedArray(shape.shape, shape.dtype)
+        return ShapedArray(shape.shape, shape.dtype)
 
     mlir.register_lowering(primitive, mlir.lower_fun(forward, multiple_results=False))
 

@@ -134,9 +134,7 @@ class NumpyBackend(Backend):
         if not (a.diagonal() != 0).all():
             # A zero pivot gives infinities, as in every traced library, not an exception.
             return np.full(b.shape, np.nan, np.result_type(a, b))
-        return solve_triangular(
-            a, b, lower=lower, trans="T" if transpose else "N", check_finite=False
-        )
+        return solve_triangular(a, b, lower=lower, trans=1 if transpose else 0, check_finite=False)
 
     def fft(self, x: Array, axes: Sequence[int], lengths: Sequence[int]) -> Array:
         transform = _scipy_fft().fftn if x.dtype.kind == "c" else _scipy_fft().rfftn

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -144,7 +144,7 @@ class TorchBackend(Backend):
         return torch.where((info == 0)[..., None, None], factor, float("nan"))
 
     @contextmanager
-    def precision(self, level: str) -> Iterator[None]:
+    def precision(self, level: str) -> Generator[None]:
         token = _LEVEL.set(level)
         try:
             yield
@@ -158,7 +158,7 @@ class TorchBackend(Backend):
 
 
 @contextmanager
-def _full_precision() -> Iterator[None]:
+def _full_precision() -> Generator[None]:
     """No TF32 inside: a float32 product keeps 24 bits on CUDA."""
     switch = torch.backends.cuda.matmul
     before = switch.fp32_precision
@@ -204,14 +204,14 @@ class _Rule(torch.autograd.Function):
             ctx.mark_non_differentiable(output)
 
     @staticmethod
-    def backward(ctx: Any, cotangent: Array) -> tuple[Any, ...]:
+    def backward(ctx: Any, cotangent: Array) -> tuple[Any, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         *arrays, output = ctx.saved_tensors
         wanted = ctx.needs_input_grad[2:]
         pulled = ctx.core.pull(_BACKEND, ctx.geometry, arrays, output, cotangent.conj(), wanted)
         return (None, None, *(None if p is None else p.conj() for p in pulled))
 
     @staticmethod
-    def jvp(ctx: Any, _core: None, _geometry: None, *tangents: Array) -> Array:
+    def jvp(ctx: Any, _core: None, _geometry: None, *tangents: Array) -> Array:  # pyright: ignore[reportIncompatibleMethodOverride]
         *arrays, output = ctx.saved_tensors
         return ctx.core.push(_BACKEND, ctx.geometry, arrays, output, tangents)
 

@@ -128,6 +128,7 @@ def _spread(be: Backend, g: Sliding, w: Array, y: Array) -> Array:
         total = term if total is None else total + term
     # total lies on the padded input: take the padding off, put cropped points back.
     cuts = [slice(max(s.low, 0), n - max(s.high, 0)) for s, n in zip(g.spans, reach, strict=True)]
+    assert total is not None  # sizes are at least 1
     total = total[_at(g, cuts)]
     back = [(max(-s.low, 0), max(-s.high, 0)) for s in g.spans]
     return be.pad(total, [(0, 0), *back, (0, 0)] if g.last else [(0, 0), (0, 0), *back])

@@ -7,7 +7,7 @@ every path of a bound per window is predicted to cost over four times as much.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -317,7 +317,7 @@ class Captured(Exception):
 
 
 @contextmanager
-def capture(be: Backend) -> Iterator[list[Plan]]:
+def capture(be: Backend) -> Generator[list[Plan]]:
     """Collect the plan, for `be`, of the first product inside the block, which is then left."""
     plans: list[Plan] = []
     token = _CAPTURE.set((be, plans))

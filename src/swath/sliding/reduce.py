@@ -147,7 +147,6 @@ def _by_axis(be: Backend, x: Array, g: Windows, reduce: Callable[..., Array], *r
 
 def first_taps(be: Backend, g: Windows, x: Array, y: Array) -> Array:
     """For every window the first tap whose value equals y (or is NaN like y); −1 if none."""
-    xp = be.xp
     chosen = be.new_like(y, tuple(y.shape), dtype=be.dtype("int32"), fill=-1)
     floating = be.is_floating(x.dtype)
     for number, outputs, inputs in reversed(list(g.each_tap())):
