@@ -13,9 +13,8 @@ from contextvars import ContextVar
 from ._backends import backend_named, known_names, loaded
 from .errors import ArgumentError, describe
 
-__all__ = ["current_precision", "current_workspace", "precision", "workspace"]
+__all__ = ["current_workspace", "precision", "workspace"]
 
-_PRECISION: ContextVar[str] = ContextVar("swath_precision", default="highest")
 _WORKSPACE: ContextVar[int | None] = ContextVar("swath_workspace", default=None)
 _LEVELS = ("highest", "high", "fast")
 
@@ -35,6 +34,7 @@ def precision(level: str) -> Generator[None]:
     -----
     On JAX the setting rides on `jax.default_matmul_precision`, which is part of jit's cache key, so
     no cached trace keeps an old setting. A precision that the user set there himself is kept.
+    The block holds for libraries that were imported before it.
 
     Examples
     --------
@@ -46,15 +46,11 @@ def precision(level: str) -> Generator[None]:
         raise ArgumentError(
             f"precision: level must be one of {', '.join(map(repr, _LEVELS))}, got {level!r}"
         )
-    token = _PRECISION.set(level)
-    try:
-        with ExitStack() as stack:
-            for name in known_names():
-                if loaded(name):
-                    stack.enter_context(backend_named(name).precision(level))
-            yield
-    finally:
-        _PRECISION.reset(token)
+    with ExitStack() as stack:
+        for name in known_names():
+            if loaded(name):
+                stack.enter_context(backend_named(name).precision(level))
+        yield
 
 
 @contextmanager
@@ -81,11 +77,6 @@ def workspace(limit: int) -> Generator[None]:
         yield
     finally:
         _WORKSPACE.reset(token)
-
-
-def current_precision() -> str:
-    """The level in force."""
-    return _PRECISION.get()
 
 
 def current_workspace(largest_input: int) -> int:
