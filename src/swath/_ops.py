@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
+import array_api_extra as xpx
+
 from ._backends import Backend, backend_of
 from .autodiff import Core, apply, primal
 
@@ -20,6 +22,7 @@ __all__ = [
     "cast",
     "concat",
     "conj",
+    "cumulative_sum",
     "cut",
     "divide",
     "fill_like",
@@ -33,8 +36,10 @@ __all__ = [
     "reshape",
     "root",
     "select",
+    "sigmoid",
     "subtract",
     "take",
+    "tanh",
     "total",
 ]
 
@@ -195,6 +200,28 @@ def _sign_back(be: Backend, g: Any, x: Array, y: Array, t: Array) -> Array:
     return t * xp.sign(x)
 
 
+_TANH = _unary(lambda be, g, x: be.xp.tanh(x), lambda be, g, x, y, t: t * (1 - y * y), "tanh")
+
+
+def _logistic(be: Backend, g: Any, x: Array) -> Array:
+    # Only exp of a non-positive number is taken; -x rather than -|x| keeps the slope at 0.
+    xp = be.xp
+    e = xp.exp(xp.where(x < 0, x, -x))
+    return xp.where(x < 0, e / (1 + e), 1 / (1 + e))
+
+
+_SIGMOID = _unary(_logistic, lambda be, g, x, y, t: t * y * (1 - y), "sigmoid")
+
+
+def _running(be: Backend, g: int, x: Array) -> Array:
+    return be.xp.cumulative_sum(x, axis=g, dtype=x.dtype)
+
+
+def _running_back(be: Backend, g: int, x: Array, y: Array, t: Array) -> Array:
+    return be.xp.flip(_running(be, g, be.xp.flip(t, axis=g)), axis=g)
+
+
+_CUMULATIVE = _unary(_running, _running_back, "cumulative_sum")
 _ABSOLUTE = _unary(lambda be, g, x: be.xp.abs(x), _sign_back, "absolute")
 
 
@@ -282,7 +309,7 @@ class _Take(Core):
         # A one-hot product: the standard has no scatter.
         xp, n = be.xp, x.shape[axis]
         table = be.constant(indices, x, be.default_int(x))
-        hot = xp.astype(table[:, None] == be.arange(n, x, be.default_int(x)), cotangent.dtype)
+        hot = xpx.one_hot(table, n, dtype=cotangent.dtype, xp=xp)
         moved = xp.moveaxis(cotangent, axis, -1)
         return (xp.moveaxis(be.matmul(moved, hot), -1, axis),)
 
@@ -390,6 +417,21 @@ def power(x: Any, exponent: float) -> Any:
 def absolute(x: Any) -> Any:
     """|x|, with derivative 0 at 0."""
     return apply(_ABSOLUTE, None, x)
+
+
+def tanh(x: Any) -> Any:
+    """Hyperbolic tangent."""
+    return apply(_TANH, None, x)
+
+
+def sigmoid(x: Any) -> Any:
+    """1 / (1 + exp(−x)), of full relative accuracy on both sides."""
+    return apply(_SIGMOID, None, x)
+
+
+def cumulative_sum(x: Any, axis: int) -> Any:
+    """Running sum along an axis, in the dtype of x."""
+    return apply(_CUMULATIVE, axis % x.ndim, x)
 
 
 def concat(arrays: Sequence[Any], axis: int) -> Any:

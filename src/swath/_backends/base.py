@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 import array_api_compat
+import array_api_extra as xpx
 import numpy as np
 
 Array = Any
@@ -91,7 +92,7 @@ class Backend:
     def default_float(self, like: Array | None = None) -> Any:
         """The float dtype that integers become in operations that divide."""
         device = None if like is None else self.device(like)
-        return self.xp.__array_namespace_info__().default_dtypes(device=device)["real floating"]
+        return xpx.default_dtype(self.xp, "real floating", device=device)
 
     def has_float64(self, like: Array | None = None) -> bool:
         """Whether the device of `like` has float64."""
@@ -100,9 +101,7 @@ class Backend:
 
     def default_int(self, like: Array) -> Any:
         """The library's index dtype on the device of `like`."""
-        return self.xp.__array_namespace_info__().default_dtypes(device=self.device(like))[
-            "indexing"
-        ]
+        return xpx.default_dtype(self.xp, "indexing", device=self.device(like))
 
     def dtypes_on(self, device: Any) -> tuple[str, ...]:
         """Names of the dtypes that a device has."""
@@ -224,15 +223,9 @@ class Backend:
                 keep = [slice(None)] * len(shape)
                 keep[axis] = slice(0, x.shape[axis] - gap)
                 x = x[tuple(keep)]
-        for axis, (low, high) in enumerate(widths):
-            parts = [x]
-            for width, before in ((low, True), (high, False)):
-                if width:
-                    shape = (*x.shape[:axis], width, *x.shape[axis + 1 :])
-                    parts.insert(0 if before else len(parts), self.new_like(x, shape, fill=value))
-            if len(parts) > 1:
-                x = xp.concat(parts, axis=axis)
-        return x
+        if not any(low or high for low, high in widths):
+            return x
+        return xpx.pad(x, widths, constant_values=value, xp=xp)
 
     # -- linear algebra -------------------------------------------------------------------------
 
