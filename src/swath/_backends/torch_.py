@@ -15,6 +15,9 @@ from .base import Array, Backend, Core
 
 __all__ = ["make"]
 
+# MKL transforms at most seven axes at a time, cuFFT three.
+_FFT_AXES = 3
+
 _LEVEL: ContextVar[str] = ContextVar("swath_torch_precision", default="highest")
 
 
@@ -90,6 +93,10 @@ class TorchBackend(Backend):
     def itemsize(self, dtype: Any) -> int:
         return dtype.itemsize
 
+    def add_into(self, y: Array, b: Array) -> Array:
+        # A recorded product keeps its output: it must not change behind autograd's back.
+        return y + b if _differentiated((y, b)) else y.add_(b)
+
     def windows(
         self,
         x: Array,
@@ -142,6 +149,21 @@ class TorchBackend(Backend):
     def cholesky(self, a: Array) -> Array:
         factor, info = torch.linalg.cholesky_ex(a)
         return torch.where((info == 0)[..., None, None], factor, float("nan"))
+
+    def fft(self, x: Array, axes: Sequence[int], lengths: Sequence[int]) -> Array:
+        if not self.is_complex(x):
+            x, axes, lengths = torch.fft.rfft(x, lengths[-1], axes[-1]), axes[:-1], lengths[:-1]
+        for i in range(0, len(axes), _FFT_AXES):
+            part = slice(i, i + _FFT_AXES)
+            x = torch.fft.fftn(x, tuple(lengths[part]), tuple(axes[part]))
+        return x
+
+    def ifft(self, x: Array, axes: Sequence[int], lengths: Sequence[int], *, real: bool) -> Array:
+        count = len(axes) - real
+        for i in range(0, count, _FFT_AXES):
+            part = slice(i, min(i + _FFT_AXES, count))
+            x = torch.fft.ifftn(x, tuple(lengths[part]), tuple(axes[part]))
+        return torch.fft.irfft(x, lengths[-1], axes[-1]) if real else x
 
     @contextmanager
     def precision(self, level: str) -> Generator[None]:

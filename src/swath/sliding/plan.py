@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from math import log2, prod
+from math import gcd, log2, prod
 from typing import Any
 
 from .._backends import Backend
@@ -189,7 +189,8 @@ def choose(
     inputs = batch * g.groups * depth * prod(g.lengths)
     terms = {
         "y": taps * depth,
-        "x": prod(-(-s.size // s.stride) for s in g.spans) * rows,
+        # Taps that meet in one input point: those whose distance is a multiple of the stride.
+        "x": prod(-(-s.size // (s.stride // gcd(s.stride, s.dilation))) for s in g.spans) * rows,
         "w": batch * prod(g.out),
     }[role]
     found: list[Candidate] = []
