@@ -36,7 +36,7 @@ def lowest(be: Backend, x: Array, *, largest: bool) -> Any:
 
 
 def _shift(x: Array, axis: int, start: int, stop: int, step: int = 1) -> Array:
-    return x[(*[slice(None)] * axis, slice(start, stop, step))]
+    return x[(*[slice(None)] * axis, slice(start, stop, step), ...)]
 
 
 def _pad_axis(be: Backend, x: Array, axis: int, low: int, high: int, value: Any) -> Array:
