@@ -120,6 +120,18 @@ class Bound:
             return self._maker(value)
         return value
 
+    def moved(
+        self, record: registry.Operation, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Arguments of an operation with its arrays in this library."""
+        names = list(inspect.signature(record.function).parameters)
+        positional = tuple(
+            self._convert(a) if i < len(names) and names[i] in record.arrays else a
+            for i, a in enumerate(args)
+        )
+        named = {k: self._convert(v) if k in record.arrays else v for k, v in kwargs.items()}
+        return positional, named
+
     def _wide(self) -> bool:
         if self.device is None:
             return self.backend.has_float64()
@@ -138,7 +150,6 @@ class Bound:
     def _operation(self, record: registry.Operation) -> Callable[..., Any]:
         function = record.function
         signature = inspect.signature(function)
-        names = list(signature.parameters)
         makes = {
             k: v
             for k, v in (("xp", self.xp), ("device", self.device))
@@ -147,12 +158,8 @@ class Bound:
 
         @functools.wraps(function)
         def bound(*args: Any, **kwargs: Any) -> Any:
-            positional = [
-                self._convert(a) if i < len(names) and names[i] in record.arrays else a
-                for i, a in enumerate(args)
-            ]
-            named = {k: self._convert(v) if k in record.arrays else v for k, v in kwargs.items()}
-            return function(*positional, **{**makes, **named})
+            args, kwargs = self.moved(record, args, kwargs)
+            return function(*args, **{**makes, **kwargs})
 
         bound.__swath_unbound__ = function  # type: ignore[attr-defined]
         return bound
@@ -171,13 +178,8 @@ class Bound:
         from .autodiff import vjp
 
         record = registry.lookup(op)
-        names = list(inspect.signature(record.function).parameters)
-        positional = [
-            self._convert(a) if i < len(names) and names[i] in record.arrays else a
-            for i, a in enumerate(args)
-        ]
-        named = {k: self._convert(v) if k in record.arrays else v for k, v in kwargs.items()}
-        value, pullback = vjp(op, *positional, **named)
+        args, kwargs = self.moved(record, args, kwargs)
+        value, pullback = vjp(op, *args, **kwargs)
 
         def converted(cotangent: Any, **options: Any) -> Any:
             return pullback(self.asarray(cotangent), **options)

@@ -17,6 +17,8 @@ from math import prod
 from .errors import ArgumentError
 
 __all__ = [
+    "Block",
+    "Halo",
     "Sliding",
     "Span",
     "Windows",
@@ -235,6 +237,75 @@ class Sliding:
     def transposed(self) -> Sliding:
         """The geometry of the transpose for stride 1; an involution."""
         return replace(self, spans=tuple(s.transposed() for s in self.spans))
+
+
+@dataclass(frozen=True)
+class Block:
+    """One step of block-wise work along one axis.
+
+    Attributes
+    ----------
+    inputs : slice
+        The input points that the operation is given.
+    kept : slice
+        The part of its result that is right.
+    outputs : slice
+        Where that part belongs in the whole result.
+    """
+
+    inputs: slice
+    kept: slice
+    outputs: slice
+
+
+@dataclass(frozen=True)
+class Halo:
+    """What part of the input an operation must see for part of its outputs, along one axis.
+
+    The operation is applied to a piece of the input as it would be to the whole, own padding
+    included; outputs whose windows reach a cut are dropped, those at the ends of the whole are
+    right. Pieces start at multiples of the stride and end where the whole would in terms of the
+    stride, so that padding chosen from the length ("same", partial last windows) comes out alike.
+
+    Attributes
+    ----------
+    span : Span
+        The windows on the whole axis.
+    axis : int
+        The axis of the result on which the outputs lie.
+    shape : tuple of int or None
+        Shape of the whole result; None where only the length along the axis is known.
+    least : int
+        Fewest input points of a piece: with fewer the operation would go another way, or its
+        padding rule would not hold.
+    """
+
+    span: Span
+    axis: int
+    shape: tuple[int, ...] | None = None
+    least: int = 1
+
+    @property
+    def out(self) -> int:
+        """Outputs along the axis."""
+        return self.span.out if self.shape is None else self.shape[self.axis]
+
+    def block(self, first: int, last: int) -> Block:
+        """The step that gives outputs first … last−1."""
+        s, n = self.span, self.span.length
+        least = min(self.least, n)
+        start = min(max(0, s.stride * first - s.low), n - least) // s.stride * s.stride
+        stop = s.stride * (last - 1) + s.extent - s.low
+        stop = min(n, max(stop, start + least))
+        stop = n - (n - stop) // s.stride * s.stride
+        ahead = start // s.stride
+        return Block(slice(start, stop), slice(first - ahead, last - ahead), slice(first, last))
+
+    def blocks(self, size: int) -> list[Block]:
+        """All steps of at most `size` outputs, in order."""
+        return [
+            self.block(first, min(first + size, self.out)) for first in range(0, self.out, size)
+        ]
 
 
 def same_padding(

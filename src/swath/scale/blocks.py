@@ -1,0 +1,376 @@
+"""Batch processing: data larger than memory through one function, block by block.
+
+source → block with halo (`scale.halo`, `geometry.Halo`) → backend → function → trimmed → sink.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from .. import arguments, registry
+from .._backends import try_backend
+from ..bound import Bound, bind
+from ..errors import ArgumentError, ArgumentTypeError, describe, explain
+from ..geometry import Block, Halo
+from ..settings import current_workspace
+from .halo import halo_of, stated
+from .journal import Journal, checksum, fingerprint
+
+__all__ = ["map_blocks"]
+
+Array = Any
+
+# A block is held about so many times: input, output, and what the operation needs in between.
+_COPIES = 4
+
+
+def map_blocks(
+    fn: Callable[[Array], Array],
+    source: Any,
+    sink: Any,
+    *,
+    backend: Any = "numpy",
+    device: Any = None,
+    axis: int = 0,
+    overlap: str | tuple[int, int] = "auto",
+    block: int | None = None,
+    progress: bool = True,
+    journal: Any = None,
+) -> Any:
+    """Put data larger than memory through a function, block by block.
+
+    Parameters
+    ----------
+    fn : callable
+        From one array of the backend to one array: an operation of swath with everything but the
+        data fixed, as ``functools.partial(swath.signal.convolve, in2=h, mode="same", axes=0)``,
+        or any function. Arrays that a partial of an operation holds are moved to the backend once.
+    source : array_like
+        Anything with ``shape``, ``dtype`` and slicing on the host: np.memmap, np.ndarray, an HDF5
+        data set. Only slices of one block are read.
+    sink : array_like
+        Where the result goes; of its shape, and of a dtype that it can be cast to without a change
+        of kind. ``sink[slices] = block`` must work.
+    backend : str or module, default "numpy"
+        The array library that computes (see `swath.bind`).
+    device : object, optional
+        Its device.
+    axis : int, default 0
+        Axis of the source along which blocks are cut.
+    overlap : "auto" or (int, int), default "auto"
+        Input points that an output needs before and after its own position. ``"auto"`` takes them
+        from the geometry of swath's operations. For any other function they must be given; it then
+        gets blocks with that overlap (less at both ends of the data, where it meets its own edge
+        rule) and must keep the length along `axis`.
+    block : int, optional
+        Outputs along `axis` per block. By default as many as fit the memory budget: the limit of
+        `swath.workspace` where one is set, else the larger of 64 MiB and a quarter of the device's
+        free memory (where the library reports it), counting four times the input and output of a
+        block. The operation's own scratch memory comes on top, under the same limit.
+    progress : bool, default True
+        Show a progress bar on the standard error stream.
+    journal : path-like, optional
+        A file that records finished blocks. A run that was killed goes on where it stopped when it
+        is called again with the same arguments and the same sink, and gives the same bits. The
+        sink must be on disk (have ``flush``). Finished blocks are checked against the sink; whether
+        the source still holds the same data is not. Delete the file to run anew.
+
+    Returns
+    -------
+    object
+        The sink.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, an operation needs more than a halo along `axis`, or the journal is of
+        another job.
+    TypeError
+        If source or sink is no array on the host, or `fn` gives something else than one array.
+    NotImplementedError
+        If the halo of an operation is not known, or does not exist.
+
+    Notes
+    -----
+    The result equals that of `fn` on the whole source: in every bit for shift-and-add
+    (``method="direct"`` of the functions in `swath.signal`) and pooling, within the accuracy
+    contract otherwise, as an algorithm may be chosen by the block's length.
+
+    Examples
+    --------
+    >>> import functools, numpy as np, swath
+    >>> x, y = np.arange(10.0), np.zeros(10)
+    >>> smooth = functools.partial(swath.signal.convolve, in2=np.ones(3) / 3, mode="same")
+    >>> swath.map_blocks(smooth, x, y, block=4, progress=False).round(6)
+    array([0.333333, 1.      , 2.      , 3.      , 4.      , 5.      ,
+           6.      , 7.      , 8.      , 5.666667])
+    """
+    with explain("map_blocks", {"source": source, "sink": sink}):
+        shape = _on_host("source", source)
+        sink_shape = _on_host("sink", sink)
+        if not callable(fn):
+            raise ArgumentTypeError(f"fn must be a function of one array, got {describe(fn)}")
+        place = arguments.axis_of("axis", axis, len(shape))
+        size = None if block is None else arguments.positive("block", block)
+        bound = bind(backend, device=device)
+        identity = fn
+        fn, halo = _prepared(fn, bound, overlap, shape, place)
+        _check_sink(halo, shape, sink_shape)
+        _check_apart(source, sink, halo)
+        if 0 in sink_shape:
+            return sink
+        automatic = _block_size(bound, source, sink, halo, place)
+        record = _journal(journal, identity, bound, source, sink, halo, size, automatic, place)
+        size = record.block if record is not None else size or automatic
+        _run(fn, source, sink, bound, halo, place, size, bool(progress), record)
+    return sink
+
+
+# -- before the first block ----------------------------------------------------------------------
+
+
+def _on_host(name: str, value: Any) -> tuple[int, ...]:
+    """The shape of source or sink."""
+    found = try_backend(value)
+    if found is not None and found.name != "numpy":
+        raise ArgumentTypeError(
+            f"{name} must be on the host (np.memmap, np.ndarray, an HDF5 data set), got an array "
+            f"of {found.name}; call the operation on it directly"
+        )
+    if not all(hasattr(value, a) for a in ("shape", "dtype", "__getitem__")):
+        raise ArgumentTypeError(
+            f"{name} must have shape, dtype and slicing (np.memmap, np.ndarray, an HDF5 data set), "
+            f"got {describe(value)}"
+        )
+    if name == "sink" and not hasattr(value, "__setitem__"):
+        raise ArgumentTypeError(f"sink must take values by slices, got {describe(value)}")
+    kind = np.dtype(value.dtype)
+    if kind.kind not in "biufc":
+        raise ArgumentTypeError(f"{name} must hold numbers, got {describe(value)}")
+    if isinstance(value, np.ndarray) and name == "sink" and not value.flags.writeable:
+        raise ArgumentError('sink is read-only; open it with mode="r+" or "w+"')
+    return tuple(int(n) for n in value.shape)
+
+
+def _prepared(
+    fn: Callable[..., Any], bound: Bound, overlap: Any, shape: tuple[int, ...], axis: int
+) -> tuple[Callable[[Array], Array], Halo]:
+    """The function of one block with its arrays on the backend, and its halo."""
+    inner = fn.func if isinstance(fn, functools.partial) else fn
+    record = registry.find(getattr(inner, "__swath_unbound__", inner))
+    halo = None
+    if not isinstance(overlap, str):
+        halo = stated(_overlap(overlap), shape[axis], axis)
+    elif overlap != "auto":
+        raise ArgumentError(f'overlap must be "auto" or (before, after), got {overlap!r}')
+    elif record is None:
+        raise ArgumentError(
+            f'overlap="auto" knows the operations of swath and functools.partial of them; for '
+            f"{getattr(inner, '__name__', describe(inner))} state overlap=(before, after), the "
+            f"input points that an output needs on both sides ((0, 0): none)"
+        )
+    if record is None:
+        assert halo is not None
+        return fn, halo
+    args = fn.args if isinstance(fn, functools.partial) else ()
+    kwargs = fn.keywords if isinstance(fn, functools.partial) else {}
+    args, kwargs = bound.moved(record, args, kwargs)
+    if halo is None:
+        halo = halo_of(record, args, kwargs, shape, axis)
+    return functools.partial(record.function, *args, **kwargs), halo
+
+
+def _overlap(overlap: Any) -> tuple[int, int]:
+    if not isinstance(overlap, tuple | list) or len(overlap) != 2:
+        raise ArgumentTypeError(
+            f'overlap must be "auto" or (before, after), got {describe(overlap)}'
+        )
+    before, after = (arguments.positive("overlap", n, least=0) for n in overlap)
+    return before, after
+
+
+def _check_sink(halo: Halo, shape: tuple[int, ...], sink_shape: tuple[int, ...]) -> None:
+    if halo.shape is not None:
+        if sink_shape != halo.shape:
+            raise ArgumentError(
+                f"sink has shape {sink_shape}, but the result of fn on a source of shape {shape} "
+                f"has shape {halo.shape}"
+            )
+    elif len(sink_shape) <= halo.axis or sink_shape[halo.axis] != halo.out:
+        raise ArgumentError(
+            f"sink of shape {sink_shape} must have {halo.out} points along axis {halo.axis}, as "
+            f"the source has"
+        )
+
+
+def _check_apart(source: Any, sink: Any, halo: Halo) -> None:
+    """Refuse to write where a later block must still read."""
+    if halo.span.extent == 1 and halo.span.stride == 1 and halo.span.low == 0:
+        return
+    both = isinstance(source, np.ndarray) and isinstance(sink, np.ndarray)
+    shared = source is sink or (both and np.may_share_memory(source, sink))
+    files = [getattr(a, "filename", None) for a in (source, sink)]
+    if not shared and all(isinstance(f, str | os.PathLike) for f in files):
+        first, second = (os.fspath(f) for f in files if f is not None)
+        shared = os.path.exists(first) and os.path.exists(second)
+        shared = shared and os.path.samefile(first, second) and _regions_meet(source, sink)
+    if shared:
+        raise ArgumentError(
+            "source and sink share memory, and later blocks still need what earlier ones would "
+            "overwrite; write to another file or array"
+        )
+
+
+def _regions_meet(a: Any, b: Any) -> bool:
+    """Whether two maps of one file overlap (np.memmap knows its offset)."""
+    first, second = (getattr(x, "offset", 0) for x in (a, b))
+    return first < second + b.nbytes and second < first + a.nbytes
+
+
+def _block_size(bound: Bound, source: Any, sink: Any, halo: Halo, axis: int) -> int:
+    """Outputs per block that fit the memory budget."""
+    free = bound.backend.free_memory(bound.device)
+    budget = current_workspace(0 if free is None else free // 4)
+    budget = budget if free is None else min(budget, max(1, free // 2))
+    n = max(1, source.shape[axis])
+    row = np.dtype(source.dtype).itemsize * prod(source.shape) / n * halo.span.stride
+    row += np.dtype(sink.dtype).itemsize * prod(sink.shape) / max(1, halo.out)
+    return min(halo.out, max(1, int(budget / (_COPIES * row))))
+
+
+def _journal(
+    path: Any,
+    fn: Any,
+    bound: Bound,
+    source: Any,
+    sink: Any,
+    halo: Halo,
+    size: int | None,
+    automatic: int,
+    axis: int,
+) -> Journal | None:
+    if path is None:
+        return None
+    if not isinstance(path, str | os.PathLike):
+        raise ArgumentTypeError(f"journal must be a path, got {describe(path)}")
+    if not hasattr(sink, "flush"):
+        raise ArgumentError(
+            f"a journal needs a sink on disk that can be flushed (np.memmap, an HDF5 data set), "
+            f"got {describe(sink)}"
+        )
+    span = halo.span
+    job = {
+        "source": [list(source.shape), np.dtype(source.dtype).str],
+        "sink": [list(sink.shape), np.dtype(sink.dtype).str],
+        "axis": axis,
+        "windows": [span.length, span.size, span.stride, span.dilation, span.low, span.high],
+        "function": fingerprint(fn, bound.backend.name),
+        "block": size or automatic,
+    }
+    return Journal(path, job, size)
+
+
+# -- block by block ------------------------------------------------------------------------------
+
+
+def _run(
+    fn: Callable[[Array], Array],
+    source: Any,
+    sink: Any,
+    bound: Bound,
+    halo: Halo,
+    axis: int,
+    size: int,
+    progress: bool,
+    record: Journal | None,
+) -> None:
+    known = halo.shape is not None
+    with _bar(progress, halo.out) as bar:
+        for step in halo.blocks(size):
+            first, last = step.outputs.start, step.outputs.stop
+            where = (*[slice(None)] * halo.axis, step.outputs)
+            if record is None or not _finished(record, sink, where, first, last):
+                table = _one(fn, _read(source, axis, step), bound, halo, step, known)
+                _check_block(table, sink, halo, last - first)
+                sink[where] = table
+                if record is not None:
+                    sink.flush()
+                    # Read back: the checksum is of what the sink holds in its own dtype.
+                    record.enter(first, last, checksum(np.asarray(sink[where])))
+            bar.update(last - first)
+    if hasattr(sink, "flush"):
+        sink.flush()
+
+
+def _read(source: Any, axis: int, step: Block) -> np.ndarray:
+    """One block of the source, in native byte order and protected from being written."""
+    table = np.asarray(source[(*[slice(None)] * axis, step.inputs)])
+    if not table.dtype.isnative:
+        table = table.astype(table.dtype.newbyteorder("="))
+    table = table.view()
+    table.flags.writeable = False
+    return table
+
+
+def _one(
+    fn: Callable[[Array], Array],
+    table: np.ndarray,
+    bound: Bound,
+    halo: Halo,
+    step: Block,
+    known: bool,
+) -> np.ndarray:
+    """The outputs of one block on the host."""
+    result = fn(bound.asarray(table))
+    if try_backend(result) is not bound.backend:
+        kind = f"a {type(result).__name__}" if try_backend(result) is None else describe(result)
+        raise ArgumentTypeError(f"fn must give one array of {bound.backend.name}, got {kind}")
+    length = step.inputs.stop - step.inputs.start
+    if not known and (result.ndim <= halo.axis or result.shape[halo.axis] != length):
+        raise ArgumentError(
+            f"with overlap given, fn must keep the length along axis {halo.axis}: a block of shape "
+            f"{table.shape} became {tuple(result.shape)}"
+        )
+    result = result[(*[slice(None)] * halo.axis, step.kept, ...)]
+    return bound.to_numpy(result)
+
+
+def _check_block(table: np.ndarray, sink: Any, halo: Halo, count: int) -> None:
+    """Refuse a block that the sink would broadcast or truncate."""
+    shape = [int(n) for n in sink.shape]
+    shape[halo.axis] = count
+    if list(table.shape) != shape:
+        raise ArgumentError(
+            f"fn gave a block of shape {table.shape}, but the sink of shape {tuple(sink.shape)} "
+            f"takes {tuple(shape)}"
+        )
+    if not np.can_cast(table.dtype, sink.dtype, "same_kind"):
+        raise ArgumentTypeError(
+            f"the result of fn has dtype {table.dtype}, which does not go into a sink of dtype "
+            f"{sink.dtype}"
+        )
+
+
+def _finished(record: Journal, sink: Any, where: tuple[slice, ...], first: int, last: int) -> bool:
+    """Whether the journal has a block and the sink still holds what was written."""
+    crc = record.done.get((first, last))
+    return crc is not None and crc == checksum(np.asarray(sink[where]))
+
+
+class _Silent:
+    def update(self, count: int) -> None: ...
+
+
+def _bar(progress: bool, total: int) -> AbstractContextManager[Any]:
+    if not progress:
+        return nullcontext(_Silent())
+    from tqdm import tqdm
+
+    return tqdm(total=total, unit="point", unit_scale=True, desc="map_blocks")

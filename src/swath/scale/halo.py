@@ -1,0 +1,290 @@
+"""The halo of swath's operations: which input each block of outputs needs, from their arguments.
+
+A rule takes a `Call` (an operation with all arguments but the data) and gives a
+`swath.geometry.Halo` along one axis of the data. Operations without a rule, and unknown functions,
+need the halo stated.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .. import arguments
+from ..errors import ArgumentError, UnsupportedError
+from ..geometry import Halo, Sliding, Span, pooling_span, resolve_padding
+from ..registry import Operation
+from ..signal._slide import MODES, _layout
+
+__all__ = ["Call", "halo_of", "rules", "stated"]
+
+
+@dataclass(frozen=True)
+class Call:
+    """An operation applied to data of a known shape, in blocks along one axis.
+
+    Attributes
+    ----------
+    operation : Operation
+        The record of the registry.
+    data : str
+        The parameter that takes the blocks.
+    shape : tuple of int
+        Of the whole data.
+    axis : int
+        Along which the blocks are cut, non-negative.
+    given : dict
+        All other parameters, defaults included.
+    """
+
+    operation: Operation
+    data: str
+    shape: tuple[int, ...]
+    axis: int
+    given: dict[str, Any]
+
+    @property
+    def points(self) -> int:
+        """Input points along the axis."""
+        return self.shape[self.axis]
+
+    def shape_of(self, name: str) -> tuple[int, ...]:
+        """Shape of an array argument."""
+        value = self.given[name]
+        shape = getattr(value, "shape", None)
+        if shape is None:
+            raise ArgumentError(f"{name} must be an array, got {type(value).__name__}")
+        return tuple(shape)
+
+    def each_point(self, shape: tuple[int, ...] | None = None) -> Halo:
+        """Every point along the axis by itself."""
+        return Halo(Span(self.points, 1), self.axis, shape or self.shape)
+
+    def along(self, spans: dict[int, Span], *, least: int = 1) -> Halo:
+        """Windows on some axes, which keep their places."""
+        shape = tuple(spans[i].out if i in spans else n for i, n in enumerate(self.shape))
+        span = spans.get(self.axis, Span(self.points, 1))
+        return Halo(span, self.axis, shape, least if self.axis in spans else 1)
+
+
+def stated(overlap: tuple[int, int], points: int, axis: int) -> Halo:
+    """The halo of a function that keeps the length along the axis."""
+    before, after = overlap
+    return Halo(Span(points, before + after + 1, low=before, high=after), axis)
+
+
+def halo_of(
+    record: Operation,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    shape: tuple[int, ...],
+    axis: int,
+) -> Halo:
+    """The halo of a registered operation whose next positional argument is the data."""
+    rule = _RULES.get(record.name)
+    if rule is None:
+        raise UnsupportedError(
+            f"{record.name} has no rule for its halo; state it as overlap=(before, after) if the "
+            f"operation keeps the length along the axis (known: {', '.join(rules())})"
+        )
+    signature = inspect.signature(record.function)
+    marker = object()
+    try:
+        bound = signature.bind(*args, marker, **kwargs)
+    except TypeError as error:
+        raise ArgumentError(f"fn does not fit {record.name}: {error}") from None
+    bound.apply_defaults()
+    data = next(name for name, value in bound.arguments.items() if value is marker)
+    wanted, build = rule
+    if data != wanted:
+        raise ArgumentError(
+            f"fn passes the blocks to {record.name} as {data}; they must be {wanted}"
+        )
+    given = {name: value for name, value in bound.arguments.items() if name != data}
+    return build(Call(record, data, shape, axis, given))
+
+
+def rules() -> tuple[str, ...]:
+    """Names of the operations whose halo is known."""
+    return tuple(sorted(_RULES))
+
+
+# -- rules, one for every kind of operation -----------------------------------------------------
+
+
+def _correlation(call: Call, kernel: str) -> Halo:
+    """`signal.convolve` and its relatives: SciPy's modes on some axes, the rest broadcast."""
+    shape, sizes = call.shape, call.shape_of(kernel)
+    mode = arguments.choice("mode", call.given["mode"], MODES)
+    axes = call.given["axes"]
+    rank = len(shape)
+    places = tuple(range(rank)) if axes is None else arguments.axes_of("axes", axes, rank)
+    if len(sizes) == len(places) != rank:
+        full = [1] * rank
+        for place, size in zip(places, sizes, strict=True):
+            full[place] = size
+        sizes = tuple(full)
+    if len(sizes) != rank:
+        raise ArgumentError(
+            f"{kernel} must have {rank} axes like the source, or {len(places)} (one for each "
+            f"entry of axes); got {len(sizes)}"
+        )
+    if mode == "valid" and any(shape[i] < sizes[i] for i in places):
+        if any(shape[i] > sizes[i] for i in places):
+            raise ArgumentError(
+                f'mode="valid" needs one input at least as large as the other along every sliding '
+                f"axis {places}; got shapes {shape} and {sizes}"
+            )
+        # The roles are exchanged: every output sees the whole (short) source.
+        _, out = _sliding(sizes, shape, places, mode)
+        return Halo(Span(call.points, call.points), call.axis, out, call.points)
+    g, out = _sliding(shape, sizes, places, mode)
+    if call.axis not in places:
+        if sizes[call.axis] != 1:
+            raise UnsupportedError(
+                f"{kernel} changes along axis {call.axis}, along which the blocks are cut (length "
+                f"{sizes[call.axis]}); cut along another axis"
+            )
+        return call.each_point(out)
+    span = g.spans[sorted(places).index(call.axis)]
+    # With more taps than points the two would exchange roles, and round differently.
+    taps, others = 1, 1
+    for i in places:
+        taps *= sizes[i]
+        others *= shape[i] if i != call.axis else 1
+    return Halo(span, call.axis, out, -(-taps // max(1, others)))
+
+
+def _sliding(
+    shape: tuple[int, ...], sizes: tuple[int, ...], axes: tuple[int, ...], mode: str
+) -> tuple[Sliding, tuple[int, ...]]:
+    """Geometry and result shape of a convolution."""
+    plan = _layout(shape, sizes, axes, mode, "auto")
+    return plan.geometry, plan.empty or tuple(plan.y_shape[i] for i in plan.y_order)
+
+
+def _template(call: Call) -> Halo:
+    return _correlation(call, "template")
+
+
+def _kernel(call: Call) -> Halo:
+    return _correlation(call, "in2")
+
+
+def _filter(call: Call) -> Halo:
+    """`signal.lfilter`: causal, FIR; the state of a block is its halo."""
+    axis = arguments.axis_of("axis", call.given["axis"], len(call.shape))
+    if call.given.get("zi") is not None:
+        raise UnsupportedError(
+            "lfilter with zi returns a final state beside the output, which no sink takes; "
+            "leave zi out"
+        )
+    taps = call.shape_of("b")[-1] if call.shape_of("b") else 1
+    return call.along({axis: Span(call.shape[axis], taps, low=taps - 1)})
+
+
+def _windows(call: Call) -> Halo:
+    size = call.given["size"]
+    rank = len(size) if isinstance(size, tuple | list) else 1
+    sizes = arguments.per_axis("size", size, rank)
+    axes = arguments.axes_of("axes", call.given["axes"], len(call.shape), count=rank)
+    strides = arguments.per_axis("stride", call.given["stride"], rank)
+    dilations = arguments.per_axis("dilation", call.given["dilation"], rank)
+    halo = call.along(
+        {
+            a: Span(call.shape[a], k, s, d)
+            for a, k, s, d in zip(axes, sizes, strides, dilations, strict=True)
+        }
+    )
+    return replace(halo, shape=(*(halo.shape or ()), *sizes))
+
+
+def _layer(call: Call) -> Halo:
+    """`nn.conv`: windows on the spatial axes, all channels."""
+    weight, shape = call.shape_of("weight"), call.shape
+    rank = len(weight) - 2
+    if rank < 1 or len(shape) not in (rank + 1, rank + 2):
+        raise ArgumentError(
+            f"weight of {len(weight)} axes needs a source of {rank + 2} axes "
+            f"({rank + 1} without batch), got {len(shape)}"
+        )
+    last = call.given["channels"] == "last"
+    batch = len(shape) == rank + 2
+    sizes = weight[:rank] if last else weight[2:]
+    start = batch if last else batch + 1
+    channel = len(shape) - 1 if last else int(batch)
+    if call.axis == channel:
+        raise UnsupportedError(
+            f"axis {channel} holds the channels, and every output of conv needs all of them; cut "
+            f"along the batch or a spatial axis"
+        )
+    axes = tuple(range(start, start + rank))
+    strides = arguments.per_axis("stride", call.given["stride"], rank)
+    dilations = arguments.per_axis("dilation", call.given["dilation"], rank)
+    lengths = [shape[a] for a in axes]
+    pads = resolve_padding(call.given["padding"], lengths, sizes, strides, dilations)
+    spans = {
+        a: Span(n, k, s, d, *p)
+        for a, n, k, s, d, p in zip(axes, lengths, sizes, strides, dilations, pads, strict=True)
+    }
+    least = 1
+    if call.axis in spans:
+        span = spans[call.axis]
+        edge = max(span.low, span.high)
+        if edge and call.given["padding_mode"] == "circular":
+            raise UnsupportedError(
+                f'padding_mode="circular" joins both ends of axis {call.axis}, along which the '
+                f"blocks are cut; cut along another axis"
+            )
+        least = edge + 1
+    halo = call.along(spans, least=least)
+    full = list(halo.shape or ())
+    full[channel] = weight[-1] if last else weight[0]
+    return replace(halo, shape=tuple(full))
+
+
+def _pool(call: Call) -> Halo:
+    """Pooling: windows on some axes, everything else by itself."""
+    size, shape = call.given["size"], call.shape
+    if call.given.get("return_indices"):
+        raise UnsupportedError(
+            "return_indices=True gives two arrays, and a sink takes one; leave it out"
+        )
+    if call.given["axes"] is not None:
+        axes = arguments.axes_of("axes", call.given["axes"], len(shape))
+    elif isinstance(size, tuple | list):
+        end = len(shape) - (call.given["channels"] == "last")
+        axes = tuple(range(end - len(size), end))
+        if end - len(size) < 0:
+            raise ArgumentError(f"size has {len(size)} entries, the source {len(shape)} axes")
+    else:
+        raise ArgumentError("size must be a tuple, or an int with axes=")
+    rank = len(axes)
+    sizes = arguments.per_axis("size", size, rank)
+    stride = call.given["stride"]
+    strides = sizes if stride is None else arguments.per_axis("stride", stride, rank)
+    dilation = call.given.get("dilation", 1)
+    dilations = arguments.per_axis("dilation", dilation, rank)
+    lengths = [shape[a] for a in axes]
+    pads = resolve_padding(call.given["padding"], lengths, sizes, strides, dilations)
+    ceil = bool(call.given.get("ceil_mode", False))
+    return call.along(
+        {
+            a: pooling_span(n, k, s, d, *p, ceil=ceil)
+            for a, n, k, s, d, p in zip(axes, lengths, sizes, strides, dilations, pads, strict=True)
+        }
+    )
+
+
+_RULES: dict[str, tuple[str, Callable[[Call], Halo]]] = {
+    "signal.convolve": ("in1", _kernel),
+    "signal.correlate": ("in1", _kernel),
+    "signal.match_template": ("x", _template),
+    "signal.lfilter": ("x", _filter),
+    "sliding_windows": ("x", _windows),
+    "nn.conv": ("x", _layer),
+    "nn.max_pool": ("x", _pool),
+    "nn.avg_pool": ("x", _pool),
+}

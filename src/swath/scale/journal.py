@@ -1,0 +1,128 @@
+"""The journal of a batch job: which blocks are finished, so that a killed run can go on.
+
+A text file of JSON lines. The first names the job (shapes, dtypes, block size, a digest of the
+arguments); each further one a finished block with a checksum of what was written. A block is
+entered after the sink was flushed; on resuming its checksum is compared with what the sink holds,
+so neither a torn write nor a sink that was made anew leads to a wrong result.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import zlib
+from typing import Any
+
+import numpy as np
+
+from .._backends import try_backend
+from ..errors import ArgumentError
+
+__all__ = ["Journal", "checksum", "fingerprint"]
+
+_FORMAT = 1
+
+
+def fingerprint(fn: Any, backend: str) -> str:
+    """A digest of a function, its fixed arguments and the library that runs it."""
+    digest = hashlib.sha256(backend.encode())
+
+    def add(value: Any) -> None:
+        if isinstance(value, functools.partial):
+            add(value.func)
+            for entry in value.args:
+                add(entry)
+            for name, entry in sorted(value.keywords.items()):
+                add(name)
+                add(entry)
+        elif (found := try_backend(value)) is not None:
+            table = np.ascontiguousarray(found.to_numpy(value))
+            digest.update(f"{table.dtype.str}{table.shape}".encode())
+            digest.update(table.tobytes())
+        elif callable(value):
+            place = f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', '')}"
+            digest.update(place.encode())
+        else:
+            digest.update(repr(value).encode())
+
+    add(fn)
+    return digest.hexdigest()
+
+
+def checksum(table: np.ndarray) -> int:
+    """CRC-32 of an array's values in C order."""
+    return zlib.crc32(np.ascontiguousarray(table).tobytes())
+
+
+class Journal:
+    """The finished blocks of one job.
+
+    Parameters
+    ----------
+    path : path-like
+        The file; made if it does not exist.
+    job : dict
+        What the job is, JSON values only; ``"block"`` is its block size.
+    block : int or None
+        The block size asked for; None takes the journal's, or `job`'s for a new one.
+
+    Raises
+    ------
+    ArgumentError
+        If the file belongs to another job, or is no journal.
+    """
+
+    def __init__(self, path: Any, job: dict[str, Any], block: int | None) -> None:
+        self.path = os.fspath(path)
+        self.done: dict[tuple[int, int], int] = {}
+        job = {"swath_journal": _FORMAT, **job}
+        found = self._read()
+        if found is None:
+            self.block: int = job["block"]
+            self._append(job, new=True)
+            return
+        self.block = found.get("block", 0)
+        same = job if block is not None else {**job, "block": self.block}
+        for name in sorted({*found, *same}):
+            if found.get(name) != same.get(name):
+                raise ArgumentError(
+                    f"journal {self.path} belongs to another job: its {name} is "
+                    f"{found.get(name)!r}, here it is {same.get(name)!r}; delete the file to start "
+                    f"anew"
+                )
+
+    def _read(self) -> dict[str, Any] | None:
+        """The job of an existing journal, and its blocks; a torn last line is cut off."""
+        try:
+            with open(self.path, "rb") as file:
+                raw = file.read()
+        except FileNotFoundError:
+            return None
+        whole = raw[: raw.rfind(b"\n") + 1]
+        if not whole:
+            return None
+        try:
+            job, *entries = [json.loads(line) for line in whole.splitlines()]
+            if job["swath_journal"] != _FORMAT:
+                raise KeyError
+            self.done = {(e["first"], e["last"]): e["crc"] for e in entries}
+        except (ValueError, KeyError, TypeError):
+            raise ArgumentError(
+                f"journal {self.path} is not a journal of this version of swath; name another file"
+            ) from None
+        if len(whole) < len(raw):
+            os.truncate(self.path, len(whole))
+        return job
+
+    def enter(self, first: int, last: int, crc: int) -> None:
+        """Record a block whose output is safely in the sink."""
+        self._append({"first": first, "last": last, "crc": crc})
+        self.done[first, last] = crc
+
+    def _append(self, entry: dict[str, Any], *, new: bool = False) -> None:
+        with open(self.path, "w" if new else "a", encoding="utf-8", newline="\n") as file:
+            file.write(json.dumps(entry) + "\n")
+            file.flush()
+            os.fsync(file.fileno())

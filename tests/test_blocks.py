@@ -1,0 +1,440 @@
+"""map_blocks: in blocks as on the whole, on every row; bad input; killed and resumed runs."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import scipy.signal
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import swath
+from swath.geometry import Halo, Span
+from swath.scale.halo import rules
+from swath.testing import assert_close
+
+partial = functools.partial
+MODES = ["full", "same", "valid"]
+LIBRARIES = {"strict": "array_api_strict"}
+
+
+def run(xp, fn, x, shape, *, folder=None, dtype=None, **options):
+    """map_blocks on a row, from a file into a file if a folder is given."""
+    dtype = np.dtype(dtype or xp.float)
+    if folder is None:
+        sink = np.full(shape, 7, dtype)
+    else:
+        source = np.memmap(folder / "source", x.dtype, "w+", shape=x.shape)
+        source[...] = x
+        x = np.memmap(folder / "source", x.dtype, "r", shape=x.shape)
+        sink = np.memmap(folder / "sink", dtype, "w+", shape=shape)
+    options.setdefault("progress", False)
+    backend = LIBRARIES.get(xp.backend, xp.backend)
+    got = swath.map_blocks(fn, x, sink, backend=backend, device=xp.device, **options)
+    assert got is sink
+    return np.array(sink)
+
+
+def full_length(n, k, mode):
+    return {"full": n + k - 1, "same": n, "valid": n - k + 1}[mode]
+
+
+# -- blocks equal the whole ---------------------------------------------------------------------
+
+
+@pytest.mark.op("signal.convolve", "signal.correlate")
+@pytest.mark.parametrize("mode", MODES)
+def test_recording_in_a_file_equals_scipy_and_the_whole(xp, rng, tmp_path, mode):
+    x = rng.standard_normal((103, 2)).astype(xp.float)
+    h = rng.standard_normal(6).astype(xp.float)
+    for ours, theirs in [
+        (swath.signal.convolve, scipy.signal.convolve),
+        (swath.signal.correlate, scipy.signal.correlate),
+    ]:
+        fn = partial(ours, in2=h, mode=mode, method="direct", axes=0)
+        shape = (full_length(103, 6, mode), 2)
+        got = run(xp, fn, x, shape, folder=tmp_path, block=40)
+        wide = x.astype(float)
+        want = theirs(wide, h.astype(float)[:, None], mode, method="direct")
+        assert_close(got, want, dtype=xp.float)
+        whole = ours(xp.asarray(x), xp.asarray(h), mode, "direct", axes=0)
+        np.testing.assert_array_equal(got, xp.numpy(whole))
+
+
+@pytest.mark.op("signal.convolve")
+def test_one_channel_and_bound_functions(xp, rng, tmp_path):
+    x, h = rng.standard_normal(200).astype(xp.float), rng.standard_normal(9)
+    bound = swath.bind(LIBRARIES.get(xp.backend, xp.backend), device=xp.device)
+    for op in (swath.signal.convolve, bound.signal.convolve):
+        got = run(xp, partial(op, in2=h, mode="same"), x, (200,), folder=tmp_path, block=64)
+        assert_close(got, np.convolve(x.astype(float), h, "same"), dtype=xp.float)
+
+
+@pytest.mark.op("signal.convolve")
+def test_channels_along_another_axis_need_no_halo(xp, rng):
+    x, h = rng.standard_normal((7, 30)), rng.standard_normal(4)
+    fn = partial(swath.signal.convolve, in2=h, axes=1)
+    got = run(xp, fn, x, (7, 33), axis=0, block=3)
+    assert_close(got, scipy.signal.convolve(x, h[None]))
+
+
+@pytest.mark.op("signal.convolve")
+def test_nan_stays_in_its_own_windows(xp, rng):
+    x, h = rng.standard_normal(60), rng.standard_normal(5)
+    x[[0, 19, 20, 40]] = np.nan
+    fn = partial(swath.signal.convolve, in2=h, mode="full", method="direct")
+    got = run(xp, fn, x, (64,), block=10)
+    assert_close(got, np.convolve(x, h))
+
+
+def test_unknown_function_with_stated_overlap(xp, rng):
+    x = rng.standard_normal(50)
+
+    def difference(a):
+        # y[n] = x[n+1] − x[n−2] with zeros outside
+        namespace = swath._backends.backend_of(a).xp
+        zero = 0 * a[:2]
+        ahead = namespace.concat([a[1:], zero[:1]])
+        return ahead - namespace.concat([zero, a[:-2]])
+
+    got = run(xp, difference, x, (50,), overlap=(2, 1), block=8)
+    padded = np.concatenate([np.zeros(2), x, np.zeros(1)])
+    assert_close(got, padded[3:] - padded[:-3])
+
+
+@pytest.mark.op("sliding_windows")
+def test_windows_with_stride_and_dilation(rng):
+    x = rng.standard_normal((41, 3))
+    fn = partial(swath.sliding_windows, size=4, stride=3, dilation=2, axes=0)
+    whole = np.lib.stride_tricks.sliding_window_view(x, 7, axis=0)[::3, :, ::2]
+    for block in (1, 2, 5, 100):
+        sink = np.zeros(whole.shape)
+        swath.map_blocks(fn, x, sink, block=block, progress=False)
+        np.testing.assert_array_equal(sink, whole)
+
+
+@pytest.mark.op("signal.convolve")
+@settings(max_examples=150, deadline=None)
+@given(
+    n=st.integers(1, 60),
+    k=st.integers(1, 25),
+    block=st.integers(1, 90),
+    mode=st.sampled_from(MODES),
+    rank=st.integers(1, 2),
+    turned=st.booleans(),
+)
+def test_any_block_size_gives_the_same_bits(n, k, block, mode, rank, turned):
+    rng = np.random.default_rng(n * 1000 + k)
+    x = rng.standard_normal((n, 5)[:rank])
+    h = rng.standard_normal((k, 3)[:rank])
+    if mode == "valid" and n < k:
+        x, h = (x[:, :2], h) if rank == 2 else (x, h)
+    op = swath.signal.correlate if turned else swath.signal.convolve
+    whole = op(x, h, mode, "direct")
+    sink = np.zeros(whole.shape)
+    fn = partial(op, in2=h, mode=mode, method="direct")
+    swath.map_blocks(fn, x, sink, block=block, progress=False)
+    np.testing.assert_array_equal(sink, whole)
+    reference = scipy.signal.correlate if turned else scipy.signal.convolve
+    assert_close(sink, reference(x, h, mode, "direct"))
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    n=st.integers(1, 40),
+    k=st.integers(1, 9),
+    stride=st.integers(1, 5),
+    dilation=st.integers(1, 3),
+    low=st.integers(0, 9),
+    high=st.integers(0, 9),
+    least=st.integers(1, 50),
+    block=st.integers(1, 50),
+)
+def test_halo_covers_every_window(n, k, stride, dilation, low, high, least, block):
+    span = Span(n, k, stride, dilation, low, high)
+    covered = []
+    for step in Halo(span, 0, least=least).blocks(block):
+        inside, start = step.inputs, step.inputs.start
+        assert 0 <= start < inside.stop <= n
+        assert inside.stop - start >= min(least, n)
+        assert start % stride == 0
+        assert (n - inside.stop) % stride == 0
+        part = Span(inside.stop - start, k, stride, dilation, low, high)
+        assert 0 <= step.kept.start < step.kept.stop <= part.out
+        for i, kept in zip(
+            range(step.outputs.start, step.outputs.stop),
+            range(step.kept.start, step.kept.stop),
+            strict=True,
+        ):
+            points = [stride * i + dilation * j - low for j in range(k)]
+            seen = [stride * kept + dilation * j - low for j in range(k)]
+            want = {p for p in points if 0 <= p < n}
+            assert {p + start for p in seen if 0 <= p < inside.stop - start} == want
+        covered += range(step.outputs.start, step.outputs.stop)
+    assert covered == list(range(span.out))
+
+
+def test_rules_name_operations():
+    assert set(rules()) <= set(swath.operations())
+
+
+# -- memory, dtypes, sources ----------------------------------------------------------------------
+
+
+class Watched:
+    """A source that records what is read of it."""
+
+    def __init__(self, table):
+        self.table, self.shape, self.dtype = table, table.shape, table.dtype
+        self.read = []
+
+    def __getitem__(self, index):
+        part = self.table[index]
+        self.read.append(part.size)
+        return part
+
+
+def test_default_block_follows_the_workspace(rng):
+    source = Watched(rng.standard_normal(2**16))
+    sink = np.zeros(2**16)
+    fn = partial(swath.signal.convolve, in2=np.ones(5), mode="same")
+    with swath.workspace(2**16):
+        swath.map_blocks(fn, source, sink, progress=False)
+    # 64 KiB / (4 copies · 16 bytes a point) = 1024 points and the halo
+    assert len(source.read) == 64
+    assert max(source.read) == 1028
+    assert_close(sink, np.convolve(source.table, np.ones(5), "same"))
+
+
+def test_source_of_any_kind_is_never_written(rng):
+    x = rng.standard_normal(30)
+
+    def greedy(a):
+        a *= 2
+        return a
+
+    with pytest.raises(ValueError, match="read-only"):
+        swath.map_blocks(greedy, x, np.zeros(30), overlap=(0, 0), progress=False)
+
+
+def test_foreign_byte_order_integers_and_strides(xp, rng):
+    x = rng.integers(-999, 999, (2, 90)).astype(">i2")[:, ::-3]
+    h = np.array([1, -2, 3], np.int16)
+    fn = partial(swath.signal.convolve, in2=h, axes=1)
+    got = run(xp, fn, x, (2, 32), dtype="int16", axis=1, block=11)
+    want = [np.convolve(row.astype(np.int16), h) for row in x]
+    np.testing.assert_array_equal(got, want)
+
+
+def test_progress_bar_counts_all_points(capsys):
+    fn = partial(swath.signal.convolve, in2=np.ones(3), mode="same")
+    swath.map_blocks(fn, np.ones(500), np.zeros(500), block=100)
+    shown = capsys.readouterr().err
+    assert "100%" in shown
+    assert "500/500" in shown
+    swath.map_blocks(fn, np.ones(500), np.zeros(500), block=100, progress=False)
+    assert capsys.readouterr().err == ""
+
+
+def test_elementwise_work_in_place_and_empty_data():
+    x = np.arange(10.0)
+    swath.map_blocks(lambda a: a * 2, x, x, overlap=(0, 0), block=3, progress=False)
+    np.testing.assert_array_equal(x, 2 * np.arange(10.0))
+    fn = partial(swath.signal.convolve, in2=np.ones(3), axes=0)
+    sink = np.zeros((7, 0))
+    assert swath.map_blocks(fn, np.zeros((5, 0)), sink, progress=False) is sink
+
+
+# -- bad input -----------------------------------------------------------------------------------
+
+SMOOTH = partial(swath.signal.convolve, in2=np.ones(3), mode="same")
+BAD = {
+    "unknown function": (lambda a: a, np.ones(9), np.ones(9), {}, ValueError, r"state overlap="),
+    "overlap text": (SMOOTH, np.ones(9), np.ones(9), {"overlap": "all"}, ValueError, "overlap"),
+    "overlap int": (SMOOTH, np.ones(9), np.ones(9), {"overlap": 3}, TypeError, "overlap must be"),
+    "overlap negative": (SMOOTH, np.ones(9), np.ones(9), {"overlap": (-1, 0)}, ValueError, "least"),
+    "fn": (3, np.ones(9), np.ones(9), {}, TypeError, "fn must be a function"),
+    "list source": (SMOOTH, [1.0] * 9, np.ones(9), {}, TypeError, "source must have shape"),
+    "list sink": (SMOOTH, np.ones(9), [1.0] * 9, {}, TypeError, "sink must have shape"),
+    "text source": (SMOOTH, np.array(["a"]), np.ones(1), {}, TypeError, "source must hold numbers"),
+    "sink shape": (SMOOTH, np.ones(9), np.ones(8), {}, ValueError, r"sink has shape \(8,\)"),
+    "sink rank": (SMOOTH, np.ones(9), np.ones((9, 1)), {}, ValueError, "sink has shape"),
+    "sink length": (
+        lambda a: a, np.ones(9), np.ones(8), {"overlap": (0, 0)}, ValueError, "must have 9 points",
+    ),
+    "sink dtype": (SMOOTH, np.ones(9), np.ones(9, int), {}, TypeError, "does not go into a sink"),
+    "axis": (SMOOTH, np.ones(9), np.ones(9), {"axis": 1}, ValueError, "axis 1 is out of range"),
+    "axis type": (SMOOTH, np.ones(9), np.ones(9), {"axis": 0.5}, TypeError, "axis must be an int"),
+    "block": (SMOOTH, np.ones(9), np.ones(9), {"block": 0}, ValueError, "block must be at least 1"),
+    "block type": (SMOOTH, np.ones(9), np.ones(9), {"block": 2.5}, TypeError, "must be an int"),
+    "backend": (SMOOTH, np.ones(9), np.ones(9), {"backend": "fortran"}, ImportError, "install"),
+    "no rule": (
+        partial(swath.overlap_add, shape=(9,)), np.ones(9), np.ones(9), {}, NotImplementedError,
+        "overlap_add has no rule for its halo",
+    ),
+    "other argument": (
+        partial(swath.signal.convolve, np.ones(3)), np.ones(9), np.ones(11), {}, ValueError,
+        "they must be in1",
+    ),
+    "too many arguments": (
+        partial(swath.signal.convolve, np.ones(3), nonsense=1), np.ones(9), np.ones(9), {},
+        ValueError, "fn does not fit signal.convolve",
+    ),
+    "kernel rank": (
+        partial(swath.signal.convolve, in2=np.ones((3, 3))), np.ones(9), np.ones(9), {}, ValueError,
+        "in2 must have 1 axes like the source",
+    ),
+    "kernel along blocks": (
+        partial(swath.signal.convolve, in2=np.ones((9, 3)), axes=1), np.ones((9, 5)),
+        np.ones((9, 7)), {}, NotImplementedError, "cut along another axis",
+    ),
+    "valid mixed": (
+        partial(swath.signal.convolve, in2=np.ones((2, 9)), mode="valid"), np.ones((5, 5)),
+        np.ones((4, 1)), {}, ValueError, "at least as large",
+    ),
+    "length changes": (
+        lambda a: a[1:], np.ones(9), np.ones(9), {"overlap": (0, 0)}, ValueError, "keep the length",
+    ),
+    "not an array": (
+        lambda a: (a, a), np.ones(9), np.ones(9), {"overlap": (0, 0)}, TypeError, "one array of",
+    ),
+    "journal type": (SMOOTH, np.ones(9), np.ones(9), {"journal": 3}, TypeError, "must be a path"),
+    "journal in memory": (SMOOTH, np.ones(9), np.ones(9), {"journal": "j"}, ValueError, "on disk"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input(case):
+    fn, source, sink, options, error, text = BAD[case]
+    before = np.array(sink)
+    with pytest.raises(error, match=text):
+        swath.map_blocks(fn, source, sink, progress=False, **options)
+    np.testing.assert_array_equal(sink, before)
+
+
+def test_source_and_sink_that_share_memory(tmp_path):
+    x = np.ones(20)
+    with pytest.raises(ValueError, match="share memory"):
+        swath.map_blocks(SMOOTH, x[:19], x[1:], progress=False)
+    maps = [np.memmap(tmp_path / "both", float, m, shape=20) for m in ("w+", "r+")]
+    with pytest.raises(ValueError, match="share memory"):
+        swath.map_blocks(SMOOTH, *maps, progress=False)
+
+
+def test_read_only_sink():
+    sink = np.zeros(9)
+    sink.flags.writeable = False
+    with pytest.raises(ValueError, match="sink is read-only"):
+        swath.map_blocks(SMOOTH, np.ones(9), sink, progress=False)
+
+
+@pytest.mark.needs("torch")
+def test_arrays_of_a_device_are_refused():
+    import torch
+
+    with pytest.raises(TypeError, match=r"source must be on the host.*torch"):
+        swath.map_blocks(SMOOTH, torch.ones(9), np.ones(9), progress=False)
+
+
+# -- the journal ----------------------------------------------------------------------------------
+
+JOB = """
+import functools, os, signal, sys
+import numpy as np
+import swath
+
+folder, stop = sys.argv[1], int(sys.argv[2])
+
+class Source:
+    def __init__(self, table):
+        self.table, self.shape, self.dtype, self.count = table, table.shape, table.dtype, 0
+
+    def __getitem__(self, index):
+        self.count += 1
+        if self.count > stop:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.table[index]
+
+source = Source(np.memmap(folder + "/source", "f4", "r", shape=(5000, 2)))
+sink = np.memmap(folder + "/sink", "f4", "r+", shape=(5000, 2))
+h = np.linspace(-1, 1, 101, dtype="f4")
+fn = functools.partial(swath.signal.convolve, in2=h, mode="same", axes=0)
+block = None if len(sys.argv) < 4 else int(sys.argv[3])
+swath.map_blocks(fn, source, sink, block=block, progress=False, journal=folder + "/journal")
+print(source.count)
+"""
+
+
+def job(folder, *arguments):
+    return subprocess.run(
+        [sys.executable, "-c", JOB, str(folder), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="the platform has no SIGKILL")
+@pytest.mark.parametrize("torn", [False, True])
+def test_killed_run_goes_on_with_the_same_bits(tmp_path, rng, torn):
+    x = rng.standard_normal((5000, 2)).astype("f4")
+    results = []
+    for name in ("straight", "killed"):
+        folder = tmp_path / name
+        folder.mkdir()
+        np.memmap(folder / "source", "f4", "w+", shape=x.shape)[...] = x
+        sink = np.memmap(folder / "sink", "f4", "w+", shape=x.shape)
+        sink.flush()
+        if name == "killed":
+            assert job(folder, 4, 600).returncode == -signal.SIGKILL
+            lines = (folder / "journal").read_text().splitlines()
+            assert len(lines) == 1 + 4
+            assert json.loads(lines[0])["block"] == 600
+            if torn:
+                with open(folder / "journal", "a") as file:
+                    file.write('{"first": 2400, "la')
+                sink[700] = 0  # a block that did not reach the disk
+            done = job(folder, 100)
+            assert done.returncode == 0, done.stderr
+            # 9 blocks less those finished and intact
+            assert int(done.stdout) == (6 if torn else 5)
+        else:
+            assert job(folder, 100, 600).returncode == 0
+        results.append(np.fromfile(folder / "sink", "f4"))
+    np.testing.assert_array_equal(*results)
+    want = scipy.signal.convolve(
+        x.astype(float), np.linspace(-1, 1, 101)[:, None], "same", "direct"
+    )
+    assert_close(results[1].reshape(x.shape), want, rtol=1e-5)
+
+
+def test_journal_of_another_job(tmp_path):
+    def go(h, size, **options):
+        source = np.ones(size)
+        sink = np.memmap(tmp_path / "sink", float, "w+", shape=size)
+        fn = partial(swath.signal.convolve, in2=h, mode="same")
+        path = tmp_path / "journal"
+        swath.map_blocks(fn, source, sink, progress=False, journal=path, **options)
+
+    go(np.ones(3), 20, block=8)
+    go(np.ones(3), 20)
+    for change, text in [
+        (lambda: go(np.full(3, 2.0), 20), "its function"),
+        (lambda: go(np.ones(3), 21), "its sink"),
+        (lambda: go(np.ones(3), 20, block=4), "its block is 8, here it is 4"),
+        (lambda: go(np.ones(3), 20, backend="array_api_strict"), "its function"),
+    ]:
+        with pytest.raises(ValueError, match=text):
+            change()
+    (tmp_path / "journal").write_text("shopping list\n")
+    with pytest.raises(ValueError, match="is not a journal"):
+        go(np.ones(3), 20)
+    os.remove(tmp_path / "journal")
+    go(np.full(3, 2.0), 20)
