@@ -399,9 +399,8 @@ def pooling_span(
     span = Span(length, size, stride, dilation, low, high)
     if not ceil:
         return span
+    # A window longer than the padded input counts too, if less than a stride longer.
     room = length + low + high - span.extent
-    if room < 0:
-        return span
     out = -(-room // stride) + 1
     if (out - 1) * stride >= length + low:
         out -= 1
