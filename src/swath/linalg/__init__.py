@@ -1,3 +1,19 @@
 """Toeplitz matrices and least squares."""
 
-__all__: list[str] = []
+from .structured import (
+    circulant,
+    conv_matrix,
+    convolution_matrix,
+    correlation_matrix,
+    hankel,
+    toeplitz,
+)
+
+__all__ = [
+    "circulant",
+    "conv_matrix",
+    "convolution_matrix",
+    "correlation_matrix",
+    "hankel",
+    "toeplitz",
+]

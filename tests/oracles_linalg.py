@@ -1,0 +1,49 @@
+"""Slow, exact references for swath.linalg: loops and rational arithmetic."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import product
+from math import prod
+
+import numpy as np
+
+
+def layer_matrix(w, space, stride, padding, dilation, groups):
+    """The matrix of a layer convolution, entry by entry; padding is (low, high) per axis."""
+    out_channels, depth, *sizes = w.shape
+    rank = len(space)
+    out = [
+        (space[a] + sum(padding[a]) - dilation[a] * (sizes[a] - 1) - 1) // stride[a] + 1
+        for a in range(rank)
+    ]
+    m = np.zeros((out_channels, *out, depth * groups, *space), w.dtype)
+    per_group = out_channels // groups
+    for o, c in product(range(out_channels), range(depth)):
+        channel = (o // per_group) * depth + c
+        for i in product(*map(range, out)):
+            for j in product(*map(range, sizes)):
+                p = [stride[a] * i[a] + dilation[a] * j[a] - padding[a][0] for a in range(rank)]
+                if all(0 <= p[a] < space[a] for a in range(rank)):
+                    m[(o, *i, channel, *p)] = w[(o, c, *j)]
+    return m.reshape(out_channels * prod(out), depth * groups * prod(space))
+
+
+def exact_solution(a, b):
+    """The least-squares solution of float matrices of full column rank, in rationals, rounded."""
+    rows = [[Fraction(float(v)) for v in row] for row in a]
+    right = [Fraction(float(v)) for v in b]
+    n = len(rows[0])
+    table = [
+        [sum(r[i] * r[j] for r in rows) for j in range(n)]
+        + [sum(r[i] * y for r, y in zip(rows, right, strict=True))]
+        for i in range(n)
+    ]
+    for i in range(n):
+        pivot = next(k for k in range(i, n) if table[k][i] != 0)
+        table[i], table[pivot] = table[pivot], table[i]
+        table[i] = [v / table[i][i] for v in table[i]]
+        for k in range(n):
+            if k != i and table[k][i] != 0:
+                table[k] = [v - table[k][i] * u for v, u in zip(table[k], table[i], strict=True)]
+    return np.array([float(row[n]) for row in table])
