@@ -12,27 +12,40 @@ from .._backends import Backend
 from ..errors import ArgumentError
 from ..geometry import Sliding, Span
 from ..sliding import correlate as product
-from ..sliding.plan import check_method
 
-__all__ = ["MODES", "convolve_axes", "prepare"]
+__all__ = ["MODES", "check_mode", "convolve_axes", "mode_span", "prepare"]
 
 MODES = ("full", "same", "valid")
 
 
-def prepare(in1: Any, in2: Any, axes: Any) -> tuple[Backend, Any, Any, tuple[int, ...]]:
+def check_mode(mode: Any) -> str:
+    """`mode`, if it is one of SciPy's."""
+    return arguments.choice("mode", mode, MODES)
+
+
+def prepare(
+    in1: Any,
+    in2: Any,
+    axes: Any,
+    *,
+    names: tuple[str, str] = ("in1", "in2"),
+    floats: bool = False,
+) -> tuple[Backend, Any, Any, tuple[int, ...]]:
     """Both inputs as arrays of one rank and dtype, and the sliding axes.
 
-    With `axes`, the second input may have exactly len(axes) dimensions.
+    With `axes`, the second input may have exactly len(axes) dimensions. `floats`: integers alone
+    become the default float.
     """
-    be, (in1, in2) = arguments.arrays(in1=in1, in2=in2)
-    arguments.numeric(be, "in1", in1)
-    arguments.numeric(be, "in2", in2)
-    in1, in2 = arguments.promote(be, in1, in2)
+    first, second = names
+    be, (in1, in2) = arguments.arrays(**{first: in1, second: in2})
+    arguments.numeric(be, first, in1)
+    arguments.numeric(be, second, in2)
+    in1, in2 = (arguments.floating if floats else arguments.promote)(be, in1, in2)
     if axes is None:
         if in1.ndim != in2.ndim:
             raise ArgumentError(
-                f"in1 and in2 must have the same number of axes, got {in1.ndim} and {in2.ndim}; "
-                f"with axes= the second may have one axis for each entry"
+                f"{first} and {second} must have the same number of axes, got {in1.ndim} and "
+                f"{in2.ndim}; with axes= the second may have one axis for each entry"
             )
         return be, in1, in2, tuple(range(in1.ndim))
     places = arguments.axes_of("axes", axes, in1.ndim)
@@ -45,8 +58,8 @@ def prepare(in1: Any, in2: Any, axes: Any) -> tuple[Backend, Any, Any, tuple[int
         in2 = _ops.reshape(in2, shape)
     if in1.ndim != in2.ndim:
         raise ArgumentError(
-            f"in2 must have {in1.ndim} axes like in1, or {len(places)} (one for each entry of "
-            f"axes); got {in2.ndim}"
+            f"{second} must have {in1.ndim} axes like {first}, or {len(places)} (one for each "
+            f"entry of axes); got {in2.ndim}"
         )
     return be, in1, in2, places
 
@@ -86,7 +99,7 @@ def _layout(
             )
         (batch if m == 1 else kernels if n == 1 else groups).append(i)
     lengths, sizes = [shape1[i] for i in axes], [shape2[i] for i in axes]
-    spans = tuple(_span(n, k, mode) for n, k in zip(lengths, sizes, strict=True))
+    spans = tuple(mode_span(n, k, mode) for n, k in zip(lengths, sizes, strict=True))
     out = [s.out for s in spans]
     empty = None
     if 0 in shape1 or 0 in shape2:
@@ -119,12 +132,17 @@ def _layout(
     )
 
 
-def _span(n: int, k: int, mode: str) -> Span:
-    """Padding of a correlation with the turned kernel; `mode` as SciPy's, relative to in1."""
+def mode_span(n: int, k: int, mode: str) -> Span:
+    """Padding of a correlation with the turned kernel; `mode` as SciPy's, relative to in1.
+
+    "causal", for filters: the first N points of "full".
+    """
     if mode == "full":
         return Span(n, k, low=k - 1, high=k - 1)
     if mode == "same":
         return Span(n, k, low=k - 1 - (k - 1) // 2, high=(k - 1) // 2)
+    if mode == "causal":
+        return Span(n, k, low=k - 1)
     return Span(n, k)
 
 
@@ -140,12 +158,10 @@ def convolve_axes(
     axes : tuple of int
         Sliding axes.
     mode, method : str
-        As SciPy's.
+        As SciPy's, checked by the caller; or "causal".
     turned : bool
         Whether in2 is given reversed along the axes already (a correlation).
     """
-    arguments.choice("mode", mode, MODES)
-    check_method(method)
     if mode == "valid" and axes:
         bigger = [in1.shape[a] >= in2.shape[a] for a in axes]
         smaller = [in1.shape[a] <= in2.shape[a] for a in axes]

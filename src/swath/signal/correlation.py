@@ -6,7 +6,8 @@ from typing import Any
 
 from .. import _ops
 from ..registry import operation
-from ._slide import convolve_axes, prepare
+from ..sliding.plan import check_method
+from ._slide import check_mode, convolve_axes, prepare
 
 __all__ = ["convolve", "correlate"]
 
@@ -64,6 +65,8 @@ def convolve(
     >>> swath.signal.convolve(np.array([1.0, 2.0, 3.0]), np.array([0.0, 1.0, 0.5]))
     array([0. , 1. , 2.5, 4. , 1.5])
     """
+    check_mode(mode)
+    check_method(method)
     _, in1, in2, places = prepare(in1, in2, axes)
     return convolve_axes(in1, in2, places, mode, method)
 
@@ -105,5 +108,7 @@ def correlate(
     >>> swath.signal.correlate(np.array([1.0, 2.0, 3.0]), np.array([0.0, 1.0, 0.5]))
     array([0.5, 2. , 3.5, 3. , 0. ])
     """
+    check_mode(mode)
+    check_method(method)
     _, in1, in2, places = prepare(in1, in2, axes)
     return convolve_axes(in1, _ops.conj(in2), places, mode, method, turned=True)
