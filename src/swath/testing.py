@@ -205,7 +205,11 @@ def check_adjoint(
                 f"cotangent of {names[i]}: shape {tuple(back.shape)} dtype {back.dtype}, "
                 f"expected {tuple(value.shape)} {value.dtype}"
             )
-        left, right = _dot(out, y), _dot(probe[i], back)
+        # A constant term (the bias of a layer) is no part of the linear map.
+        probe_at_zero = list(probe)
+        probe_at_zero[i] = backend_of(value).new_like(value, tuple(value.shape))
+        origin = _first(op(*probe_at_zero, **kwargs), op)
+        left, right = _dot(out, y) - _dot(origin, y), _dot(probe[i], back)
         kind = _dtype_name(back.dtype)
         scale = float(np.linalg.norm(_host(out)) * np.linalg.norm(_host(y))) + 1e-300
         limit = (1000 * _EPS[kind] if rtol is None else rtol) * scale

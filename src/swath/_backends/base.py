@@ -183,6 +183,10 @@ class Backend:
             return 1
         return int("".join(c for c in name if c.isdigit())) // 8
 
+    def add_into(self, y: Array, b: Array) -> Array:
+        """y + b; written into y, an array of ours, where nothing else can see it."""
+        return y + b
+
     # -- windows and structure ------------------------------------------------------------------
 
     def windows(
@@ -279,6 +283,12 @@ class Backend:
     def call(self, core: Core, geometry: Any, arrays: Sequence[Array]) -> Array:
         """Run a core with its derivative rule attached; here there is none to attach to."""
         return core.forward(self, geometry, *arrays)
+
+    def gradients(
+        self, function: Callable[..., Array], arrays: Sequence[Array]
+    ) -> Sequence[Array] | None:
+        """Gradients of a scalar function by the library's own autodiff; None where it has none."""
+        return None
 
     def register_result(self, cls: type, fields: Sequence[str], static: Sequence[str]) -> None:
         """Make a result class a container that the library's transformations look into."""

@@ -79,6 +79,10 @@ class NumpyBackend(Backend):
     def itemsize(self, dtype: Any) -> int:
         return np.dtype(dtype).itemsize
 
+    def add_into(self, y: Array, b: Array) -> Array:
+        y += b
+        return y
+
     def windows(
         self,
         x: Array,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -177,6 +177,12 @@ class TorchBackend(Backend):
         if _differentiated(arrays):
             return _Rule.apply(core, geometry, *arrays)
         return core.forward(self, geometry, *arrays)
+
+    def gradients(
+        self, function: Callable[..., Array], arrays: Sequence[Array]
+    ) -> Sequence[Array] | None:
+        leaves = [a.detach().clone().requires_grad_() for a in arrays]
+        return torch.autograd.grad(function(*leaves), leaves)
 
 
 @contextmanager

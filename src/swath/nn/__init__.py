@@ -1,3 +1,6 @@
-"""Layers with batch and channels."""
+"""Layers with batch and channels: convolution and pooling as in torch.nn.functional."""
 
-__all__: list[str] = []
+from .convolution import conv, conv_transpose
+from .shapes import conv_output_shape, same_padding
+
+__all__ = ["conv", "conv_output_shape", "conv_transpose", "same_padding"]

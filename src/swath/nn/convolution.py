@@ -1,0 +1,465 @@
+"""Layer convolution and its transpose: any number of sliding axes, both layouts.
+
+arguments -> padding that copies (if any) -> one sliding product -> bias.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from numbers import Number
+from typing import Any
+
+from .. import _ops, arguments
+from .._backends import Backend
+from ..autodiff import Core, apply, primal
+from ..errors import ArgumentError, ArgumentTypeError, describe
+from ..geometry import Sliding, Span, resolve_padding
+from ..registry import operation
+from ..sliding import correlate, spread
+from ..sliding.plan import check_method
+from . import _padding
+from ._layout import batched, channels_last, check_rank, frozen, sliding_axes
+from .shapes import conv_spans, output_shape
+
+__all__ = ["conv", "conv_transpose"]
+
+Array = Any
+
+
+class _Offset(Core):
+    """y + b, written into y where nothing else can see it: y is a product of ours."""
+
+    name = "offset"
+    native = True
+
+    def forward(self, be: Backend, geometry: tuple[int, ...], *arrays: Array) -> Array:
+        y, b = arrays
+        return be.add_into(y, be.xp.reshape(b, geometry))
+
+    def pull(
+        self,
+        be: Backend,
+        geometry: tuple[int, ...],
+        arrays: Sequence[Array],
+        out: Array,
+        cotangent: Array,
+        wanted: Sequence[bool],
+    ) -> Sequence[Any]:
+        axes = tuple(i for i, n in enumerate(geometry) if n == 1)
+        if not wanted[1]:
+            return cotangent, None
+        total = be.xp.sum(cotangent, axis=axes, dtype=cotangent.dtype)
+        return cotangent, be.xp.reshape(total, arrays[1].shape)
+
+
+_OFFSET = _Offset()
+
+
+def _add_bias(y: Any, bias: Any, last: bool) -> Any:
+    """y + bias along the channels; y is a fresh array with a batch axis."""
+    if 0 in y.shape:
+        return y
+    # Axes of length 1 are summed away by the derivative; a single channel is not one of them.
+    shape = [1] * y.ndim
+    shape[-1 if last else 1] = bias.shape[0]
+    if bias.shape[0] == 1:
+        return _ops.add(y, _ops.reshape(bias, shape))
+    return apply(_OFFSET, tuple(shape), y, bias)
+
+
+def _operands(x: Any, weight: Any, bias: Any) -> tuple[Backend, Any, Any, Any]:
+    """The arrays in one dtype."""
+    be, (x, weight, bias) = arguments.arrays(x=x, weight=weight, bias=bias)
+    for name, value in (("x", x), ("weight", weight), ("bias", bias)):
+        if value is not None:
+            arguments.numeric(be, name, value)
+    return (be, *arguments.promote(be, x, weight, bias))
+
+
+def _check_bias(bias: Any, rows: int) -> None:
+    if bias is not None and tuple(bias.shape) != (rows,):
+        raise ArgumentError(
+            f"bias must have shape ({rows},), one entry per output channel; got {tuple(bias.shape)}"
+        )
+
+
+def _accumulated(be: Backend, x: Any, weight: Any, bias: Any) -> tuple[Any, Any, Any]:
+    """Half precision with a bias is computed in float32, so that it is rounded once."""
+    if bias is None or not be.is_half(x.dtype):
+        return x, weight, bias
+    wide = be.dtype("float32")
+    return _ops.cast(x, wide), _ops.cast(weight, wide), _ops.cast(bias, wide)
+
+
+@lru_cache(maxsize=4096, typed=True)
+def _cached_spans(*args: Any) -> tuple[Span, ...]:
+    return conv_spans(*args)
+
+
+def _spans(x: Any, weight: Any, *settings: Any) -> tuple[Span, ...]:
+    key = (tuple(x.shape), tuple(weight.shape), *map(frozen, settings))
+    try:
+        hash(key)
+    except TypeError:
+        return conv_spans(*key)
+    return _cached_spans(*key)
+
+
+def _padding_value(mode: Any, be: Backend, x: Any) -> Any:
+    """None for a mode that copies points of x, else the constant."""
+    if isinstance(mode, str):
+        if mode == "zeros":
+            return 0
+        if mode in _padding.MODES:
+            return None
+    elif isinstance(mode, Number) and not isinstance(mode, bool):
+        if isinstance(mode, complex) and not be.is_complex(primal(x)):
+            raise ArgumentTypeError(
+                f"padding_mode is the complex number {mode!r}, but x and weight are "
+                f"{be.name_of(x.dtype)}"
+            )
+        if not be.is_floating(x.dtype) and mode != int(mode):  # type: ignore[call-overload]
+            raise ArgumentTypeError(
+                f"padding_mode {mode!r} is no integer, but x and weight are "
+                f"{be.name_of(x.dtype)}; convert them to a float dtype"
+            )
+        return mode if be.is_floating(x.dtype) else int(mode)  # type: ignore[call-overload]
+    else:
+        raise ArgumentTypeError(f"padding_mode must be a name or a number, got {describe(mode)}")
+    names = ", ".join(map(repr, ("zeros", *_padding.MODES)))
+    raise ArgumentError(f"padding_mode must be one of {names}, or a number; got {mode!r}")
+
+
+@operation("nn.conv", differentiable=("x", "weight", "bias"), linear=("x", "weight"))
+def conv(
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    *,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    padding_mode: Any = "zeros",
+    channels: str = "first",
+    method: str = "auto",
+) -> Any:
+    """Convolution of a layer: a correlation over channels, on any number of sliding axes.
+
+    With stride s, dilation d, padding l in front, and c over the input channels of o's group::
+
+        y[n, o, i] = bias[o] + Σ_c Σ_j weight[o, c, j] · x[n, c, s·i + d·j − l],     0 <= j < K
+
+    Parameters
+    ----------
+    x : array, shape (N, C, *S) or (C, *S)
+        With ``channels="last"`` (N, *S, C) or (*S, C). Real, complex or integer.
+    weight : array, shape (O, C/groups, *K)
+        With ``channels="last"`` (*K, C/groups, O), as in Keras and JAX. Its number of axes less
+        two is the number of sliding axes.
+    bias : array, shape (O,), optional
+        Added to every output channel.
+    stride, dilation : int or tuple of int, default 1
+        Step between windows; step between taps.
+    padding : int, tuple or str, default 0
+        Points of padding: an int, one int per sliding axis, a pair (low, high) per sliding axis, or
+
+        - ``"valid"``: none,
+        - ``"same"``: ⌈S / stride⌉ outputs for every stride (TensorFlow's rule); an odd point goes
+          to the high side, with ``"same_lower"`` to the low side,
+        - ``"full"``: every window that touches x,
+        - ``"causal"``: all in front, so that no output sees a later point.
+    groups : int, default 1
+        Input and output channels are split into so many groups that do not mix.
+    padding_mode : str or number, default "zeros"
+        ``"zeros"``, ``"reflect"`` (about the first and last point), ``"symmetric"`` (about the
+        edge), ``"replicate"``, ``"circular"``, or the constant to pad with. Widths beyond the
+        length go on reflecting or wrapping, as in `numpy.pad`.
+    channels : {"first", "last"}, default "first"
+        Place of the channel axis.
+    method : {"auto", "direct", "toeplitz", "fft", "overlap_save"}, default "auto"
+        The algorithm (see `swath.plan`).
+
+    Returns
+    -------
+    array, shape (N, O, *out) or (O, *out)
+        In the layout of x, without the batch axis if x has none. Integers are exact modulo
+        2^bits and take the float dtype of the other operand; float16 and bfloat16 accumulate in
+        float32 and round once.
+
+    Raises
+    ------
+    ValueError
+        If shapes, groups or paddings do not fit; the text says which and what would.
+    TypeError
+        If the arrays live in different libraries or on different devices.
+
+    See Also
+    --------
+    conv_transpose, conv_output_shape, swath.signal.convolve
+
+    Notes
+    -----
+    Nothing is flipped and nothing is conjugated. O(N·O·(C/groups)·ΠK·Πout) multiply-adds at most;
+    zero padding costs no copy of x, other paddings one.
+
+    References
+    ----------
+    .. [1] V. Dumoulin and F. Visin, "A guide to convolution arithmetic for deep learning",
+       arXiv:1603.07285.
+
+    Examples
+    --------
+    >>> import numpy as np, swath
+    >>> x = np.arange(6.0).reshape(1, 1, 6)
+    >>> swath.nn.conv(x, np.array([[[1.0, 0.0, -1.0]]]), padding="same")
+    array([[[-1., -2., -2., -2., -2.,  4.]]])
+    """
+    check_method(method)
+    be, x, weight, bias = _operands(x, weight, bias)
+    last = channels_last(channels)
+    value = _padding_value(padding_mode, be, x)
+    spans = _spans(x, weight, stride, padding, dilation, groups, last)
+    _check_bias(bias, weight.shape[-1] if last else weight.shape[0])
+    kind = x.dtype
+    rank = len(spans)
+    x, had_batch = batched(x, rank)
+    x, weight, bias = _accumulated(be, x, weight, bias)
+    if value is None or value != 0:
+        x, spans = _padded(x, spans, sliding_axes(rank + 2, rank, last), padding_mode, value)
+    y = correlate(Sliding(spans, int(groups), last, method), x, weight)
+    if bias is not None:
+        y = _add_bias(y, bias, last)
+    y = _ops.cast(y, kind)
+    return y if had_batch else _ops.reshape(y, y.shape[1:])
+
+
+def _padded(
+    x: Any, spans: tuple[Span, ...], axes: tuple[int, ...], mode: str, value: Any
+) -> tuple[Any, tuple[Span, ...]]:
+    """x with its padding in place, and the spans without."""
+    widths = [(s.low, s.high) for s in spans]
+    if value is None:
+        x, _ = _padding.extend(x, axes, widths, mode)
+    else:
+        full = [(0, 0)] * x.ndim
+        for axis, pair in zip(axes, widths, strict=True):
+            full[axis] = pair
+        x = _ops.pad(x, full, value)
+    return x, tuple(Span(s.length + s.low + s.high, s.size, s.stride, s.dilation) for s in spans)
+
+
+@dataclass(frozen=True)
+class _Spread:
+    """What the shapes of a transposed convolution amount to."""
+
+    spans: tuple[Span, ...]
+    rows: int
+
+
+def _spread_plan(
+    x: tuple[int, ...],
+    weight: tuple[int, ...],
+    stride: Any,
+    padding: Any,
+    output_padding: Any,
+    output_shape: Any,
+    dilation: Any,
+    groups: Any,
+    last: bool,
+) -> _Spread:
+    rank = len(weight) - 2
+    kernel = "(*K, O/groups, C)" if last else "(C, O/groups, *K)"
+    if rank < 1:
+        raise ArgumentError(
+            f"weight must have at least 3 axes {kernel}, got {len(weight)} (shape {weight})"
+        )
+    check_rank(x, rank, last, f"a weight of shape {weight}")
+    groups = arguments.positive("groups", groups)
+    channels = x[-1] if last else x[-rank - 1]
+    given, rows = (weight[-1], weight[-2]) if last else (weight[0], weight[1])
+    layout = "last" if last else "first"
+    if given != channels:
+        raise ArgumentError(
+            f"weight {kernel} has {given} input channels (shape {weight}), but x has {channels} "
+            f'channels (shape {x}, channels="{layout}")'
+        )
+    if channels % groups:
+        raise ArgumentError(
+            f'x has {channels} channels (shape {x}, channels="{layout}"), which groups={groups} '
+            f"does not divide"
+        )
+    sizes = weight[:-2] if last else weight[2:]
+    if 0 in sizes:
+        raise ArgumentError(f"weight has no taps on a sliding axis (shape {weight})")
+    strides = arguments.per_axis("stride", stride, rank)
+    dilations = arguments.per_axis("dilation", dilation, rank)
+    extra = arguments.per_axis("output_padding", output_padding, rank, least=0)
+    lengths = [x[a] for a in sliding_axes(len(x), rank, last)]
+    reach = [
+        max(0, n - 1) * s + d * (k - 1) + 1
+        for n, k, s, d in zip(lengths, sizes, strides, dilations, strict=True)
+    ]
+    same = padding if padding in ("same", "same_lower") else None
+    wanted = None if output_shape is None else _target(output_shape, rank, extra)
+    if same is None:
+        # Names other than "same" depend on the kernel alone.
+        pads = resolve_padding(padding, lengths, sizes, strides, dilations)
+        base = [r - low - high for r, (low, high) in zip(reach, pads, strict=True)]
+        if wanted is not None:
+            extra = tuple(w - b for w, b in zip(wanted, base, strict=True))
+    else:
+        if wanted is None:
+            wanted = [n * s + e for n, s, e in zip(lengths, strides, extra, strict=True)]
+        pads, over = [], []
+        for r, w in zip(reach, wanted, strict=True):
+            total = max(0, r - w)
+            half = (total // 2, total - total // 2)
+            pads.append(half if same == "same" else half[::-1])
+            over.append(max(0, w - r))
+        base, extra = [w - o for w, o in zip(wanted, over, strict=True)], tuple(over)
+    spans = []
+    for i, (n, k, s, d) in enumerate(zip(lengths, sizes, strides, dilations, strict=True)):
+        low, points = pads[i][0], base[i] + extra[i]
+        if same is None and not 0 <= extra[i] < max(s, d):
+            if wanted is not None:
+                raise ArgumentError(
+                    f"output_shape {tuple(wanted)} cannot be reached on sliding axis {i}: with "
+                    f"stride {s}, dilation {d} and padding {tuple(pads[i])} an input of {n} points "
+                    f"gives {base[i]} to {base[i] + max(s, d) - 1}"
+                )
+            raise ArgumentError(
+                f"output_padding must be less than the stride or the dilation; got {extra[i]} on "
+                f"sliding axis {i} with stride {s} and dilation {d}"
+            )
+        if points < 1 and n:
+            raise ArgumentError(
+                f"padding {tuple(pads[i])} leaves no output on sliding axis {i}: {n} points of x "
+                f"spread over {reach[i]}"
+            )
+        spans.append(Span(max(points, 0), k, s, d, low, reach[i] - points - low))
+    return _Spread(tuple(spans), rows * groups)
+
+
+def _target(output_shape: Any, rank: int, extra: Sequence[int]) -> tuple[int, ...]:
+    if any(extra):
+        raise ArgumentError(
+            f"give output_shape or output_padding, not both; got {output_shape} and {tuple(extra)}"
+        )
+    if not isinstance(output_shape, Sequence) or isinstance(output_shape, str):
+        raise ArgumentTypeError(
+            f"output_shape must be a tuple of ints, one per sliding axis, got "
+            f"{describe(output_shape)}"
+        )
+    return arguments.per_axis("output_shape", tuple(output_shape), rank)
+
+
+@lru_cache(maxsize=4096, typed=True)
+def _cached_spread(*args: Any) -> _Spread:
+    return _spread_plan(*args)
+
+
+@operation("nn.conv_transpose", differentiable=("x", "weight", "bias"), linear=("x", "weight"))
+def conv_transpose(
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    *,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    output_shape: Any = None,
+    dilation: Any = 1,
+    groups: int = 1,
+    channels: str = "first",
+    method: str = "auto",
+) -> Any:
+    """Transposed convolution of a layer: the transpose of `conv` in its input.
+
+    Every point of x adds a copy of the kernel to the output::
+
+        y[n, o, s·i + d·j − l] += weight[c, o, j] · x[n, c, i]        for all c of o's group, i, j
+
+    Parameters
+    ----------
+    x : array, shape (N, C, *S) or (C, *S)
+        With ``channels="last"`` (N, *S, C) or (*S, C).
+    weight : array, shape (C, O/groups, *K)
+        As in PyTorch; with ``channels="last"`` (*K, O/groups, C), as in Keras.
+    bias : array, shape (O,), optional
+        Added to every output channel.
+    stride, dilation : int or tuple of int, default 1
+        Step between the copies of the kernel; step between its taps.
+    padding : int, tuple or str, default 0
+        Points cut off the result: the padding of the convolution that this is the transpose of, in
+        all the forms that `conv` takes. ``"same"`` gives S·stride points (or `output_shape`).
+    output_padding : int or tuple of int, default 0
+        Points added at the high side, fewer than the stride or the dilation.
+    output_shape : tuple of int, optional
+        The sliding lengths of the result, instead of `output_padding`.
+    groups : int, default 1
+        Input and output channels are split into so many groups that do not mix.
+    channels : {"first", "last"}, default "first"
+        Place of the channel axis.
+    method : {"auto", "direct", "toeplitz", "fft"}, default "auto"
+        The algorithm.
+
+    Returns
+    -------
+    array, shape (N, O, *out) or (O, *out)
+        With K taps, stride s, dilation d, padding (l, h) and output padding p on a sliding axis:
+        (S − 1)·s − l − h + d·(K − 1) + 1 + p points. Dtypes as for `conv`.
+
+    Raises
+    ------
+    ValueError
+        If shapes, groups or paddings do not fit, or `output_shape` cannot be reached.
+    TypeError
+        If the arrays live in different libraries or on different devices.
+
+    See Also
+    --------
+    conv
+
+    Notes
+    -----
+    As many multiply-adds as the convolution it transposes. Not an inverse ("deconvolution").
+
+    References
+    ----------
+    .. [1] V. Dumoulin and F. Visin, "A guide to convolution arithmetic for deep learning",
+       arXiv:1603.07285, ch. 4.
+
+    Examples
+    --------
+    >>> import numpy as np, swath
+    >>> x = np.array([[[1.0, 2.0, 3.0]]])
+    >>> swath.nn.conv_transpose(x, np.array([[[1.0, 10.0]]]), stride=2)
+    array([[[ 1., 10.,  2., 20.,  3., 30.]]])
+    """
+    check_method(method)
+    be, x, weight, bias = _operands(x, weight, bias)
+    last = channels_last(channels)
+    key = (
+        tuple(x.shape),
+        tuple(weight.shape),
+        *map(frozen, (stride, padding, output_padding, output_shape, dilation, groups, last)),
+    )
+    try:
+        hash(key)
+    except TypeError:
+        plan = _spread_plan(*key)
+    else:
+        plan = _cached_spread(*key)
+    _check_bias(bias, plan.rows)
+    kind = x.dtype
+    rank = len(plan.spans)
+    x, had_batch = batched(x, rank)
+    x, weight, bias = _accumulated(be, x, weight, bias)
+    y = spread(Sliding(plan.spans, int(groups), last, method), weight, x)
+    if bias is not None:
+        y = _add_bias(y, bias, last)
+    y = _ops.cast(y, kind)
+    return y if had_batch else _ops.reshape(y, y.shape[1:])
