@@ -1,0 +1,377 @@
+"""Geometry, the three sliding products by every algorithm, the planner, and 8 sliding axes."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import oracles_core
+import swath
+from swath.errors import ArgumentError
+from swath.geometry import Sliding, Span, Windows, pooling_span, resolve_padding, same_padding
+from swath.sliding import correlate, kernel_gradient, plan, spread
+from swath.testing import assert_close
+
+METHODS = ("direct", "toeplitz", "fft", "overlap_save", "auto")
+
+SPANS = st.builds(
+    Span,
+    st.integers(0, 9),
+    st.integers(1, 5),
+    st.integers(1, 4),
+    st.integers(1, 3),
+    st.integers(-2, 5),
+    st.integers(-2, 5),
+)
+
+
+# -- geometry
+
+
+@given(SPANS)
+@settings(max_examples=300, deadline=None)
+def test_span_counts_windows_and_places_taps_as_a_loop_does(span):
+    padded = range(-span.low, span.length + span.high)
+    starts = [
+        s
+        for s in range(-span.low, max(span.length + span.high, 0) + 1, span.stride)
+        if s in padded and s + span.dilation * (span.size - 1) in padded
+    ]
+    assert span.out == len(starts)
+    for j in range(span.size):
+        outputs, inputs = span.tap(j)
+        pairs = list(zip(range(span.length)[inputs], range(span.out)[outputs], strict=True))
+        reached = [
+            (s + span.dilation * j, i)
+            for i, s in enumerate(starts)
+            if 0 <= s + span.dilation * j < span.length
+        ]
+        assert pairs == reached
+        # The standard promises nothing for stops out of range.
+        assert 0 <= outputs.start <= outputs.stop <= max(span.out, 0)
+        assert inputs.start >= 0
+        assert inputs.stop <= span.length or not reached
+        placed = span.placed(j)
+        if span.out:
+            assert [p - span.low for p in range(placed.start, placed.stop, placed.step)] == [
+                s + span.dilation * j for s in starts
+            ]
+
+
+@given(SPANS, st.data())
+@settings(max_examples=300, deadline=None)
+def test_part_of_a_span_reads_what_the_whole_reads(span, data):
+    if span.out == 0:
+        return
+    first = data.draw(st.integers(0, span.out - 1))
+    last = data.draw(st.integers(first + 1, span.out))
+    inside, part = span.part(first, last)
+    assert part.out == last - first
+    assert part.length == len(range(span.length)[inside])
+    for j in range(span.size):
+        whole = {
+            (o - first, p)
+            for o, p in zip(
+                range(span.out)[span.tap(j)[0]], range(span.length)[span.tap(j)[1]], strict=True
+            )
+            if first <= o < last
+        }
+        outputs, inputs = part.tap(j)
+        found = {
+            (o, p + inside.start)
+            for o, p in zip(range(part.out)[outputs], range(part.length)[inputs], strict=True)
+        }
+        assert found == whole
+
+
+@given(SPANS)
+@settings(max_examples=200, deadline=None)
+def test_transposed_is_an_involution_and_the_transpose(span):
+    if span.stride != 1:
+        with pytest.raises(ArgumentError, match="no stride-1 transpose"):
+            span.transposed()
+        return
+    if span.out == 0 or span.length == 0:
+        return
+    back = span.transposed()
+    assert back.transposed() == span
+    assert (back.length, back.out) == (span.out, span.length)
+
+    def pairs(s):
+        return {
+            (o, p, j)
+            for j in range(s.size)
+            for o, p in zip(range(s.out)[s.tap(j)[0]], range(s.length)[s.tap(j)[1]], strict=True)
+        }
+
+    assert {(p, o, span.size - 1 - j) for o, p, j in pairs(span)} == pairs(back)
+
+
+def test_same_padding_equals_tensorflow_and_the_lower_kind_mirrors_it():
+    for n, k, s, d in itertools.product((1, 4, 5, 8), (1, 2, 3, 5), (1, 2, 3), (1, 2)):
+        low, high = same_padding(n, k, s, d, lower=False)
+        assert same_padding(n, k, s, d, lower=True) == (high, low)
+        assert 0 <= high - low <= 1
+        assert Span(n, k, s, d, low, high).out == -(-n // s)
+
+
+@pytest.mark.parametrize(
+    ("padding", "expected"),
+    [
+        (2, ((2, 2), (2, 2))),
+        ((1, 2), ((1, 1), (2, 2))),
+        (((1, 2), 3), ((1, 2), (3, 3))),
+        ([[0, 1], [2, 0]], ((0, 1), (2, 0))),
+        ("valid", ((0, 0), (0, 0))),
+        ("full", ((4, 4), (2, 2))),
+        ("causal", ((4, 0), (2, 0))),
+        ("same", ((1, 2), (1, 1))),
+        ("same_lower", ((2, 1), (1, 1))),
+    ],
+)
+def test_padding_is_resolved(padding, expected):
+    assert resolve_padding(padding, (8, 7), (3, 3), (2, 1), (2, 1)) == expected
+
+
+@pytest.mark.parametrize(
+    ("padding", "text"),
+    [
+        ((1, 2), r"ambiguous for one sliding axis; write \(\(1, 2\),\)"),
+        ("wide", "must be an int, one per axis.*got 'wide'"),
+        (-1, r"must be 0 or more, got \(-1, -1\); slice the input to crop"),
+        (((0, -2),), "must be 0 or more"),
+        (True, "must be an int or a name, got True"),
+        (1.5, "got 1.5"),
+        ((1, 2, 3), r"has 3 entries, need 1 \(one per sliding axis\)"),
+        (((1, 2, 3),), "must be ints or"),
+        (((1, 2.5),), "must be integers"),
+        ((None,), "got None"),
+    ],
+)
+def test_padding_that_cannot_work_is_refused(padding, text):
+    with pytest.raises(ArgumentError, match=text):
+        resolve_padding(padding, (8,), (3,), (1,), (1,))
+
+
+@pytest.mark.needs("torch")
+def test_pooling_output_sizes_equal_pytorch():
+    import torch
+
+    checked = 0
+    for n, k, s, d, p in itertools.product(
+        (1, 4, 5, 7, 10), (1, 2, 3), (1, 2, 3, 4), (1, 2), (0, 1)
+    ):
+        if p > k // 2:
+            continue
+        for ceil in (False, True):
+            span = pooling_span(n, k, s, d, p, p, ceil=ceil)
+            x = torch.zeros(1, 1, n)
+            try:
+                want = torch.nn.functional.max_pool1d(x, k, s, p, d, ceil_mode=ceil).shape[-1]
+            except RuntimeError:
+                assert span.out < 1
+                continue
+            assert span.out == want, (n, k, s, d, p, ceil)
+            checked += 1
+    assert checked > 200
+
+
+def test_windows_index_every_tap():
+    g = Windows((2, 5, 4), (2, 1), (Span(4, 2), Span(5, 3, 2)))
+    assert g.out == (2, 2, 3)
+    assert g.taps == 6
+    assert g.sizes == (2, 3)
+    assert [number for number, _, _ in g.each_tap()] == list(range(6))
+    assert g.padding() == [(0, 0), (0, 0), (0, 0)]
+    assert g.shifted(1, (7,)).out == (7, 2, 2, 3)
+
+
+# -- the three products
+
+
+def problems(count: int, seed: int = 0) -> list[tuple[Sliding, int, int, int, bool]]:
+    """Geometries with batch, depth, rows per group, and whether arrays are complex."""
+    rng = np.random.default_rng(seed)
+    found = []
+    while len(found) < count:
+        rank = int(rng.choice([1, 1, 2, 2, 3]))
+        spans = []
+        for _ in range(rank):
+            k, s, d = (int(rng.integers(1, m)) for m in (6, 4, 3))
+            low, high = (int(v) for v in rng.integers(-1, 5, 2))
+            span = Span(int(rng.integers(4, 12 if rank < 3 else 7)), k, s, d, low, high)
+            spans.append(span if span.out else Span(span.length + 12, k, s, d, low, high))
+        g = Sliding(tuple(spans), int(rng.choice([1, 1, 2])))
+        found.append(
+            (
+                g,
+                int(rng.choice([1, 2])),
+                int(rng.choice([1, 3])),
+                int(rng.choice([1, 2])),
+                bool(rng.random() < 0.3),
+            )
+        )
+    return found
+
+
+def to_last(a: np.ndarray, letter: str) -> np.ndarray:
+    if letter != "w":
+        return np.ascontiguousarray(np.moveaxis(a, 1, -1))
+    return np.ascontiguousarray(np.moveaxis(np.moveaxis(a, 0, -1), 0, -2))
+
+
+@pytest.mark.op("sliding.correlate", "sliding.spread", "sliding.kernel_gradient")
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("last", [False, True], ids=["first", "last"])
+def test_products_equal_loops(xp, method, last):
+    # Rows that compile take one problem (three programs), another for each method and layout;
+    # slow ones every fourth.
+    every = problems(40)
+    turn = 2 * METHODS.index(method) + last
+    share = {"numpy": every, "jax": every[turn : turn + 1]}
+    chosen = share.get(xp.backend, every[::4])
+    for number, (geometry, batch, depth, rows, is_complex) in enumerate(chosen):
+        rng = np.random.default_rng(number)
+        first = Sliding(geometry.spans, geometry.groups)
+        g = Sliding(geometry.spans, geometry.groups, last, method)
+        shapes = {
+            "x": first.x_shape(batch, first.groups * depth),
+            "w": first.w_shape(first.groups * rows, depth),
+            "y": first.y_shape(batch, first.groups * rows),
+        }
+        host = {k: rng.standard_normal(s) for k, s in shapes.items()}
+        if is_complex:
+            host = {k: v + 1j * rng.standard_normal(v.shape) for k, v in host.items()}
+        given_ = {k: xp.asarray(to_last(v, k) if last else v) for k, v in host.items()}
+        for role, core in (("y", correlate), ("x", spread), ("w", kernel_gradient)):
+            operands = "xwy".replace(role, "")
+            got = xp.call(
+                lambda a, b, core=core, g=g: core(g, a, b), *(given_[c] for c in operands)
+            )
+            want = oracles_core.product(first, role, **{c: host[c] for c in operands})
+            assert_close(got, to_last(want, role) if last else want, rtol=256 * xp.eps)
+
+
+@pytest.mark.op("sliding.correlate", "sliding.spread", "sliding.kernel_gradient")
+def test_large_products_in_slabs_equal_loops_in_whole(xp, rng):
+    """Over 256 KiB of outputs the in-place algorithms go slab by slab."""
+    for g in (
+        Sliding((Span(90, 3, 1, 1, 1, 1), Span(500, 4, 1, 1, 2, 1))),
+        Sliding((Span(150, 3, 2, 2, 3, 1), Span(700, 4, 1, 1, 2, 1))),
+    ):
+        x = rng.standard_normal(g.x_shape(2, 1))
+        w = rng.standard_normal(g.w_shape(1, 1))
+        y = rng.standard_normal(g.y_shape(2, 1))
+        for method in ("direct", "toeplitz"):
+            gm = Sliding(g.spans, 1, False, method)
+            got = xp.call(lambda a, b, gm=gm: correlate(gm, a, b), xp.asarray(x), xp.asarray(w))
+            want = np.zeros(g.y_shape(2, 1))
+            back = np.zeros_like(x)
+            grad = np.zeros_like(w)
+            for tap, outputs, inputs in g.each_tap():
+                o, i = (slice(None), slice(None), *outputs), (slice(None), slice(None), *inputs)
+                k = (0, 0, *tap)
+                want[o] += w[k] * x[i]
+                back[i] += w[k] * y[o]
+                grad[k] = np.sum(x[i] * y[o])
+            assert_close(got, want, rtol=256 * xp.eps)
+            got = xp.call(lambda a, b, gm=gm: spread(gm, a, b), xp.asarray(w), xp.asarray(y))
+            assert_close(got, back, rtol=256 * xp.eps)
+            got = xp.call(
+                lambda a, b, gm=gm: kernel_gradient(gm, a, b), xp.asarray(x), xp.asarray(y)
+            )
+            assert_close(got, grad, rtol=2048 * xp.eps)
+
+
+@pytest.mark.op("sliding.correlate")
+def test_eight_sliding_axes(xp, rng):
+    lengths, sizes = (2, 3, 2, 3, 2, 2, 3, 2), (1, 2, 2, 1, 2, 1, 2, 1)
+    x, w = rng.standard_normal(lengths), rng.standard_normal(sizes)
+    spans = tuple(Span(n, k) for n, k in zip(lengths, sizes, strict=True))
+    want = oracles_core.product(Sliding(spans), "y", x=x[None, None], w=w[None, None])
+    for method in ("auto", "fft"):
+        g = Sliding(spans, 1, False, method)
+        got = xp.call(
+            lambda a, b, g=g: correlate(g, a, b),
+            xp.asarray(x[None, None]),
+            xp.asarray(w[None, None]),
+        )
+        assert_close(got, want)
+    got = xp.call(swath.signal.correlate, xp.asarray(x), xp.asarray(w), "valid")
+    assert_close(got, want[0, 0])
+
+
+# -- the planner
+
+
+def test_an_fft_is_taken_only_where_it_saves_four_fifths():
+    seen = set()
+    for n, k in itertools.product((100, 10**4, 10**6), (3, 31, 301, 3001, 30001)):
+        if k > n:
+            continue
+        p = swath.plan(swath.signal.convolve, np.ones(n), np.ones(k), "valid")
+        best = {c.method: c.seconds for c in p.candidates}
+        spectral = min(best["fft"], best["overlap_save"])
+        windowed = min(best["direct"], best["toeplitz"])
+        takes_fft = p.method in ("fft", "overlap_save")
+        assert takes_fft == (windowed > 4 * spectral)
+        seen.add(takes_fft)
+    assert seen == {False, True}
+
+
+def test_plan_computes_nothing(monkeypatch):
+    from swath._backends import base, numpy_
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("plan computed a product")
+
+    monkeypatch.setattr(base.Backend, "matmul", refuse)
+    monkeypatch.setattr(numpy_.NumpyBackend, "fft", refuse)
+    monkeypatch.setattr(plan, "_compute", refuse)
+    # 8 GiB of it, were it ever touched.
+    x = np.broadcast_to(np.float32(1.0), (2**31,))
+    p = swath.plan(swath.signal.convolve, x, np.ones(64, np.float32), axes=-1)
+    assert p.method in plan.METHODS
+    assert p.chosen.seconds > 0
+    assert p.terms == 64
+    assert p.flops > 2**31
+    text = str(p)
+    assert all(m in text for m in plan.METHODS)
+    assert "->" in text
+
+
+def test_plan_on_every_row_is_hashable_and_reads_no_values(xp):
+    x, k = xp.asarray(np.ones(1000)), xp.asarray(np.ones(31))
+    p = swath.plan(swath.signal.convolve, x, k)
+    assert hash(p) == hash(swath.plan(swath.signal.convolve, x * 2, k))
+    assert p.terms == 31
+
+
+def test_plan_of_an_operation_without_a_product_is_refused():
+    with pytest.raises(TypeError, match="sliding_windows computes no sliding product"):
+        swath.plan(swath.sliding_windows, np.ones(5), 2)
+
+
+def test_a_forced_method_is_obeyed_and_an_unknown_one_refused():
+    x, k = np.ones(50), np.ones(5)
+    for method in plan.METHODS:
+        assert swath.plan(swath.signal.convolve, x, k, "full", method).method == method
+    with pytest.raises(
+        ValueError, match=r"convolve: method must be one of 'auto', 'direct'.*'fast'"
+    ):
+        swath.signal.convolve(x, k, "full", "fast")
+
+
+def test_terms_of_the_transposed_product_count_the_taps_that_meet():
+    """K of the accuracy bound: the largest number of products in one sum."""
+    for size, stride, dilation in itertools.product((1, 2, 3, 5), (1, 2, 3, 4), (1, 2, 3, 4)):
+        span = Span(40, size, stride, dilation)
+        met = np.zeros(40, int)
+        for j in range(size):
+            met[span.tap(j)[1]] += 1
+        found = plan.choose("x", Sliding((span,)), 1, 1, 1, "float64", "cpu", False)
+        assert found.terms == met.max()
