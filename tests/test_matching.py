@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import oracles_signal as oracle
 import pytest
 
+import oracles_signal as oracle
 import swath
 from swath.signal import correlation_score, match_template
 from swath.testing import assert_close, check_vjp

@@ -101,8 +101,10 @@ def _weak(be: Backend, name: str, value: Any, anchor: Array, kinds: Sequence[Any
 
 def _weak_dtype(be: Backend, table: np.ndarray, anchor: Array, kinds: Sequence[Any]) -> Any:
     xp = be.xp
-    strong = kinds[0]
-    for other in kinds[1:]:
+    # As `promote`: beside a float, integer arrays have no say.
+    pool = [k for k in kinds if be.is_floating(k)] or kinds
+    strong = pool[0]
+    for other in pool[1:]:
         strong = xp.result_type(strong, other)
     name = be.name_of(strong)
     if table.dtype.kind in "biu":

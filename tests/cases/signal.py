@@ -25,4 +25,67 @@ CASES: list[Case] = [
             {},
         ),
     ),
+    Case(
+        "signal.correlation_score",
+        "tanh",
+        lambda xp, rng: (
+            (
+                xp.asarray(0.3 * rng.standard_normal((2, 3))),
+                xp.asarray(rng.standard_normal((2, 3))),
+                xp.asarray([0.25]),
+                "tanh",
+            ),
+            {},
+        ),
+    ),
+    Case(
+        "signal.match_template",
+        "batch",
+        lambda xp, rng: (
+            (xp.asarray(1 + rng.standard_normal((2, 8))), xp.asarray(rng.standard_normal(4))),
+            {"axes": 1, "mode": "same"},
+        ),
+    ),
+    Case(
+        "signal.lfilter",
+        "first-axis",
+        lambda xp, rng: (
+            (xp.asarray(rng.standard_normal(3)), 2.0, xp.asarray(rng.standard_normal((7, 2))), 0),
+            {},
+        ),
+    ),
+    Case(
+        "signal.lfilter",
+        "state",
+        lambda xp, rng: (
+            (xp.asarray(rng.standard_normal(4)), 1.0, xp.asarray(rng.standard_normal((2, 6)))),
+            {"zi": xp.asarray(rng.standard_normal((2, 3)))},
+        ),
+    ),
+    Case(
+        "signal.lfilter_zi",
+        "real",
+        lambda xp, rng: ((xp.asarray(rng.standard_normal(5)), 2.0), {}),
+    ),
+    Case(
+        "signal.lfiltic",
+        "short-past",
+        lambda xp, rng: (
+            (
+                xp.asarray(rng.standard_normal(5)),
+                1.0,
+                (),
+                xp.asarray(rng.standard_normal(2)),
+            ),
+            {},
+        ),
+    ),
+    Case(
+        "signal.filter_bank",
+        "strided",
+        lambda xp, rng: (
+            (xp.asarray(rng.standard_normal((3, 4))), xp.asarray(rng.standard_normal((2, 9)))),
+            {"stride": 2},
+        ),
+    ),
 ]

@@ -330,6 +330,11 @@ def capture(be: Backend) -> Generator[list[Plan]]:
         _CAPTURE.reset(token)
 
 
+def capturing() -> bool:
+    """Whether only the plan is asked for, so that arrays are stand-ins without values."""
+    return _CAPTURE.get() is not None
+
+
 def check_method(method: Any) -> str:
     """`method`, if it is one."""
     if method not in ("auto", *METHODS):
