@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -181,6 +182,81 @@ def test_halo_covers_every_window(n, k, stride, dilation, low, high, least, bloc
     assert covered == list(range(span.out))
 
 
+@pytest.mark.op("nn.conv")
+@settings(max_examples=150, deadline=None)
+@given(
+    n=st.integers(1, 30),
+    k=st.integers(1, 5),
+    stride=st.integers(1, 4),
+    dilation=st.integers(1, 3),
+    padding=st.sampled_from([0, 2, ((1, 4), (0, 0)), "same", "same_lower", "full", "causal"]),
+    padding_mode=st.sampled_from(["zeros", "reflect", "symmetric", "replicate", 1.5]),
+    last=st.booleans(),
+    batch=st.booleans(),
+    block=st.integers(1, 20),
+)
+def test_layer_in_blocks_equals_the_whole(
+    n, k, stride, dilation, padding, padding_mode, last, batch, block
+):
+    rng = np.random.default_rng(n + 100 * k)
+    x, w = rng.standard_normal((2, 3, n, 4)), rng.standard_normal((5, 3, k, 2))
+    if last:
+        x, w = np.moveaxis(x, 1, -1), np.moveaxis(w, (0, 1), (-1, -2))
+    x = x if batch else x[0]
+    options = {
+        "stride": (stride, 1),
+        "padding": padding,
+        "dilation": (dilation, 1),
+        "padding_mode": padding_mode,
+        "channels": "last" if last else "first",
+    }
+    axis = batch + (not last)
+    fn = partial(swath.nn.conv, weight=w, method="direct", **options)
+    try:
+        whole = fn(x)
+    except swath.errors.ArgumentError as error:
+        # The kernel does not fit into x: refused beforehand, in the same words.
+        text = str(error).split(": ", 1)[1].split(" [")[0]
+        with pytest.raises(ValueError, match=re.escape(text)):
+            swath.map_blocks(fn, x, np.zeros(x.shape), axis=axis, progress=False)
+        return
+    sink = np.full(whole.shape, 9.0)
+    swath.map_blocks(fn, x, sink, axis=axis, block=block, progress=False)
+    assert_close(sink, whole)
+    if batch:
+        sink = np.full(whole.shape, 9.0)
+        swath.map_blocks(fn, x, sink, axis=0, block=1, progress=False)
+        assert_close(sink, whole)
+
+
+@pytest.mark.op("nn.conv")
+@pytest.mark.needs("torch")
+def test_layer_of_a_picture_in_a_file(xp, rng, tmp_path):
+    import torch
+
+    x, w = rng.standard_normal((3, 41, 6)), rng.standard_normal((2, 3, 4, 3))
+    want = torch.nn.functional.conv2d(
+        torch.asarray(x), torch.asarray(w), stride=(3, 1), padding=(2, 1)
+    ).numpy()
+    fn = partial(swath.nn.conv, weight=w, stride=(3, 1), padding=(2, 1))
+    got = run(xp, fn, x, want.shape, folder=tmp_path, axis=1, block=6)
+    assert_close(got, want)
+
+
+@pytest.mark.op("signal.match_template")
+def test_template_in_a_long_recording(xp, rng, tmp_path):
+    x = rng.standard_normal((300, 2)) + 3
+    template = x[200:212] * 5 - 1
+    fn = partial(swath.signal.match_template, template=template, axes=0)
+    got = run(xp, fn, x, (289, 2), folder=tmp_path, block=100)
+    windows = np.lib.stride_tricks.sliding_window_view(x, 12, axis=0)
+    windows = windows - windows.mean(-1, keepdims=True)
+    t = (template - template.mean(0)).T
+    norms = np.linalg.norm(windows, axis=-1) * np.linalg.norm(t, axis=-1)
+    assert_close(got, np.einsum("nck,ck->nc", windows, t) / norms, atol=200 * xp.eps)
+    assert list(np.argmax(got, axis=0)) == [200, 200]
+
+
 def test_rules_name_operations():
     assert set(rules()) <= set(swath.operations())
 
@@ -294,6 +370,18 @@ BAD = {
     "kernel along blocks": (
         partial(swath.signal.convolve, in2=np.ones((9, 3)), axes=1), np.ones((9, 5)),
         np.ones((9, 7)), {}, NotImplementedError, "cut along another axis",
+    ),
+    "larger template": (
+        partial(swath.signal.match_template, template=np.ones(9)), np.ones(5), np.ones(5), {},
+        ValueError, "a source at least as large",
+    ),
+    "layer channels": (
+        partial(swath.nn.conv, weight=np.ones((2, 3, 1))), np.ones((3, 8)), np.ones((2, 8)), {},
+        NotImplementedError, "axis 0 holds the channels",
+    ),
+    "layer circular": (
+        partial(swath.nn.conv, weight=np.ones((2, 3, 3)), padding=1, padding_mode="circular"),
+        np.ones((3, 8)), np.ones((2, 8)), {"axis": 1}, NotImplementedError, "joins both ends",
     ),
     "valid mixed": (
         partial(swath.signal.convolve, in2=np.ones((2, 9)), mode="valid"), np.ones((5, 5)),

@@ -15,6 +15,8 @@ from typing import Any
 from .. import arguments
 from ..errors import ArgumentError, UnsupportedError
 from ..geometry import Halo, Sliding, Span, pooling_span, resolve_padding
+from ..nn._layout import channels_last, sliding_axes
+from ..nn.shapes import conv_spans
 from ..registry import Operation
 from ..signal._slide import MODES, _layout
 
@@ -114,8 +116,11 @@ def rules() -> tuple[str, ...]:
 # -- rules, one for every kind of operation -----------------------------------------------------
 
 
-def _correlation(call: Call, kernel: str) -> Halo:
-    """`signal.convolve` and its relatives: SciPy's modes on some axes, the rest broadcast."""
+def _correlation(call: Call, kernel: str, *, exchange: bool = True) -> Halo:
+    """`signal.convolve` and its relatives: SciPy's modes on some axes, the rest broadcast.
+
+    `exchange`: with mode="valid" the kernel may be the larger input.
+    """
     shape, sizes = call.shape, call.shape_of(kernel)
     mode = arguments.choice("mode", call.given["mode"], MODES)
     axes = call.given["axes"]
@@ -132,10 +137,10 @@ def _correlation(call: Call, kernel: str) -> Halo:
             f"entry of axes); got {len(sizes)}"
         )
     if mode == "valid" and any(shape[i] < sizes[i] for i in places):
-        if any(shape[i] > sizes[i] for i in places):
+        if not exchange or any(shape[i] > sizes[i] for i in places):
             raise ArgumentError(
-                f'mode="valid" needs one input at least as large as the other along every sliding '
-                f"axis {places}; got shapes {shape} and {sizes}"
+                f'mode="valid" needs {"one input" if exchange else "a source"} at least as large '
+                f"as the other along every sliding axis {places}; got shapes {shape} and {sizes}"
             )
         # The roles are exchanged: every output sees the whole (short) source.
         _, out = _sliding(sizes, shape, places, mode)
@@ -166,7 +171,7 @@ def _sliding(
 
 
 def _template(call: Call) -> Halo:
-    return _correlation(call, "template")
+    return _correlation(call, "template", exchange=False)
 
 
 def _kernel(call: Call) -> Halo:
@@ -203,43 +208,30 @@ def _windows(call: Call) -> Halo:
 
 def _layer(call: Call) -> Halo:
     """`nn.conv`: windows on the spatial axes, all channels."""
-    weight, shape = call.shape_of("weight"), call.shape
-    rank = len(weight) - 2
-    if rank < 1 or len(shape) not in (rank + 1, rank + 2):
-        raise ArgumentError(
-            f"weight of {len(weight)} axes needs a source of {rank + 2} axes "
-            f"({rank + 1} without batch), got {len(shape)}"
-        )
-    last = call.given["channels"] == "last"
-    batch = len(shape) == rank + 2
-    sizes = weight[:rank] if last else weight[2:]
-    start = batch if last else batch + 1
-    channel = len(shape) - 1 if last else int(batch)
+    weight, shape, given = call.shape_of("weight"), call.shape, call.given
+    last = channels_last(given["channels"])
+    settings = (given["stride"], given["padding"], given["dilation"], given["groups"])
+    spans = conv_spans(shape, weight, *settings, last)
+    rank = len(spans)
+    axes = sliding_axes(len(shape), rank, last)
+    channel = len(shape) - 1 if last else axes[0] - 1
     if call.axis == channel:
         raise UnsupportedError(
             f"axis {channel} holds the channels, and every output of conv needs all of them; cut "
             f"along the batch or a spatial axis"
         )
-    axes = tuple(range(start, start + rank))
-    strides = arguments.per_axis("stride", call.given["stride"], rank)
-    dilations = arguments.per_axis("dilation", call.given["dilation"], rank)
-    lengths = [shape[a] for a in axes]
-    pads = resolve_padding(call.given["padding"], lengths, sizes, strides, dilations)
-    spans = {
-        a: Span(n, k, s, d, *p)
-        for a, n, k, s, d, p in zip(axes, lengths, sizes, strides, dilations, pads, strict=True)
-    }
     least = 1
-    if call.axis in spans:
-        span = spans[call.axis]
+    if call.axis in axes:
+        span = spans[axes.index(call.axis)]
         edge = max(span.low, span.high)
-        if edge and call.given["padding_mode"] == "circular":
+        if edge and given["padding_mode"] == "circular":
             raise UnsupportedError(
                 f'padding_mode="circular" joins both ends of axis {call.axis}, along which the '
                 f"blocks are cut; cut along another axis"
             )
+        # Padding that copies points finds them in the blocks at both ends.
         least = edge + 1
-    halo = call.along(spans, least=least)
+    halo = call.along(dict(zip(axes, spans, strict=True)), least=least)
     full = list(halo.shape or ())
     full[channel] = weight[-1] if last else weight[0]
     return replace(halo, shape=tuple(full))
