@@ -191,12 +191,13 @@ def _primitive(core: Core) -> Primitive:
     compiled = jax.jit(forward, static_argnames="geometry")
     primitive.def_impl(compiled)
 
+    # Through the compiled function: its trace is cached, by shapes and precision.
     @primitive.def_abstract_eval
     def _abstract(*avals: Any, geometry: Any) -> Any:
-        shape = jax.eval_shape(partial(forward, geometry=geometry), *avals)
+        shape = compiled.eval_shape(*avals, geometry=geometry)
         return ShapedArray(shape.shape, shape.dtype)
 
-    mlir.register_lowering(primitive, mlir.lower_fun(forward, multiple_results=False))
+    mlir.register_lowering(primitive, mlir.lower_fun(compiled, multiple_results=False))
 
     def jvp(primals: Sequence[Array], tangents: Sequence[Any], *, geometry: Any) -> Any:
         out = primitive.bind(*primals, geometry=geometry)
