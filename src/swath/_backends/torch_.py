@@ -24,7 +24,10 @@ _LEVEL: ContextVar[str] = ContextVar("swath_torch_precision", default="highest")
 class TorchBackend(Backend):
     """The adapter for CPU, CUDA and the other devices of PyTorch."""
 
-    mutable = True
+    @property
+    def mutable(self) -> bool:  # type: ignore[override]
+        # Under torch.func.vmap a new array has no batch axis, and adding into it fails.
+        return not _transforms_active()
 
     def device(self, x: Array) -> Any:
         return x.device
