@@ -15,10 +15,20 @@ import array_api_compat
 
 from .base import Backend, Core
 
-__all__ = ["Backend", "Core", "backend_named", "backend_of", "known_names", "try_backend"]
+__all__ = [
+    "Backend",
+    "Core",
+    "backend_named",
+    "backend_of",
+    "known_names",
+    "register_result",
+    "try_backend",
+]
 
 _BY_TYPE: dict[type, Backend | None] = {}
 _BY_NAMESPACE: dict[str, Backend] = {}
+# Result classes with their array fields and their static ones.
+_RESULTS: list[tuple[type, tuple[str, ...], tuple[str, ...]]] = []
 
 # Library -> the adapter's module; any other array-API namespace gets the standard-only fallback.
 _ADAPTERS = {"numpy": "numpy_", "jax": "jax_", "torch": "torch_", "cupy": "cupy_"}
@@ -37,7 +47,16 @@ def backend_named(name: str) -> Backend:
             _BY_NAMESPACE[name] = module.make()
         else:
             _BY_NAMESPACE[name] = Backend(importlib.import_module(name), name)
+        for result in _RESULTS:
+            _BY_NAMESPACE[name].register_result(*result)
     return _BY_NAMESPACE[name]
+
+
+def register_result(cls: type, fields: tuple[str, ...], static: tuple[str, ...] = ()) -> None:
+    """Make a result class a container for every adapter, those made later included."""
+    _RESULTS.append((cls, fields, static))
+    for backend in _BY_NAMESPACE.values():
+        backend.register_result(cls, fields, static)
 
 
 def _library(x: Any) -> str | None:

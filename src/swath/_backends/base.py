@@ -120,6 +120,20 @@ class Backend:
             return bool(x)
         return int(x) if self.xp.isdtype(x.dtype, "integral") else float(x)
 
+    def cond(
+        self,
+        flag: Array,
+        yes: Callable[..., tuple[Array, ...]],
+        no: Callable[..., tuple[Array, ...]],
+        *operands: Array,
+    ) -> tuple[Array, ...]:
+        """yes(*operands) where the one-element array `flag` holds, else no(*operands)."""
+        known = self.concrete(flag)
+        if known is not None:
+            return yes(*operands) if known else no(*operands)
+        both = zip(yes(*operands), no(*operands), strict=True)
+        return tuple(self.xp.where(flag, a, b) for a, b in both)
+
     def traced(self, *arrays: Array) -> bool:
         """Whether the values of any of the arrays are unknown while Python runs."""
         return False

@@ -80,6 +80,17 @@ class JaxBackend(Backend):
     def concrete(self, x: Array) -> Any:
         return None if isinstance(x, Tracer) else x.item()
 
+    def cond(
+        self,
+        flag: Array,
+        yes: Callable[..., tuple[Array, ...]],
+        no: Callable[..., tuple[Array, ...]],
+        *operands: Array,
+    ) -> tuple[Array, ...]:
+        if isinstance(flag, Tracer):
+            return lax.cond(flag, yes, no, *operands)
+        return yes(*operands) if flag.item() else no(*operands)
+
     def synchronize(self, x: Array) -> None:
         x.block_until_ready()
 
@@ -163,6 +174,11 @@ class JaxBackend(Backend):
         if core.linear:
             return _primitive(core).bind(*arrays, geometry=geometry)
         return _custom_jvp(core)(geometry, *arrays)
+
+    def gradients(
+        self, function: Callable[..., Array], arrays: Sequence[Array]
+    ) -> Sequence[Array] | None:
+        return jax.grad(function, argnums=tuple(range(len(arrays))))(*arrays)
 
     def register_result(self, cls: type, fields: Sequence[str], static: Sequence[str]) -> None:
         jax.tree_util.register_dataclass(cls, list(fields), list(static))

@@ -61,7 +61,13 @@ class TorchBackend(Backend):
         return torch.int64
 
     def concrete(self, x: Array) -> Any:
-        return x.item()
+        try:
+            return x.item()
+        except RuntimeError:
+            # Inside torch.func.vmap values cannot be read.
+            if _transforms_active():
+                return None
+            raise
 
     def synchronize(self, x: Array) -> None:
         if x.is_cuda:
