@@ -110,6 +110,7 @@ def test_derivatives_of_filters(xp, rng):
     a, zi = xp.asarray([2.0]), xp.asarray(rng.standard_normal((2, 3)))
     check_vjp(lfilter, b, a, x)
     check_vjp(lfilter, b, a, x, zi=zi)
+    check_vjp(lfilter, b, 0.5 * a, x)  # division by an array of value 1 has a derivative
     check_adjoint(lfilter_zi, b, 2.0)
     check_vjp(lfilter_zi, b, a)
     check_adjoint(lfiltic, b, 2.0, (), xp.asarray(rng.standard_normal(2)))

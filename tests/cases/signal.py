@@ -88,4 +88,43 @@ CASES: list[Case] = [
             {"stride": 2},
         ),
     ),
+    Case(
+        "signal.lfilter",
+        "array-gain",
+        lambda xp, rng: (
+            (
+                xp.asarray(rng.standard_normal(3)),
+                xp.asarray([2.0]),
+                xp.asarray(rng.standard_normal(5)),
+            ),
+            {},
+        ),
+    ),
+    Case(
+        "signal.lfilter_zi",
+        "array-gain",
+        lambda xp, rng: ((xp.asarray(rng.standard_normal(5)), xp.asarray([2.0])), {}),
+    ),
+    Case(
+        "signal.lfiltic",
+        "array-gain",
+        lambda xp, rng: (
+            (xp.asarray(rng.standard_normal(3)), xp.asarray([2.0]), (), xp.asarray([1.0, 2.0])),
+            {},
+        ),
+    ),
+    Case(
+        "signal.freqz",
+        "feedback",
+        lambda xp, rng: (
+            (xp.asarray(rng.standard_normal(4)), xp.asarray([2.0, 0.5, -0.25]), 5),
+            {},
+        ),
+    ),
+    Case(
+        # Differences along random directions keep a filter of one tap symmetric.
+        "signal.amplitude_response",
+        "one-tap",
+        lambda xp, rng: ((xp.asarray(rng.standard_normal(1)), [0.3, 1.2]), {}),
+    ),
 ]

@@ -3,12 +3,15 @@
 from .correlation import convolve, correlate
 from .filtering import filter_bank, lfilter, lfilter_zi, lfiltic
 from .matching import correlation_score, match_template
+from .response import amplitude_response, freqz
 
 __all__ = [
+    "amplitude_response",
     "convolve",
     "correlate",
     "correlation_score",
     "filter_bank",
+    "freqz",
     "lfilter",
     "lfilter_zi",
     "lfiltic",

@@ -11,31 +11,16 @@ from typing import Any
 
 from .. import _ops, arguments
 from .._backends import Backend
-from ..autodiff import primal
 from ..errors import ArgumentError, UnsupportedError
 from ..geometry import Sliding, Span
 from ..registry import operation
 from ..sliding import correlate as product
-from ..sliding.plan import capturing
+from ._coefficients import coefficients, divided
 from ._slide import convolve_axes
 
 __all__ = ["filter_bank", "lfilter", "lfilter_zi", "lfiltic"]
 
 Array = Any
-
-
-def _coefficients(be: Backend, name: str, value: Any) -> Any:
-    """One row of at least one filter coefficient; a number counts as a row of one."""
-    arguments.numeric(be, name, value)
-    if value.ndim == 0:
-        value = _ops.reshape(value, (1,))
-    if value.ndim != 1:
-        raise ArgumentError(
-            f"{name} must be one row of coefficients, got shape {tuple(value.shape)}"
-        )
-    if value.shape[0] == 0:
-        raise ArgumentError(f"{name} must have at least one coefficient, got none")
-    return value
 
 
 def _only_gain(be: Backend, b: Any, a: Any, given: Any) -> Any:
@@ -45,23 +30,14 @@ def _only_gain(be: Backend, b: Any, a: Any, given: Any) -> Any:
             f"a has {a.shape[0]} coefficients; filters with feedback (IIR) are not done here: use "
             f"scipy.signal.lfilter on the host, or pass a of one coefficient"
         )
-    if isinstance(given, int | float | complex):
-        gain: Any = given
-    elif isinstance(given, list | tuple) and isinstance(given[0], int | float | complex):
-        gain = given[0]
-    else:
-        # Where only the plan is asked for, arrays are stand-ins without values.
-        gain = 1 if capturing() else be.concrete(primal(a)[0])
-    if gain == 0:
-        raise ArgumentError("a[0] must not be 0: it is what all coefficients are divided by")
-    return b if gain == 1 else _ops.divide(b, a)
+    return divided(be, b, a, given)
 
 
 def _filter(b: Any, a: Any, **others: Any) -> tuple[Any, list[Any]]:
     """b / a[0] and the other arrays, all of one floating dtype."""
     given = a
     be, (b, a, *rest) = arguments.arrays(b=b, a=a, **others)
-    b, a = _coefficients(be, "b", b), _coefficients(be, "a", a)
+    b, a = coefficients(be, "b", b), coefficients(be, "a", a)
     for name, value in zip(others, rest, strict=True):
         if value is not None:
             arguments.numeric(be, name, value)

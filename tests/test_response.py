@@ -1,0 +1,160 @@
+"""signal.freqz and signal.amplitude_response against SciPy, sums and the eigenvalue law."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import scipy.signal
+
+import oracles_signal as oracle
+import swath
+from swath.signal import amplitude_response, convolve, freqz
+from swath.testing import assert_close, check_vjp
+
+FREQZ = pytest.mark.op("signal.freqz")
+AMPLITUDE = pytest.mark.op("signal.amplitude_response")
+
+
+def bound(xp, b):
+    """Rounding of K unit exponentials and their sum."""
+    return 8 * (3 + math.log2(len(b))) * xp.eps * float(np.sum(np.abs(b)))
+
+
+@FREQZ
+@pytest.mark.parametrize("options", [{}, {"whole": True}, {"include_nyquist": True, "fs": 8e3}])
+def test_response_equals_scipy(xp, rng, options):
+    for taps in (1, 2, 31):
+        b = rng.standard_normal(taps)
+        w, h = xp.call(freqz, xp.asarray(b), worN=64, **options)
+        ww, hh = scipy.signal.freqz(b, worN=64, **options)
+        assert_close(w, ww, rtol=4 * xp.eps, dtype=xp.float)
+        assert_close(h, hh, bound=bound(xp, b), dtype=xp.complex)
+
+
+@FREQZ
+def test_frequencies_of_ones_own_and_feedback(xp, rng):
+    b, a = rng.standard_normal(4), np.array([2.0, 0.5, -0.25])
+    freqs = np.array([0.0, 100.0, 333.0])
+    for given in (xp.asarray(freqs), [0, 100, 333.0]):
+        w, h = xp.call(freqz, xp.asarray(b), xp.asarray(a), given, fs=1e3)
+        ww, hh = scipy.signal.freqz(b, a, freqs, fs=1e3)
+        assert_close(w, ww, rtol=4 * xp.eps)
+        assert_close(h, hh, rtol=256 * xp.eps)
+    _, h = freqz(xp.asarray(b), 2.0, 3)
+    assert_close(h, scipy.signal.freqz(b, 2.0, 3)[1])
+    _, h = freqz(xp.asarray([1, 2], dtype="int32"), worN=[0.5])
+    assert_close(h, [1 + 2 * np.exp(-0.5j)], rtol=1e-6)
+
+
+@FREQZ
+def test_complex_taps_and_half_precision(xp, rng):
+    b = rng.standard_normal(5) + 1j * rng.standard_normal(5)
+    _, h = freqz(xp.asarray(b), worN=[0.1, 2.0])
+    assert_close(h, oracle.response(b, [0.1, 2.0]), bound=bound(xp, b))
+
+
+@FREQZ
+@pytest.mark.on("numpy", "torch")
+def test_half_precision_gives_single_complex(xp):
+    _, h = freqz(xp.asarray([0.5, 0.25], dtype="float16"), worN=[1.0])
+    assert_close(h, [0.5 + 0.25 * np.exp(-1j)], dtype="complex64")
+
+
+@FREQZ
+def test_plot_is_called_with_the_result():
+    seen = []
+    w, h = freqz([1.0, 1.0], worN=4, plot=lambda w, h: seen.append((w, h)))
+    assert seen[0][0] is w
+    assert seen[0][1] is h
+
+
+@AMPLITUDE
+@pytest.mark.parametrize("taps", [1, 2, 7, 8])
+def test_amplitude_equals_the_cosine_sum(xp, rng, taps):
+    half = rng.standard_normal(taps)
+    h = half + half[::-1]
+    freqs = rng.uniform(0, 4, (2, 3))
+    want = sum(c * np.cos(freqs * (k - (taps - 1) / 2)) for k, c in enumerate(h))
+    got = xp.call(amplitude_response, xp.asarray(h), freqs.tolist())
+    assert_close(got, want, bound=bound(xp, h), dtype=xp.float)
+    got = xp.call(amplitude_response, xp.asarray(h), xp.asarray(freqs * 50), fs=100 * np.pi)
+    assert_close(got, want, bound=10 * bound(xp, h))
+
+
+@AMPLITUDE
+def test_it_is_the_eigenvalue_of_the_filter(xp):
+    h, w = np.array([0.25, -1.0, 3.0, -1.0, 0.25]), 1.1
+    x = np.exp(1j * w * np.arange(-2, 10))
+    y = convolve(xp.asarray(h), xp.asarray(x), "valid")
+    value = float(xp.numpy(amplitude_response(xp.asarray(h), w)))
+    assert_close(y, value * x[2:-2], rtol=32 * xp.eps)
+    _, causal = freqz(xp.asarray(h), worN=[w])
+    assert_close(causal, [np.exp(-2j * w) * value], rtol=32 * xp.eps)
+
+
+@AMPLITUDE
+def test_a_nan_tap_shows(xp):
+    got = xp.numpy(amplitude_response(xp.asarray([1.0, np.nan, 1.0]), [0.0, 1.0]))
+    assert np.isnan(got).all()
+
+
+@pytest.mark.op("signal.freqz", "signal.amplitude_response")
+def test_derivatives_of_responses(xp, rng):
+    b, a = xp.asarray(rng.standard_normal(4)), xp.asarray([2.0, 0.5, -0.25])
+    check_vjp(freqz, b, a, 5)
+    check_vjp(freqz, b, xp.asarray([2.0]), 5)
+    check_vjp(amplitude_response, xp.asarray([3.0]), [0.3, 1.0])
+    # Differences would leave the symmetric filters: here the transpose is written out.
+    _, pullback = swath.vjp(amplitude_response, xp.asarray([1.0, 2.0, 1.0]), [0.3, 1.0])
+    want = np.cos(np.outer([-1, 0, 1], [0.3, 1.0])) @ [2.0, -3.0]
+    assert_close(pullback(xp.asarray([2.0, -3.0]))[0], want)
+
+
+@AMPLITUDE
+def test_the_symmetric_part_counts_where_values_are_not_known(xp):
+    if not xp.traced:
+        with pytest.raises(ValueError, match=r"h is not symmetric .* signal.freqz"):
+            amplitude_response(xp.asarray([1.0, 2.0, 3.0]), [0.5])
+    else:
+        got = xp.call(amplitude_response, xp.asarray([1.0, 2.0, 3.0]), [0.5])
+        assert_close(got, [2 + 4 * np.cos(0.5)])
+
+
+@FREQZ
+@pytest.mark.parametrize(
+    "b, options, error, text",
+    [
+        ([], {}, ValueError, "b must have at least one coefficient"),
+        ([[1.0]], {}, ValueError, r"b must be one row of coefficients, got shape \(1, 1\)"),
+        ([1.0], {"a": []}, ValueError, "a must have at least one coefficient"),
+        ([1.0], {"a": 0.0}, ValueError, r"a\[0\] must not be 0"),
+        ([1.0], {"worN": 0}, ValueError, "worN must be at least 1, got 0"),
+        ([1.0], {"worN": [1j]}, TypeError, "worN must hold real numbers"),
+        ([1.0], {"worN": "many"}, TypeError, "worN must be an array, a number or a list"),
+        ([1.0], {"fs": 0}, ValueError, "fs must be positive, got 0"),
+        ([1.0], {"fs": "8 kHz"}, TypeError, "fs must be a number, got str"),
+        (["1"], {}, TypeError, "b must hold numbers"),
+    ],
+)
+def test_freqz_refuses(b, options, error, text):
+    with pytest.raises(error, match=text):
+        freqz(b, **options)
+
+
+@AMPLITUDE
+@pytest.mark.parametrize(
+    "h, freqs, error, text",
+    [
+        ([], 0.0, ValueError, "h must have at least one coefficient"),
+        ([[1.0]], 0.0, ValueError, "h must be one row of coefficients"),
+        ([1j], 0.0, TypeError, "h must be real"),
+        ([1.0], [1j], TypeError, "freqs must hold real numbers"),
+        ([1.0], np.ones(2) * 1j, TypeError, "freqs must be real"),
+        ([1.0], None, TypeError, "freqs must be an array, a number or a list"),
+    ],
+)
+def test_amplitude_refuses(h, freqs, error, text):
+    with pytest.raises(error, match=text):
+        amplitude_response(h, freqs)
