@@ -120,6 +120,8 @@ def _weak_dtype(be: Backend, table: np.ndarray, anchor: Array, kinds: Sequence[A
 
 def one_array(name: str, value: Any) -> tuple[Backend, Any]:
     """The adapter and `value` as an array."""
+    if value is None:
+        raise ArgumentTypeError(f"{name} must be an array, a number or a nested list, got None")
     be, (value,) = arrays(**{name: value})
     return be, value
 

@@ -8,7 +8,8 @@ ties go to the first place in row-major order on every path.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from math import prod
 from typing import Any, NamedTuple
 
 from .._backends import Backend
@@ -135,6 +136,59 @@ def _spread_axis(be: Backend, y: Array, axis: int, span: Span) -> Array:
     return _sum_axis(be, y, axis, dense)
 
 
+# Bytes of one slab: a few arrays of this size stay in a core's cache.
+_SLAB = 2**20
+
+Index = tuple[slice, ...]
+
+
+def _slabs(be: Backend, g: Windows, itemsize: int) -> Iterator[tuple[Index, Index, Windows]]:
+    """The problem in parts: what a part reads, what it writes, and its windows.
+
+    Parts fit the cache and keep scratch arrays small. Where arrays cannot be written in place the
+    problem stays whole: a compiler, or nobody, fuses its passes.
+    """
+    out = g.out
+    full = tuple(slice(0, n) for n in g.shape), tuple(slice(0, n) for n in out)
+    if not be.mutable:
+        yield (*full, g)
+        return
+    spans = dict(zip(g.axes, g.spans, strict=True))
+
+    def walk(axis: int, inputs: Index, outputs: Index) -> Iterator[tuple[Index, Index]]:
+        size = itemsize * prod(
+            max(i.stop - i.start, o.stop - o.start) for i, o in zip(inputs, outputs, strict=True)
+        )
+        if size <= _SLAB or axis == len(out):
+            yield inputs, outputs
+            return
+        count = out[axis]
+        step = max(1, count * _SLAB // size)
+        span = spans.get(axis)
+        if span is not None:
+            # Halos are read twice: let them be the smaller part.
+            step = max(step, -(-2 * span.extent // span.stride))
+        for first in range(0, count, step):
+            cut = slice(first, min(first + step, count))
+            inside = cut if span is None else span.part(cut.start, cut.stop)[0]
+            pair = (
+                (*inputs[:axis], inside, *inputs[axis + 1 :]),
+                (*outputs[:axis], cut, *outputs[axis + 1 :]),
+            )
+            # Cut one sliding axis only: more halos cost more than a slab beyond the cache.
+            yield from [pair] if span is not None else walk(axis + 1, *pair)
+
+    for inputs, outputs in walk(0, *full):
+        parts = tuple(
+            span
+            if outputs[axis] == full[1][axis]
+            else span.part(outputs[axis].start, outputs[axis].stop)[1]
+            for axis, span in spans.items()
+        )
+        shape = tuple(i.stop - i.start for i in inputs)
+        yield inputs, outputs, Windows(shape, g.axes, parts)
+
+
 def _by_axis(be: Backend, x: Array, g: Windows, reduce: Callable[..., Array], *rest: Any) -> Array:
     # The last axis first: with ties to the first place a separable maximum needs this order, and
     # contiguous data are shortened before the strided passes.
@@ -145,9 +199,48 @@ def _by_axis(be: Backend, x: Array, g: Windows, reduce: Callable[..., Array], *r
     return x
 
 
+def _gathered(
+    be: Backend, g: Windows, like: Array, kind: Any, part: Callable[[Index, Index, Windows], Array]
+) -> Array:
+    """The output whose every slab is `part(inputs, outputs, windows)`."""
+    slabs = list(_slabs(be, g, be.itemsize(like.dtype)))
+    if len(slabs) == 1:
+        return part(*slabs[0])
+    out = be.new_like(like, g.out, dtype=kind)
+    for inputs, outputs, windows in slabs:
+        out[outputs] = part(inputs, outputs, windows)
+    return out
+
+
+def _added(
+    be: Backend, g: Windows, y: Array, part: Callable[[Index, Index, Windows], Array]
+) -> Array:
+    """The input-shaped array to which every slab of outputs adds `part(…)`."""
+    slabs = list(_slabs(be, g, be.itemsize(y.dtype)))
+    if len(slabs) == 1:
+        return part(*slabs[0])
+    out = be.new_like(y, g.shape)
+    for inputs, outputs, windows in slabs:
+        out[inputs] += part(inputs, outputs, windows)
+    return out
+
+
+def _tap_dtype(be: Backend, g: Windows) -> Any:
+    """The smallest integer dtype that numbers the taps of one window."""
+    return be.dtype("int8" if g.taps < 2**7 else "int16" if g.taps < 2**15 else "int32")
+
+
 def first_taps(be: Backend, g: Windows, x: Array, y: Array) -> Array:
     """For every window the first tap whose value equals y (or is NaN like y); −1 if none."""
-    chosen = be.new_like(y, tuple(y.shape), dtype=be.dtype("int32"), fill=-1)
+
+    def part(inputs: Index, outputs: Index, windows: Windows) -> Array:
+        return _first_taps(be, windows, x[inputs], y[outputs])
+
+    return _gathered(be, g, y, _tap_dtype(be, g), part)
+
+
+def _first_taps(be: Backend, g: Windows, x: Array, y: Array) -> Array:
+    chosen = be.new_like(y, tuple(y.shape), dtype=_tap_dtype(be, g), fill=-1)
     floating = be.is_floating(x.dtype)
     for number, outputs, inputs in reversed(list(g.each_tap())):
         xs, ys = x[inputs], y[outputs]
@@ -210,7 +303,14 @@ class _Choose(Core):
 
     def forward(self, be: Backend, geometry: Windows, *arrays: Array) -> Array:
         x, taps = arrays
-        xp, g = be.xp, geometry
+
+        def part(inputs: Index, outputs: Index, windows: Windows) -> Array:
+            return self._part(be, windows, x[inputs], taps[outputs])
+
+        return _gathered(be, geometry, x, x.dtype, part)
+
+    def _part(self, be: Backend, g: Windows, x: Array, taps: Array) -> Array:
+        xp = be.xp
         y = be.new_like(x, g.out)
         for number, outputs, inputs in g.each_tap():
             hit = taps[outputs] == number
@@ -249,7 +349,14 @@ class _Scatter(Core):
 
     def forward(self, be: Backend, geometry: Windows, *arrays: Array) -> Array:
         y, taps = arrays
-        xp, g = be.xp, geometry
+
+        def part(inputs: Index, outputs: Index, windows: Windows) -> Array:
+            return self._part(be, windows, y[outputs], taps[outputs])
+
+        return _added(be, geometry, y, part)
+
+    def _part(self, be: Backend, g: Windows, y: Array, taps: Array) -> Array:
+        xp = be.xp
         x = be.new_like(y, g.shape)
         zero = be.new_like(y, ())
         for number, outputs, inputs in g.each_tap():
@@ -289,7 +396,11 @@ class _Extreme(Core):
 
     def forward(self, be: Backend, geometry: Extreme, *arrays: Array) -> Array:
         (x,) = arrays
-        return _by_axis(be, x, geometry.windows, _extreme_axis, geometry.largest)
+
+        def part(inputs: Index, outputs: Index, windows: Windows) -> Array:
+            return _by_axis(be, x[inputs], windows, _extreme_axis, geometry.largest)
+
+        return _gathered(be, geometry.windows, x, x.dtype, part)
 
     def push(
         self,
@@ -324,9 +435,10 @@ class _Linear(Core):
     linear = (0,)
     sibling: Core
 
-    def __init__(self, name: str, axis_rule: Callable[..., Array]) -> None:
+    def __init__(self, name: str, axis_rule: Callable[..., Array], *, spreads: bool) -> None:
         self.name = name
         self._axis_rule = axis_rule
+        self._spreads = spreads
 
     def forward(self, be: Backend, geometry: Windows, *arrays: Array) -> Array:
         (x,) = arrays
@@ -334,7 +446,15 @@ class _Linear(Core):
         if be.is_half(kind):
             # Half precision accumulates in float32 and rounds once.
             x = be.xp.astype(x, be.dtype("float32"))
-        x = _by_axis(be, x, geometry, self._axis_rule)
+
+        def part(inputs: Index, outputs: Index, windows: Windows) -> Array:
+            own = x[outputs if self._spreads else inputs]
+            return _by_axis(be, own, windows, self._axis_rule)
+
+        if self._spreads:
+            x = _added(be, geometry, x, part)
+        else:
+            x = _gathered(be, geometry, x, x.dtype, part)
         return x if x.dtype == kind else be.xp.astype(x, kind)
 
     def pull(
@@ -355,8 +475,8 @@ class _Linear(Core):
 
 
 _CHOOSE, _SCATTER, _EXTREME = _Choose(), _Scatter(), _Extreme()
-_SUM = _Linear("sum_windows", _sum_axis)
-_SPREAD = _Linear("spread_windows", _spread_axis)
+_SUM = _Linear("sum_windows", _sum_axis, spreads=False)
+_SPREAD = _Linear("spread_windows", _spread_axis, spreads=True)
 _SUM.sibling, _SPREAD.sibling = _SPREAD, _SUM
 
 
