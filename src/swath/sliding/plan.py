@@ -223,7 +223,7 @@ def choose(
         stretch = prod(s.stride for s in g.spans)
         dense = tuple(replace(s, length=s.stride * (s.out - 1) + 1, stride=1) for s in g.spans)
         span = dense[-1]
-    length = toeplitz.frame_length(span)
+    length = toeplitz.frame_length(span, depth, rows)
     count = toeplitz.blocks(span, length)
     per_output = count * span.stride * length * prod(g.sizes[:-1])
     flops = float(outputs * stretch * rows * depth * per_output)

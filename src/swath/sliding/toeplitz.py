@@ -26,14 +26,23 @@ __all__ = ["blocks", "frame_length", "run"]
 Array = Any
 
 
-def frame_length(span: Span) -> int:
-    """Outputs per frame: least work per output, discounted for products too small for BLAS."""
+def frame_length(span: Span, depth: int = 1, rows: int = 1) -> int:
+    """Outputs per frame: least work per output, discounted for products too small for BLAS.
+
+    With many input and output channels, or many outputs and a long stride, short frames fill a
+    product too, and their blocks hold fewer zeros beside the kernel.
+    """
     best, found = float("inf"), 16
-    for length in (8, 16, 32, 64, 128, 256):
-        work = blocks(span, length) * span.stride * length * (1 + 24 / length)
+    width = max(1, min(depth * span.stride, rows))
+    least = min(8, width)
+    for length in (1, 2, 4, 8, 16, 32, 64, 128, 256):
+        if length * least < 8:
+            continue
+        inner = length * width
+        work = blocks(span, length) * span.stride * length * (1 + 24 / inner)
         if work < best:
             best, found = work, length
-    return min(found, max(8, 1 << (max(span.out, 1) - 1).bit_length()))
+    return min(found, max(-(-8 // least), 1 << (max(span.out, 1) - 1).bit_length()))
 
 
 def blocks(span: Span, length: int) -> int:
@@ -48,7 +57,7 @@ class _Frames:
         self.be, self.xp, self.g = be, be.xp, g
         self.depth, self.rows = depth, rows
         self.span, self.lead = g.spans[-1], g.spans[:-1]
-        self.T = frame_length(self.span)
+        self.T = frame_length(self.span, depth, rows)
         self.hop = self.span.stride * self.T
         self.J = blocks(self.span, self.T)
         self.nb = -(-self.span.out // self.T)
