@@ -36,4 +36,25 @@ CASES: list[Case] = [
         "strided-grouped-bias",
         _arrays((2, 4, 4), (4, 1, 3), (2,), stride=2, padding=1, output_padding=1, groups=2),
     ),
+    Case(
+        "nn.max_pool",
+        "overlapping-dilated-padded",
+        _arrays((2, 9, 8), size=(3, 2), stride=(2, 1), padding=((1, 0), (0, 1)), dilation=(1, 2)),
+    ),
+    Case("nn.max_pool", "axes-ceil", _arrays((7, 2), size=3, axes=0, stride=2, ceil_mode=True)),
+    Case("nn.min_pool", "last", _arrays((1, 8, 2), size=(3,), stride=2, channels="last")),
+    Case(
+        "nn.avg_pool",
+        "overlapping-ceil-exclusive",
+        _arrays(
+            (2, 7, 6),
+            size=(3, 2),
+            stride=(2, 1),
+            padding=1,
+            ceil_mode=True,
+            count_include_pad=False,
+        ),
+    ),
+    Case("nn.lp_pool", "squares", _arrays((2, 2, 8), size=(3,), stride=2, padding=1)),
+    Case("nn.lp_pool", "cubes-axes", _arrays((6, 5), size=2, p=3, axes=(0, 1), stride=1)),
 ]

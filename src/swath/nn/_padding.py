@@ -24,7 +24,7 @@ class Run(NamedTuple):
     """Neighbouring padding points and the neighbouring points they are copied from.
 
     `at` is the first padding point (0 is the first point of the array), `count` their number;
-    the sources are low … high, taken forwards (step 1), backwards (−1), or one of them repeated (0).
+    the sources are low … high, taken forwards (step 1), backwards (−1), or one repeated (0).
     """
 
     at: int

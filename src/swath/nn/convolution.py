@@ -21,7 +21,7 @@ from ..sliding import correlate, spread
 from ..sliding.plan import check_method
 from . import _padding
 from ._layout import batched, channels_last, check_rank, frozen, sliding_axes
-from .shapes import conv_spans, output_shape
+from .shapes import conv_spans
 
 __all__ = ["conv", "conv_transpose"]
 
@@ -71,6 +71,9 @@ def _add_bias(y: Any, bias: Any, last: bool) -> Any:
 
 def _operands(x: Any, weight: Any, bias: Any) -> tuple[Backend, Any, Any, Any]:
     """The arrays in one dtype."""
+    for name, value in (("x", x), ("weight", weight)):
+        if value is None:
+            raise ArgumentTypeError(f"{name} must be an array, a number or a nested list, got None")
     be, (x, weight, bias) = arguments.arrays(x=x, weight=weight, bias=bias)
     for name, value in (("x", x), ("weight", weight), ("bias", bias)):
         if value is not None:

@@ -9,14 +9,26 @@ ties go to the first place in row-major order on every path.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from math import prod
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from .._backends import Backend
 from ..autodiff import Core, apply
 from ..geometry import Span, Windows
 
-__all__ = ["choose", "first_taps", "flat_index", "scatter", "sum_windows", "window_extreme"]
+__all__ = [
+    "Mean",
+    "choose",
+    "first_taps",
+    "flat_index",
+    "mean_windows",
+    "scatter",
+    "sum_windows",
+    "window_extreme",
+]
 
 Array = Any
 
@@ -429,8 +441,49 @@ class _Extreme(Core):
         return (apply(_SCATTER, geometry.windows, cotangent, taps),)
 
 
+class Mean(NamedTuple):
+    """Geometry of `mean_windows`: sums divided by `divisor`, or by the taps that count.
+
+    `bounds` are the first point that counts, and the first behind it that does not, per sliding
+    axis. A window without any point that counts is divided by one.
+    """
+
+    windows: Windows
+    bounds: tuple[tuple[int, int], ...]
+    divisor: float | None = None
+
+
+@lru_cache(maxsize=256)
+def _counts(span: Span, first: int, last: int) -> np.ndarray:
+    """Taps of every window of an axis that lie in first … last−1; of length 1 where all agree."""
+    start = span.stride * np.arange(span.out) - span.low
+    begin = np.clip(-((start - first) // span.dilation), 0, span.size)
+    end = np.clip(-((start - last) // span.dilation), 0, span.size)
+    counts = np.maximum(end - begin, 1)
+    return counts[:1] if np.all(counts == counts[:1]) else counts
+
+
+def _divided(be: Backend, g: Mean, y: Array, outputs: Index) -> Array:
+    """The part `outputs` of the sums divided by what they are to be divided by."""
+    if g.divisor is not None:
+        return y / g.divisor
+    alike = 1
+    for axis, span, bounds in zip(g.windows.axes, g.windows.spans, g.bounds, strict=True):
+        counts = _counts(span, *bounds)
+        if counts.size == 1:
+            alike *= int(counts[0])
+            continue
+        shape = [1] * y.ndim
+        shape[axis] = -1
+        kind = y.dtype
+        if be.is_complex(y):
+            kind = be.dtype("float32" if be.name_of(kind) == "complex64" else "float64")
+        y = y / be.constant(counts[outputs[axis]].reshape(shape), y, kind)
+    return y if alike == 1 else y / float(alike)
+
+
 class _Linear(Core):
-    """Sums over windows and their transpose."""
+    """Sums or means over windows and their transposes."""
 
     linear = (0,)
     sibling: Core
@@ -440,27 +493,31 @@ class _Linear(Core):
         self._axis_rule = axis_rule
         self._spreads = spreads
 
-    def forward(self, be: Backend, geometry: Windows, *arrays: Array) -> Array:
+    def forward(self, be: Backend, geometry: Any, *arrays: Array) -> Array:
         (x,) = arrays
         kind = x.dtype
         if be.is_half(kind):
             # Half precision accumulates in float32 and rounds once.
             x = be.xp.astype(x, be.dtype("float32"))
+        mean = isinstance(geometry, Mean)
+        g = geometry.windows if mean else geometry
 
-        def part(inputs: Index, outputs: Index, windows: Windows) -> Array:
-            own = x[outputs if self._spreads else inputs]
-            return _by_axis(be, own, windows, self._axis_rule)
+        def gather(inputs: Index, outputs: Index, windows: Windows) -> Array:
+            y = _by_axis(be, x[inputs], windows, self._axis_rule)
+            return _divided(be, geometry, y, outputs) if mean else y
 
-        if self._spreads:
-            x = _added(be, geometry, x, part)
-        else:
-            x = _gathered(be, geometry, x, x.dtype, part)
+        def spread(inputs: Index, outputs: Index, windows: Windows) -> Array:
+            y = x[outputs]
+            y = _divided(be, geometry, y, outputs) if mean else y
+            return _by_axis(be, y, windows, self._axis_rule)
+
+        x = _added(be, g, x, spread) if self._spreads else _gathered(be, g, x, x.dtype, gather)
         return x if x.dtype == kind else be.xp.astype(x, kind)
 
     def pull(
         self,
         be: Backend,
-        geometry: Windows,
+        geometry: Any,
         arrays: Sequence[Array],
         out: Array,
         cotangent: Array,
@@ -469,9 +526,14 @@ class _Linear(Core):
         return (apply(self.sibling, geometry, cotangent),)
 
     def batch(
-        self, be: Backend, geometry: Windows, arrays: Sequence[Array], batched: Sequence[bool]
+        self, be: Backend, geometry: Any, arrays: Sequence[Array], batched: Sequence[bool]
     ) -> tuple[Any, Sequence[Array], Callable[[Array], Array]]:
-        return geometry.shifted(1, (arrays[0].shape[0],)), arrays, lambda out: out
+        lead = (arrays[0].shape[0],)
+        if isinstance(geometry, Mean):
+            moved: Any = geometry._replace(windows=geometry.windows.shifted(1, lead))
+        else:
+            moved = geometry.shifted(1, lead)
+        return moved, arrays, lambda out: out
 
 
 _CHOOSE, _SCATTER, _EXTREME = _Choose(), _Scatter(), _Extreme()
@@ -492,6 +554,11 @@ def scatter(geometry: Windows, y: Any, taps: Array) -> Any:
 
 def sum_windows(geometry: Windows, x: Any) -> Any:
     """Sum of every window; padding counts as 0."""
+    return apply(_SUM, geometry, x)
+
+
+def mean_windows(geometry: Mean, x: Any) -> Any:
+    """Sum of every window over the number of its points that count."""
     return apply(_SUM, geometry, x)
 
 
