@@ -5,6 +5,7 @@ A test that takes `case` from `params()` picks up every new operation on its own
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 
 import swath
 from cases import CASES, Case
+from swath._backends import backend_of, try_backend
 from swath.autodiff import differentiable
 from swath.registry import operations
 
@@ -113,6 +115,23 @@ class Call:
         ct = cotangent(value) if callable(cotangent) else cotangent
         positional, named = pullback(ct, with_kwargs=True)
         return value, [positional[s] if isinstance(s, int) else named[s] for s in self.slots]
+
+
+def arrays_in(result: Any) -> list[Any]:
+    """The arrays of a result: an array, a tuple, or a result class with array fields."""
+    if try_backend(result) is not None:
+        return [result]
+    if isinstance(result, tuple | list):
+        return [a for r in result for a in arrays_in(r)]
+    if dataclasses.is_dataclass(result):
+        fields = dataclasses.fields(result)
+        return [a for f in fields for a in arrays_in(getattr(result, f.name))]
+    return []
+
+
+def beside(x: Any, values: np.ndarray) -> Any:
+    """Host data as an array of x's library, device and dtype."""
+    return backend_of(x).constant(values, x, x.dtype)
 
 
 def random_like(x: Any, seed: int = 11) -> np.ndarray:

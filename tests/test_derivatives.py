@@ -162,7 +162,7 @@ def test_torch_differentiates_twice(xp, case):
     assert torch.autograd.gradgradcheck(call, tuple(leaves), fast_mode=True)
 
 
-# -- planted errors: the checks must see them -------------------------------------------------------
+# -- planted errors: the checks must see them
 
 
 def test_a_forgotten_conjugate_is_caught(monkeypatch):

@@ -1,0 +1,314 @@
+"""jit, vmap, jvp, linearize, checkpoint, scan; torch.func and torch.compile; memory; settings."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import swath
+from over_cases import Call, close, params, random_like
+from swath.geometry import Sliding, Span
+from swath.sliding import correlate
+from swath.testing import _host
+
+LANES = 2
+
+
+def lanes(call, names=None):
+    """Every differentiable array of a call LANES times, slightly different each time.
+
+    Lane 0 is the case itself, so that the points stay smooth.
+    """
+    return [np.stack([_host(a) * (1 + 0.01 * lane) for lane in range(LANES)]) for a in call.arrays]
+
+
+# PyTorch's own forward mode and compiler warn about parts of PyTorch.
+_TORCH_WARNS = [
+    pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning"),
+    pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning"),
+    pytest.mark.filterwarnings(
+        "ignore:Dynamo detected a call to a .functools.lru_cache:UserWarning"
+    ),
+]
+
+
+def torch_only(test):
+    for mark in (*_TORCH_WARNS, pytest.mark.on("torch")):
+        test = mark(test)
+    return test
+
+
+# -- JAX
+
+
+@pytest.mark.on("jax-jit")
+@pytest.mark.parametrize("case", params(smooth=True))
+def test_jax_vmap_equals_a_loop(xp, case):
+    """Over each argument alone and over all, of the value and of the gradient, both ways round."""
+    import jax
+
+    call = Call(case, xp)
+    host = lanes(call)
+    stacked = [xp.asarray(h) for h in host]
+    count = len(stacked)
+    axes = [tuple(0 if i == j else None for i in range(count)) for j in range(count)]
+    axes = list(dict.fromkeys([*axes, (0,) * count]))
+
+    def given(ax, lane=None):
+        """Stacked arrays where mapped (one lane of them), else lane 0."""
+        pick = [
+            s if a == 0 and lane is None else s[lane if a == 0 else 0]
+            for s, a in zip(stacked, ax, strict=True)
+        ]
+        return pick
+
+    ct = xp.asarray(random_like(jax.eval_shape(call, *given(axes[0], 0))))
+    places = tuple(range(count))
+
+    def loss(*arrays):
+        return jax.numpy.sum(jax.numpy.real(call(*arrays) * ct))
+
+    gradient = jax.grad(loss, argnums=places)
+
+    def run():
+        found = []
+        for ax in axes:
+            found.append(jax.vmap(call, ax)(*given(ax)))
+            found.append(jax.vmap(gradient, ax)(*given(ax)))
+        # grad of vmap: the sum of the losses of all lanes.
+        whole = jax.grad(lambda *a: jax.numpy.sum(jax.vmap(loss)(*a)), argnums=places)
+        return found, whole(*stacked)
+
+    found, whole = jax.jit(run)()
+    single = jax.jit(lambda *a: (call(*a), gradient(*a)))
+    for number, ax in enumerate(axes):
+        one = [single(*given(ax, lane)) for lane in range(LANES)]
+        value = np.stack([_host(v) for v, _ in one])
+        close(found[2 * number], value, xp.eps)
+        for i in places:
+            close(found[2 * number + 1][i], np.stack([_host(g[i]) for _, g in one]), xp.eps)
+    for i in places:
+        close(whole[i], np.stack([_host(g[i]) for _, g in one]), xp.eps)
+
+
+@pytest.mark.on("jax-jit")
+@pytest.mark.parametrize("case", params(smooth=True, first_of_each=True))
+def test_jax_linearize_checkpoint_and_scan(xp, case):
+    import jax
+
+    call = Call(case, xp)
+    tangents = [xp.asarray(random_like(a, 3 + i)) for i, a in enumerate(call.arrays)]
+
+    def loss(*arrays):
+        return jax.numpy.sum(jax.numpy.real(call(*arrays) ** 2))
+
+    def run(arrays, tangents):
+        value, pushed = jax.jvp(call, arrays, tangents)
+        linear_value, linear = jax.linearize(call, *arrays)
+        plain = jax.grad(loss)(*arrays)
+        again = jax.grad(jax.checkpoint(loss))(*arrays)
+
+        def step(carry, scale):
+            return carry + scale * call(*arrays), scale * loss(*arrays)
+
+        scales = jax.numpy.asarray([1.0, 2.0, -0.5])
+        carry, losses = jax.lax.scan(step, jax.numpy.zeros_like(value), scales)
+        return (value, pushed), (linear_value, linear(*tangents)), (plain, again), (carry, losses)
+
+    direct, linear, grads, (carry, losses) = jax.jit(run)(call.arrays, tangents)
+    for a, b in (*zip(direct, linear, strict=True), grads):
+        close(a, b, xp.eps)
+    value = _host(direct[0])
+    close(carry, 2.5 * value, xp.eps)
+    total = np.sum((value**2).real)
+    close(losses, total * np.array([1.0, 2.0, -0.5]), xp.eps)
+
+
+@pytest.mark.on("jax")
+def test_gradient_of_a_convolution_keeps_no_copy_of_the_input_per_tap(xp):
+    """Traced shift-and-add would keep 121 shifted inputs for an 11 × 11 kernel."""
+    import jax
+
+    g = Sliding((Span(96, 11, low=5, high=5), Span(96, 11, low=5, high=5)))
+    x = jax.numpy.ones(g.x_shape(1, 1))
+    w = jax.numpy.ones(g.w_shape(1, 1))
+
+    def loss(x, w):
+        return jax.numpy.sum(correlate(g, x, w) ** 2)
+
+    # What the linearised function holds: x, w and y, not their shifted copies.
+    _, back = jax.vjp(loss, x, w)
+    kept = sum(leaf.size for leaf in jax.tree.leaves(back) if hasattr(leaf, "size"))
+    assert kept <= 3 * x.size
+    # Scratch of the compiled whole: that of two products at a time.
+    one = jax.jit(lambda x, w: correlate(g, x, w)).lower(x, w).compile().memory_analysis()
+    both = jax.jit(jax.grad(loss, argnums=(0, 1))).lower(x, w).compile().memory_analysis()
+    assert both.temp_size_in_bytes <= 2 * one.temp_size_in_bytes + 4 * x.nbytes
+
+
+@pytest.mark.on("torch")
+def test_pytorch_saves_inputs_and_outputs_only(xp):
+    import torch
+
+    saved = []
+    x = torch.ones((1, 1, 96, 96), dtype=torch.float64, requires_grad=True)
+    w = torch.ones((1, 1, 11, 11), dtype=torch.float64, requires_grad=True)
+    g = Sliding((Span(96, 11, low=5, high=5), Span(96, 11, low=5, high=5)), method="direct")
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda t: saved.append(t.numel()) or t, lambda t: t
+    ):
+        correlate(g, x, w)
+    assert sum(saved) <= 2 * x.numel() + w.numel()
+
+
+@pytest.mark.on("jax")
+def test_precision_is_part_of_the_cache_key_of_jit(xp):
+    import jax
+
+    traced = []
+    x, w = jax.numpy.ones((1, 4, 64)), jax.numpy.ones((4, 4, 3))
+    g = Sliding((Span(64, 3),))
+
+    def fn(x, w):
+        traced.append(jax.config.jax_default_matmul_precision)
+        return correlate(g, x, w)
+
+    compiled = jax.jit(fn)
+
+    def asked(text):
+        return [word for word in ("HIGHEST", "HIGH", "DEFAULT") if f"precision = [{word}," in text]
+
+    compiled(x, w)
+    compiled(x, w)
+    assert traced == [None]
+    with swath.precision("fast"):
+        compiled(x, w)
+        assert traced == [None, "default"]
+        fast = compiled.lower(x, w).as_text()
+    compiled(x, w)
+    assert traced == [None, "default"]  # the first trace again, not the last one
+    full = compiled.lower(x, w).as_text()
+    assert asked(full) == ["HIGHEST"]
+    assert "HIGHEST" not in asked(fast)
+
+
+@pytest.mark.on("jax")
+def test_eager_calls_follow_the_precision_too(xp):
+    """The compiled cores behind eager calls must not keep the first setting they saw."""
+    import jax
+
+    g = Sliding((Span(64, 3),))
+    x, w = jax.numpy.ones((1, 4, 64)), jax.numpy.ones((4, 4, 3))
+    seen = []
+
+    def fn(x, w):
+        return correlate(g, x, w)
+
+    for level in ("highest", "fast", "highest"):
+        with swath.precision(level):
+            seen.append(
+                "HIGHEST" in str(jax.make_jaxpr(fn)(x, w))
+                or "HIGHEST" in jax.jit(lambda x, w: fn(x, w)).lower(x, w).as_text()
+            )
+    assert seen == [True, False, True]
+
+
+# -- PyTorch
+
+
+@torch_only
+@pytest.mark.parametrize("case", params(smooth=True))
+def test_torch_func(xp, case):
+    """torch.func.vjp, jvp and vmap against the manual pullback and loops."""
+    import torch
+
+    call = Call(case, xp)
+    arrays = call.arrays
+    value, back = torch.func.vjp(call, *arrays)
+    ct = xp.asarray(random_like(value))
+    manual = call.manual(ct)
+    # PyTorch's cotangents are conjugates: of the given one and of the results.
+    for got, want in zip(back(ct.conj().resolve_conj()), manual, strict=True):
+        close(got, want.conj().resolve_conj(), xp.eps)
+
+    tangents = tuple(xp.asarray(random_like(a, 3 + i)) for i, a in enumerate(arrays))
+    _, pushed = torch.func.jvp(call, tuple(arrays), tangents)
+    left = float(torch.real(torch.sum(pushed * ct)))
+    right = sum(float(torch.real(torch.sum(t * p))) for t, p in zip(tangents, manual, strict=True))
+    scale = float(torch.linalg.norm(pushed) * torch.linalg.norm(ct)) + 1.0
+    assert abs(left - right) <= 1e4 * xp.eps * scale
+
+    stacked = [xp.asarray(h) for h in lanes(call)]
+    mapped = torch.func.vmap(call)(*stacked)
+    looped = np.stack([_host(call(*(s[lane] for s in stacked))) for lane in range(LANES)])
+    close(mapped, looped, xp.eps)
+    for i in range(len(arrays)):
+        dims = tuple(0 if j == i else None for j in range(len(arrays)))
+        given = [s if d == 0 else s[0] for s, d in zip(stacked, dims, strict=True)]
+        mapped = torch.func.vmap(call, dims)(*given)
+        looped = [
+            _host(call(*(s[lane] if d == 0 else s for s, d in zip(given, dims, strict=True))))
+            for lane in range(LANES)
+        ]
+        close(mapped, np.stack(looped), xp.eps)
+
+    def loss(*arrays):
+        return torch.sum(torch.real(call(*arrays) * ct))
+
+    places = tuple(range(len(arrays)))
+    per_lane = torch.func.vmap(torch.func.grad(loss, argnums=places))(*stacked)
+    for i in places:
+        want = [
+            _host(call.manual(ct, *(s[lane] for s in stacked))[i]).conj() for lane in range(LANES)
+        ]
+        close(per_lane[i], np.stack(want), xp.eps)
+
+
+@torch_only
+@pytest.mark.parametrize("case", params(smooth=True, first_of_each=True))
+def test_torch_hessian_product_equals_differences_of_the_gradient(xp, case):
+    """Forward over reverse, as torch.func.hessian does it."""
+    import torch
+
+    call = Call(case, xp)
+    arrays = tuple(call.arrays)
+    directions = tuple(xp.asarray(random_like(a, 3 + i)) for i, a in enumerate(arrays))
+    places = tuple(range(len(arrays)))
+
+    def loss(*arrays):
+        return torch.sum(torch.real(call(*arrays) ** 2)) / 2
+
+    _, found = torch.func.jvp(torch.func.grad(loss, argnums=places), arrays, directions)
+    h = 1e-5
+    sides = [
+        [
+            _host(g).conj()
+            for g in call.manual(
+                lambda y: y, *(a + s * d for a, d in zip(arrays, directions, strict=True))
+            )
+        ]
+        for s in (h, -h)
+    ]
+    for got, high, low in zip(found, *sides, strict=True):
+        want = (high - low) / (2 * h)
+        assert np.max(np.abs(_host(got) - want)) <= 2e-7 * (np.max(np.abs(want)) + 1)
+
+
+@torch_only
+def test_torch_compile(xp):
+    """Traced by Dynamo and AOTAutograd; the code generator (which needs a C++ compiler) is left."""
+    import torch
+
+    x = torch.randn((2, 40), dtype=torch.float64, requires_grad=True)
+    k = torch.randn(5, dtype=torch.float64, requires_grad=True)
+
+    def loss(x, k):
+        return (swath.signal.convolve(x, k, axes=-1) ** 2).sum()
+
+    torch._dynamo.reset()
+    compiled = torch.compile(loss, backend="aot_eager")
+    found = torch.autograd.grad(compiled(x, k), (x, k))
+    want = torch.autograd.grad(loss(x, k), (x, k))
+    for a, b in zip(found, want, strict=True):
+        close(a, b, xp.eps)
