@@ -229,6 +229,85 @@ def test_layer_in_blocks_equals_the_whole(
         assert_close(sink, whole)
 
 
+@pytest.mark.op("nn.max_pool", "nn.avg_pool")
+@settings(max_examples=200, deadline=None)
+@given(
+    n=st.integers(1, 30),
+    k=st.integers(1, 6),
+    stride=st.integers(1, 5),
+    dilation=st.integers(1, 3),
+    padding=st.sampled_from([0, ((0, 1),), ((2, 0),), "same", "same_lower"]),
+    ceil=st.booleans(),
+    kind=st.sampled_from(["max_pool", "min_pool", "avg_pool", "lp_pool"]),
+    block=st.integers(1, 20),
+)
+def test_pooling_in_blocks_equals_the_whole(n, k, stride, dilation, padding, ceil, kind, block):
+    x = np.random.default_rng(n + 100 * k).standard_normal((3, n))
+    fn = partial(
+        getattr(swath.nn, kind),
+        size=k, stride=stride, dilation=dilation, padding=padding, ceil_mode=ceil, axes=1,
+    )  # fmt: skip
+    try:
+        whole = fn(x)
+    except swath.errors.ArgumentError as error:
+        text = str(error).split(": ", 1)[1].split(" [")[0]
+        with pytest.raises(ValueError, match=re.escape(text)):
+            swath.map_blocks(fn, x, np.zeros(x.shape), axis=1, progress=False)
+        return
+    for axis in (0, 1):
+        sink = np.full(whole.shape, 9.0)
+        swath.map_blocks(fn, x, sink, axis=axis, block=block, progress=False)
+        assert_close(sink, whole)
+        if kind in ("max_pool", "min_pool"):
+            np.testing.assert_array_equal(sink, whole)
+
+
+@pytest.mark.op("nn.max_pool")
+@pytest.mark.needs("torch")
+def test_pooled_picture_in_a_file(xp, rng, tmp_path):
+    import torch
+
+    x = rng.standard_normal((3, 40, 6)).astype(xp.float)
+    x[1, 11, 3] = np.nan
+    want = torch.nn.functional.max_pool2d(torch.asarray(x), (3, 2), (2, 2), (1, 0)).numpy()
+    fn = partial(swath.nn.max_pool, size=(3, 2), stride=2, padding=((1, 1), (0, 0)))
+    got = run(xp, fn, x, want.shape, folder=tmp_path, axis=1, block=6)
+    np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.op("signal.lfilter", "signal.filter_bank")
+def test_filters_along_time(xp, rng, tmp_path):
+    x, bank = rng.standard_normal((90, 2)), rng.standard_normal((3, 8))
+    fn = partial(swath.signal.lfilter, bank[0], 2.0, axis=0)
+    got = run(xp, fn, x, (90, 2), folder=tmp_path, block=25)
+    assert_close(got, scipy.signal.lfilter(bank[0], 2.0, x, axis=0))
+    want = np.stack([scipy.signal.lfilter(h, 1.0, x, axis=0)[::4] for h in bank])
+    fn = partial(swath.signal.filter_bank, bank, axis=0, stride=4)
+    assert_close(run(xp, fn, x, (3, 23, 2), folder=tmp_path, block=9), want)
+
+
+@pytest.mark.op("signal.filter_bank")
+@settings(max_examples=60, deadline=None)
+@given(
+    n=st.integers(1, 40),
+    k=st.integers(1, 12),
+    stride=st.integers(1, 5),
+    block=st.integers(1, 20),
+    time=st.integers(0, 2),
+    axis=st.integers(0, 2),
+)
+def test_bank_in_blocks_along_any_axis(n, k, stride, block, time, axis):
+    rng = np.random.default_rng(n + 100 * k)
+    shape = [2, 3, 2]
+    shape[time] = n
+    x, bank = rng.standard_normal(shape), rng.standard_normal((4, k))
+    fn = partial(swath.signal.filter_bank, bank, axis=time, stride=stride)
+    whole = fn(x)
+    sink = np.full(whole.shape, 9.0)
+    swath.map_blocks(fn, x, sink, axis=axis, block=block, progress=False)
+    assert_close(sink, whole, rtol=1e-13)
+
+
 @pytest.mark.op("nn.conv")
 @pytest.mark.needs("torch")
 def test_layer_of_a_picture_in_a_file(xp, rng, tmp_path):
@@ -379,6 +458,18 @@ BAD = {
         partial(swath.nn.conv, weight=np.ones((2, 3, 1))), np.ones((3, 8)), np.ones((2, 8)), {},
         NotImplementedError, "axis 0 holds the channels",
     ),
+    "pool indices": (
+        partial(swath.nn.max_pool, size=2, axes=0, return_indices=True), np.ones(8), np.ones(4),
+        {}, NotImplementedError, "a sink takes one",
+    ),
+    "filter state": (
+        partial(swath.signal.lfilter, np.ones(2), 1.0, zi=np.ones(1)), np.ones(8), np.ones(8), {},
+        NotImplementedError, "leave zi out",
+    ),
+    "bank rank": (
+        partial(swath.signal.filter_bank, np.ones(2)), np.ones(8), np.ones(8), {}, ValueError,
+        "one filter per row",
+    ),
     "layer circular": (
         partial(swath.nn.conv, weight=np.ones((2, 3, 3)), padding=1, padding_mode="circular"),
         np.ones((3, 8)), np.ones((2, 8)), {"axis": 1}, NotImplementedError, "joins both ends",
@@ -414,6 +505,18 @@ def test_source_and_sink_that_share_memory(tmp_path):
     maps = [np.memmap(tmp_path / "both", float, m, shape=20) for m in ("w+", "r+")]
     with pytest.raises(ValueError, match="share memory"):
         swath.map_blocks(SMOOTH, *maps, progress=False)
+
+
+def test_journal_of_work_in_place_is_refused(tmp_path):
+    both = np.memmap(tmp_path / "both", float, "w+", shape=20)
+    with pytest.raises(ValueError, match="its input is gone"):
+        swath.map_blocks(
+            lambda a: a, both, both, overlap=(0, 0), journal=tmp_path / "j", progress=False
+        )
+    halves = [np.memmap(tmp_path / "both", float, "r+", 80 * i, shape=10) for i in range(2)]
+    halves[0][...] = 1
+    swath.map_blocks(SMOOTH, *halves, block=3, progress=False)
+    np.testing.assert_array_equal(both[10:], np.convolve(np.ones(10), np.ones(3), "same"))
 
 
 def test_read_only_sink():

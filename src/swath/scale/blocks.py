@@ -100,8 +100,8 @@ def map_blocks(
     Notes
     -----
     The result equals that of `fn` on the whole source: in every bit for shift-and-add
-    (``method="direct"`` of the functions in `swath.signal`) and pooling, within the accuracy
-    contract otherwise, as an algorithm may be chosen by the block's length.
+    (``method="direct"`` of the functions in `swath.signal`) and max and min pooling, within the
+    accuracy contract otherwise, as an algorithm may be chosen by the block's length.
 
     Examples
     --------
@@ -123,7 +123,7 @@ def map_blocks(
         identity = fn
         fn, halo = _prepared(fn, bound, overlap, shape, place)
         _check_sink(halo, shape, sink_shape)
-        _check_apart(source, sink, halo)
+        _check_apart(source, sink, halo, journal)
         if 0 in sink_shape:
             return sink
         automatic = _block_size(bound, source, sink, halo, place)
@@ -210,22 +210,34 @@ def _check_sink(halo: Halo, shape: tuple[int, ...], sink_shape: tuple[int, ...])
         )
 
 
-def _check_apart(source: Any, sink: Any, halo: Halo) -> None:
-    """Refuse to write where a later block must still read."""
-    if halo.span.extent == 1 and halo.span.stride == 1 and halo.span.low == 0:
+def _check_apart(source: Any, sink: Any, halo: Halo, journal: Any) -> None:
+    """Refuse to write where a later block, or a later run, must still read."""
+    span = halo.span
+    pointwise = span.extent == span.stride == 1 and span.low == span.high == 0
+    if (pointwise and journal is None) or not _shared(source, sink):
         return
-    both = isinstance(source, np.ndarray) and isinstance(sink, np.ndarray)
-    shared = source is sink or (both and np.may_share_memory(source, sink))
-    files = [getattr(a, "filename", None) for a in (source, sink)]
-    if not shared and all(isinstance(f, str | os.PathLike) for f in files):
-        first, second = (os.fspath(f) for f in files if f is not None)
-        shared = os.path.exists(first) and os.path.exists(second)
-        shared = shared and os.path.samefile(first, second) and _regions_meet(source, sink)
-    if shared:
+    if pointwise:
         raise ArgumentError(
-            "source and sink share memory, and later blocks still need what earlier ones would "
-            "overwrite; write to another file or array"
+            "source and sink share memory: a run that was killed could not be resumed, for its "
+            "input is gone; leave journal out, or write to another file"
         )
+    raise ArgumentError(
+        "source and sink share memory, and later blocks still need what earlier ones would "
+        "overwrite; write to another file or array"
+    )
+
+
+def _shared(source: Any, sink: Any) -> bool:
+    """Whether writing the sink can change the source."""
+    if source is sink:
+        return True
+    if isinstance(source, np.ndarray) and isinstance(sink, np.ndarray):
+        if np.may_share_memory(source, sink):
+            return True
+        files = [getattr(a, "filename", None) for a in (source, sink)]
+        if all(isinstance(f, str | os.PathLike) and os.path.exists(f) for f in files):
+            return os.path.samefile(*files) and _regions_meet(source, sink)
+    return False
 
 
 def _regions_meet(a: Any, b: Any) -> bool:

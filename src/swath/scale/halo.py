@@ -10,12 +10,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 from .. import arguments
 from ..errors import ArgumentError, UnsupportedError
-from ..geometry import Halo, Sliding, Span, pooling_span, resolve_padding
+from ..geometry import Halo, Sliding, Span
 from ..nn._layout import channels_last, sliding_axes
+from ..nn.pooling import pool_windows
 from ..nn.shapes import conv_spans
 from ..registry import Operation
 from ..signal._slide import MODES, _layout
@@ -181,13 +183,27 @@ def _kernel(call: Call) -> Halo:
 def _filter(call: Call) -> Halo:
     """`signal.lfilter`: causal, FIR; the state of a block is its halo."""
     axis = arguments.axis_of("axis", call.given["axis"], len(call.shape))
-    if call.given.get("zi") is not None:
+    if call.given["zi"] is not None:
         raise UnsupportedError(
             "lfilter with zi returns a final state beside the output, which no sink takes; "
             "leave zi out"
         )
-    taps = call.shape_of("b")[-1] if call.shape_of("b") else 1
-    return call.along({axis: Span(call.shape[axis], taps, low=taps - 1)})
+    taps = prod(call.shape_of("b"))
+    return call.along({axis: Span(call.shape[axis], taps, low=taps - 1)}, least=taps)
+
+
+def _bank(call: Call) -> Halo:
+    """`signal.filter_bank`: as a filter, with an axis for the filters before that of time."""
+    axis = arguments.axis_of("axis", call.given["axis"], len(call.shape))
+    bank = call.shape_of("bank")
+    if len(bank) != 2:
+        raise ArgumentError(f"bank must have shape (F, K), one filter per row; got {bank}")
+    stride = arguments.positive("stride", call.given["stride"])
+    span = Span(call.shape[axis], bank[1], stride, low=bank[1] - 1)
+    halo = call.along({axis: span}, least=bank[1])
+    shape = halo.shape or ()
+    place = call.axis + (call.axis >= axis)
+    return replace(halo, axis=place, shape=(*shape[:axis], bank[0], *shape[axis:]))
 
 
 def _windows(call: Call) -> Halo:
@@ -239,35 +255,16 @@ def _layer(call: Call) -> Halo:
 
 def _pool(call: Call) -> Halo:
     """Pooling: windows on some axes, everything else by itself."""
-    size, shape = call.given["size"], call.shape
-    if call.given.get("return_indices"):
+    given = call.given
+    if given.get("return_indices"):
         raise UnsupportedError(
             "return_indices=True gives two arrays, and a sink takes one; leave it out"
         )
-    if call.given["axes"] is not None:
-        axes = arguments.axes_of("axes", call.given["axes"], len(shape))
-    elif isinstance(size, tuple | list):
-        end = len(shape) - (call.given["channels"] == "last")
-        axes = tuple(range(end - len(size), end))
-        if end - len(size) < 0:
-            raise ArgumentError(f"size has {len(size)} entries, the source {len(shape)} axes")
-    else:
-        raise ArgumentError("size must be a tuple, or an int with axes=")
-    rank = len(axes)
-    sizes = arguments.per_axis("size", size, rank)
-    stride = call.given["stride"]
-    strides = sizes if stride is None else arguments.per_axis("stride", stride, rank)
-    dilation = call.given.get("dilation", 1)
-    dilations = arguments.per_axis("dilation", dilation, rank)
-    lengths = [shape[a] for a in axes]
-    pads = resolve_padding(call.given["padding"], lengths, sizes, strides, dilations)
-    ceil = bool(call.given.get("ceil_mode", False))
-    return call.along(
-        {
-            a: pooling_span(n, k, s, d, *p, ceil=ceil)
-            for a, n, k, s, d, p in zip(axes, lengths, sizes, strides, dilations, pads, strict=True)
-        }
+    settings = (given["stride"], given["padding"], given.get("dilation", 1), given["ceil_mode"])
+    windows, _ = pool_windows(
+        call.shape, given["size"], *settings, given["channels"], given["axes"]
     )
+    return call.along(dict(zip(windows.axes, windows.spans, strict=True)))
 
 
 _RULES: dict[str, tuple[str, Callable[[Call], Halo]]] = {
@@ -275,8 +272,11 @@ _RULES: dict[str, tuple[str, Callable[[Call], Halo]]] = {
     "signal.correlate": ("in1", _kernel),
     "signal.match_template": ("x", _template),
     "signal.lfilter": ("x", _filter),
+    "signal.filter_bank": ("x", _bank),
     "sliding_windows": ("x", _windows),
     "nn.conv": ("x", _layer),
     "nn.max_pool": ("x", _pool),
+    "nn.min_pool": ("x", _pool),
     "nn.avg_pool": ("x", _pool),
+    "nn.lp_pool": ("x", _pool),
 }
