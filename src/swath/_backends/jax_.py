@@ -178,7 +178,7 @@ class JaxBackend(Backend):
     def gradients(
         self, function: Callable[..., Array], arrays: Sequence[Array]
     ) -> Sequence[Array] | None:
-        return jax.grad(function, argnums=tuple(range(len(arrays))))(*arrays)
+        return jax.jit(jax.grad(function, argnums=tuple(range(len(arrays)))))(*arrays)
 
     def register_result(self, cls: type, fields: Sequence[str], static: Sequence[str]) -> None:
         jax.tree_util.register_dataclass(cls, list(fields), list(static))
