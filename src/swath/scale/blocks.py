@@ -234,9 +234,9 @@ def _shared(source: Any, sink: Any) -> bool:
     if isinstance(source, np.ndarray) and isinstance(sink, np.ndarray):
         if np.may_share_memory(source, sink):
             return True
-        files = [getattr(a, "filename", None) for a in (source, sink)]
-        if all(isinstance(f, str | os.PathLike) and os.path.exists(f) for f in files):
-            return os.path.samefile(*files) and _regions_meet(source, sink)
+        a, b = getattr(source, "filename", None), getattr(sink, "filename", None)
+        if a is not None and b is not None and os.path.exists(a) and os.path.exists(b):
+            return os.path.samefile(a, b) and _regions_meet(source, sink)
     return False
 
 
