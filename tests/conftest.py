@@ -92,6 +92,12 @@ def xp(request: pytest.FixtureRequest) -> Iterator[rows.Row]:
 
 
 @pytest.fixture
+def all_rows(request: pytest.FixtureRequest) -> list[rows.Row]:
+    """All rows of this run at once, for tests that compare them with each other."""
+    return [_ROWS[name][0] for name in request.config.stash[_RUN]]
+
+
+@pytest.fixture
 def rng() -> np.random.Generator:
     """Random numbers that are the same in every run and on every row."""
     return np.random.default_rng(20240229)
@@ -127,9 +133,37 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
                 cells.append(text.rjust(len(row)))
             write(name.ljust(width) + "  " + "  ".join(cells))
         write("- : no test of this operation ran on this row in this run")
+    _write_differences(terminalreporter, run)
     for name, (_, settings) in _ROWS.items():
         if name not in run:
             why = rows.missing(settings) or "not asked for"
             write(f"row {name}: not run: {why}")
     for library, count in config.stash.get(_LACKING, {}).items():
         write(f"{count} tests not run: they compare with {library}, which is not installed")
+
+
+def _write_differences(terminalreporter: Any, run: list[str]) -> None:
+    """The largest difference between every two rows, and the case that shows it."""
+    worst: dict[tuple[str, str], tuple[float, str]] = {}
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.stats.get(outcome, []):
+            if getattr(report, "when", "") != "call":
+                continue
+            for key, value in getattr(report, "user_properties", ()):
+                if key == "difference":
+                    a, b, units, case = value
+                    worst[a, b] = max(worst.get((a, b), (-1.0, "")), (units, case))
+    if not worst:
+        return
+    write = terminalreporter.write_line
+    terminalreporter.section("largest difference between rows, in eps of the coarser one × scale")
+    width = max(len(r) for r in run)
+    write(" " * width + "  " + "  ".join(r.rjust(6) for r in run[:-1]))
+    for b in run[1:]:
+        cells = [
+            (f"{worst[a, b][0]:.1f}" if (a, b) in worst else "").rjust(max(6, len(a)))
+            for a in run[:-1]
+        ]
+        write(b.ljust(width) + "  " + "  ".join(cells))
+    (a, b), (units, case) = max(worst.items(), key=lambda item: item[1][0])
+    write(f"largest: {units:.1f} between {a} and {b} in {case}")

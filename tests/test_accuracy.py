@@ -1,0 +1,202 @@
+"""The accuracy contract of sliding products: bounds element by element, typical size, exactness."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+import oracles_core
+from swath._backends import backend_of
+from swath.geometry import Sliding, Span
+from swath.sliding import correlate
+from swath.sliding.plan import choose
+from swath.testing import _host, assert_close, tolerance
+
+WINDOWED = ("direct", "toeplitz")
+SPECTRAL = ("fft", "overlap_save")
+pytestmark = pytest.mark.op("sliding.correlate")
+
+
+def nasty(rng, shape, dtype, spread=12):
+    """Values of either sign over many orders of magnitude."""
+    return (rng.standard_normal(shape) * 10.0 ** rng.uniform(-spread, spread, shape)).astype(dtype)
+
+
+def run(xp, g, x, w, dtype):
+    return xp.call(
+        lambda a, b: correlate(g, a, b), xp.asarray(x, dtype=dtype), xp.asarray(w, dtype=dtype)
+    )
+
+
+def plan_of(xp, g, dtype):
+    be = backend_of(xp.asarray(np.ones(1)))
+    return choose("y", g, 1, 1, 1, dtype, be.kind, be.traces)
+
+
+def exact(g, x, w):
+    """The product in rational arithmetic, rounded once to float64."""
+    wide = oracles_core.product(g, "y", x=as_fractions(x), w=as_fractions(w))
+    return wide.astype(object)
+
+
+def as_fractions(a):
+    return np.frompyfunc(lambda v: Fraction(float(v)), 1, 1)(a)
+
+
+@pytest.mark.parametrize("method", WINDOWED)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_windowed_methods_keep_the_bound_on_every_element(xp, method, dtype):
+    """|y − exact| ≤ 2·K·eps·(|x|⋆|k|) + K·tiny, with data over 24 orders of magnitude."""
+    if dtype == "float64" and not xp.x64:
+        dtype = "float32"  # a row without float64 holds its bound in its own widest float
+    rng = np.random.default_rng(3)
+    g = Sliding((Span(150, 9, 1, 1, 4, 4),), method=method)
+    x, w = nasty(rng, (1, 1, 150), dtype), nasty(rng, (1, 1, 9), dtype)
+    got = _host(run(xp, g, x, w, dtype))
+    assert got.dtype == dtype
+    want = exact(g, x, w)
+    size = oracles_core.product(g, "y", x=abs(x).astype("f8"), w=abs(w).astype("f8"))
+    allowed = tolerance(dtype, plan_of(xp, g, dtype)) * size + 9 * float(np.finfo(dtype).tiny)
+    error = np.array([abs(float(Fraction(float(a)) - b)) for a, b in zip(got.flat, want.flat)])
+    assert np.all(error <= allowed.ravel())
+
+
+@pytest.mark.parametrize("method", SPECTRAL)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_spectral_methods_keep_the_bound_per_frame(xp, method, dtype):
+    """‖y − exact‖∞ ≤ 4·eps·log2(n)·‖x_frame‖·‖k‖ + n·tiny."""
+    if dtype == "float64" and not xp.x64:
+        dtype = "float32"
+    rng = np.random.default_rng(4)
+    g = Sliding((Span(300, 21, 1, 1, 10, 10),), method=method)
+    x, w = nasty(rng, (1, 1, 300), dtype, 3), nasty(rng, (1, 1, 21), dtype, 3)
+    got = _host(run(xp, g, x, w, dtype))
+    # float64 is wide enough beside float32; beside float64 the exact value is rational.
+    want = exact(g, x, w)
+    error = max(abs(float(Fraction(float(a)) - b)) for a, b in zip(got.flat, want.flat))
+    plan = plan_of(xp, g, dtype)
+    assert plan.method == method
+    norms = np.linalg.norm(x.astype("f8")) * np.linalg.norm(w.astype("f8"))
+    assert error <= tolerance(dtype, plan) * norms + plan.points * float(np.finfo(dtype).tiny)
+
+
+def typical(xp, method, terms, *, channels=1):
+    """Root mean square of |err| / (eps·‖window‖·‖k‖) for zero-mean float32 data."""
+    rng = np.random.default_rng(terms)
+    size = terms // channels
+    g = Sliding((Span(size + 400, size),), method=method)
+    x = rng.standard_normal((1, channels, size + 400)).astype("float32")
+    w = rng.standard_normal((1, channels, size)).astype("float32")
+    got = _host(run(xp, g, x, w, "float32")).astype("f8")[0, 0]
+    windows = np.lib.stride_tricks.sliding_window_view(x.astype("f8")[0], size, axis=-1)
+    want = np.einsum("cnk,ck->n", windows, w[0].astype("f8"))
+    norms = np.sqrt(np.einsum("cnk,cnk->n", windows, windows)) * np.linalg.norm(w)
+    return float(np.sqrt(np.mean((np.abs(got - want) / (2.0**-23 * norms)) ** 2)))
+
+
+@pytest.mark.parametrize("method", WINDOWED)
+def test_typical_error_is_below_one_eps(xp, method):
+    for terms, channels in ((16, 1), (48, 8)):
+        assert typical(xp, method, terms, channels=channels) <= 1.0
+
+
+@pytest.mark.on("numpy", "torch", "strict")
+@pytest.mark.parametrize("bits", [10, 7], ids=["TF32", "bfloat16"])
+def test_a_planted_low_precision_product_is_caught(xp, monkeypatch, bits):
+    """Inputs rounded as TF32 or bfloat16 units do: the typical error shows it at every K."""
+    backend = type(backend_of(xp.asarray(np.ones(1, "float32"))))
+    right = backend.matmul
+
+    def rounded(a):
+        host = np.ascontiguousarray(_host(a)).view("uint32")
+        drop = 23 - bits
+        half = np.uint32(1 << (drop - 1))
+        keep = np.uint32(0xFFFFFFFF ^ ((1 << drop) - 1))
+        return xp.asarray(((host + half) & keep).view("float32"))
+
+    monkeypatch.setattr(backend, "matmul", lambda self, a, b: right(self, rounded(a), rounded(b)))
+    for terms in (16, 48, 512):
+        assert typical(xp, "toeplitz", terms) > 1.0
+    # ... while the worst-case bound alone lets it through from a few hundred terms on.
+    if bits == 10:
+        assert typical(xp, "toeplitz", 512) < 2 * 512
+
+
+# PyTorch has these dtypes as storage only: no sum, no product.
+NO_ARITHMETIC = {"torch": ("uint16", "uint32", "uint64")}
+INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_integers_are_exact_modulo_their_width(xp, dtype):
+    if dtype in ("int64", "uint64") and not xp.x64 and xp.backend == "jax":
+        dtype = dtype.replace("64", "32")  # JAX without x64 has no 64-bit integers
+    info = np.iinfo(dtype)
+    rng = np.random.default_rng(5)
+    x = rng.integers(info.min, info.max, (1, 1, 20), dtype=dtype, endpoint=True)
+    w = rng.integers(info.min, info.max, (1, 1, 4), dtype=dtype, endpoint=True)
+    g = Sliding((Span(20, 4, low=2, high=1),))
+    whole = oracles_core.product(g, "y", x=x.astype(object), w=w.astype(object))
+    want = np.array([(int(v) - info.min) % 2**info.bits + info.min for v in whole.flat], dtype)
+    if dtype in NO_ARITHMETIC.get(xp.backend, ()):
+        with pytest.raises(
+            (RuntimeError, NotImplementedError), match="not implemented|not support"
+        ):
+            run(xp, g, x, w, dtype)
+        return
+    got = run(xp, g, x, w, dtype)
+    assert_close(got, want.reshape(whole.shape), dtype=dtype)
+
+
+@pytest.mark.on("numpy", "jax", "jax-jit", "jax-x32", "torch")
+@pytest.mark.parametrize("method", WINDOWED)
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_accumulates_in_float32_and_rounds_once(xp, method, dtype):
+    if dtype == "bfloat16" and xp.backend == "numpy":
+        dtype = "float16"  # NumPy has no bfloat16
+    rng = np.random.default_rng(6)
+    terms = 300
+    g = Sliding((Span(terms + 40, terms),), method=method)
+    make = xp.asarray(np.zeros(1, "float32"))
+    be = backend_of(make)
+    x, w = rng.standard_normal((1, 1, terms + 40)), rng.standard_normal((1, 1, terms))
+    x, w = (be.xp.astype(xp.asarray(a.astype("f4")), be.dtype(dtype)) for a in (x, w))
+    got = xp.call(lambda a, b: correlate(g, a, b), x, w)
+    want = oracles_core.product(g, "y", x=_host(x).astype("f8"), w=_host(w).astype("f8"))
+    eps = {"float16": 2.0**-10, "bfloat16": 2.0**-7}[dtype]
+    size = oracles_core.product(g, "y", x=abs(_host(x).astype("f8")), w=abs(_host(w).astype("f8")))
+    # One rounding of the result, and the float32 bound of the sum: a sum in half precision is off
+    # by a multiple of eps·‖window‖·‖k‖.
+    assert_close(got, want, bound=0.51 * eps * abs(want) + 2 * 2.0**-23 * terms * size, dtype=dtype)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf], ids=["nan", "inf"])
+def test_direct_never_spreads_a_non_finite_sample(xp, bad):
+    x, w = np.ones((1, 1, 400)), np.array([[[1.0, -2.0, 0.5]]])
+    x[0, 0, 200] = bad
+    for stride in (1, 3):
+        g = Sliding((Span(400, 3, stride, 2, 2, 2),), method="direct")
+        got = _host(run(xp, g, x, w, xp.float))
+        want = oracles_core.product(g, "y", x=x, w=w)
+        assert_close(xp.asarray(got), want)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered in matmul:RuntimeWarning")
+@pytest.mark.parametrize("bad", [np.nan, np.inf], ids=["nan", "inf"])
+def test_toeplitz_spreads_a_non_finite_sample_at_most_within_its_frame(xp, bad):
+    from swath.sliding.toeplitz import frame_length
+
+    span = Span(2000, 5)
+    x, w = np.ones((1, 1, 2000)), np.ones((1, 1, 5))
+    x[0, 0, 1000] = bad
+    g = Sliding((span,), method="toeplitz")
+    got = _host(run(xp, g, x, w, xp.float))[0, 0]
+    reach = frame_length(span) + span.extent
+    hit = np.flatnonzero(~np.isfinite(got))
+    assert set(range(996, 1001)) <= set(hit)
+    assert hit.min() >= 1000 - reach
+    assert hit.max() <= 1000 + reach
+    clean = np.setdiff1d(np.arange(got.size), hit)
+    assert np.all(got[clean] == 5.0)
