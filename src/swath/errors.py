@@ -45,7 +45,7 @@ _OURS = (ArgumentError, ArgumentTypeError, UnsupportedError, RankDeficientError)
 def describe(value: Any) -> str:
     """What was given, in a few words: shape and dtype of an array, type and value of the rest."""
     shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
-    if shape is not None and dtype is not None:
+    if isinstance(shape, tuple) and dtype is not None:
         name = str(dtype).rsplit(".", 1)[-1]
         return f"{type(value).__name__} of shape {tuple(shape)}, dtype {name}"
     text = repr(value)
@@ -56,7 +56,7 @@ def _shapes(arguments: Mapping[str, Any]) -> str:
     parts: list[str] = []
     for name, value in arguments.items():
         shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
-        if shape is not None and dtype is not None:
+        if isinstance(shape, tuple) and dtype is not None:
             parts.append(f"{name}: {tuple(shape)} {str(dtype).rsplit('.', 1)[-1]}")
     return ", ".join(parts)
 
