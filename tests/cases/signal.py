@@ -127,4 +127,12 @@ CASES: list[Case] = [
         "one-tap",
         lambda xp, rng: ((xp.asarray(rng.standard_normal(1)), [0.3, 1.2]), {}),
     ),
+    Case(
+        "signal.fir_from_response",
+        "weighted",
+        lambda xp, rng: (
+            (3, [0.4, 1.3, 2.5], xp.asarray(rng.standard_normal(3))),
+            {"weight": xp.asarray([1.0, 2.0, 0.5])},
+        ),
+    ),
 ]

@@ -2,6 +2,7 @@
 
 from .correlation import convolve, correlate
 from .filtering import filter_bank, lfilter, lfilter_zi, lfiltic
+from .fir_design import fir_from_response
 from .matching import correlation_score, match_template
 from .response import amplitude_response, freqz
 
@@ -11,6 +12,7 @@ __all__ = [
     "correlate",
     "correlation_score",
     "filter_bank",
+    "fir_from_response",
     "freqz",
     "lfilter",
     "lfilter_zi",

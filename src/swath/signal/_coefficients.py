@@ -1,16 +1,23 @@
-"""Checks of filter coefficients that filtering and responses share."""
+"""Checks of coefficients and frequencies that filtering, responses and design share."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import pi
+from numbers import Number
 from typing import Any
 
+import numpy as np
+
 from .. import _ops, arguments
-from .._backends import Backend
+from .._backends import Backend, try_backend
 from ..autodiff import primal
-from ..errors import ArgumentError
+from ..errors import ArgumentError, ArgumentTypeError, describe
 from ..sliding.plan import capturing
 
-__all__ = ["coefficients", "complex_of", "divided"]
+__all__ = ["angles_of", "coefficients", "complex_of", "divided", "sampling_rate"]
+
+Array = Any
 
 
 def coefficients(be: Backend, name: str, value: Any) -> Any:
@@ -50,3 +57,32 @@ def divided(be: Backend, value: Any, a: Any, given: Any) -> Any:
 def complex_of(be: Backend, dtype: Any) -> str:
     """Name of the complex dtype of the same precision."""
     return "complex64" if be.name_of(dtype) in ("float32", "complex64") else "complex128"
+
+
+def angles_of(be: Backend, name: str, freqs: Any, like: Any, fs: float) -> Array:
+    """Angles in radians per sample: on the host from numbers and lists, else beside `like`."""
+    if try_backend(primal(freqs)) is None:
+        if not isinstance(freqs, Number | Sequence) or isinstance(freqs, str | bytes):
+            raise ArgumentTypeError(
+                f"{name} must be an array, a number or a list, got {describe(freqs)}"
+            )
+        table = np.asarray(freqs)
+        if table.dtype.kind not in "iuf":
+            raise ArgumentTypeError(f"{name} must hold real numbers, got {describe(freqs)}")
+        return np.asarray(table * (2 * pi / fs))
+    arguments.arrays(coefficients=like, **{name: freqs})
+    freqs = primal(freqs)
+    arguments.numeric(be, name, freqs)
+    arguments.real_only(be, name, freqs)
+    kind = primal(like).dtype
+    if be.is_floating(freqs.dtype) and not be.is_half(freqs.dtype):
+        kind = be.xp.result_type(freqs.dtype, kind)
+    return be.xp.astype(freqs, kind) * (2 * pi / fs)
+
+
+def sampling_rate(fs: Any) -> float:
+    if isinstance(fs, bool) or not isinstance(fs, int | float):
+        raise ArgumentTypeError(f"fs must be a number, got {describe(fs)}")
+    if not fs > 0:
+        raise ArgumentError(f"fs must be positive, got {fs}")
+    return float(fs)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import isqrt, pi
-from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -16,35 +15,14 @@ import numpy as np
 from .. import _ops, arguments
 from .._backends import Backend, try_backend
 from ..autodiff import primal
-from ..errors import ArgumentError, ArgumentTypeError, describe
+from ..errors import ArgumentError
 from ..registry import operation
 from ..sliding.plan import capturing
-from ._coefficients import coefficients, complex_of, divided
+from ._coefficients import angles_of, coefficients, complex_of, divided, sampling_rate
 
 __all__ = ["amplitude_response", "freqz"]
 
 Array = Any
-
-
-def _frequencies(be: Backend, name: str, freqs: Any, like: Any, fs: float) -> Array:
-    """Angles in radians per sample: on the host from numbers and lists, else beside `like`."""
-    if try_backend(primal(freqs)) is None:
-        if not isinstance(freqs, Number | Sequence) or isinstance(freqs, str | bytes):
-            raise ArgumentTypeError(
-                f"{name} must be an array, a number or a list, got {describe(freqs)}"
-            )
-        table = np.asarray(freqs)
-        if table.dtype.kind not in "iuf":
-            raise ArgumentTypeError(f"{name} must hold real numbers, got {describe(freqs)}")
-        return np.asarray(table * (2 * pi / fs))
-    arguments.arrays(coefficients=like, **{name: freqs})
-    freqs = primal(freqs)
-    arguments.numeric(be, name, freqs)
-    arguments.real_only(be, name, freqs)
-    kind = primal(like).dtype
-    if be.is_floating(freqs.dtype) and not be.is_half(freqs.dtype):
-        kind = be.xp.result_type(freqs.dtype, kind)
-    return be.xp.astype(freqs, kind) * (2 * pi / fs)
 
 
 def _waves(be: Backend, angles: Array, steps: Sequence[float], like: Any, kind: Any) -> Array:
@@ -68,14 +46,6 @@ def _transfer(be: Backend, b: Any, angles: Array, delay: float) -> Any:
     coarse = _waves(be, angles, [float(inner * p) - delay for p in range(outer)], b, kind)
     table = _ops.reshape(_ops.pad(_ops.cast(b, kind), ((0, inner * outer - taps),)), (outer, inner))
     return _ops.total(_ops.multiply(_ops.matmul(fine, _ops.permute(table, (1, 0))), coarse), (1,))
-
-
-def _rate(fs: Any) -> float:
-    if isinstance(fs, bool) or not isinstance(fs, int | float):
-        raise ArgumentTypeError(f"fs must be a number, got {describe(fs)}")
-    if not fs > 0:
-        raise ArgumentError(f"fs must be positive, got {fs}")
-    return float(fs)
 
 
 def _single(be: Backend, x: Any) -> Any:
@@ -156,7 +126,7 @@ def freqz(
     >>> np.abs(h).round(3)
     array([1.   , 0.924, 0.707, 0.383])
     """
-    rate = _rate(fs)
+    rate = sampling_rate(fs)
     given = a
     be, (b, a) = arguments.arrays(b=b, a=a)
     b, a = coefficients(be, "b", b), coefficients(be, "a", a)
@@ -167,7 +137,7 @@ def freqz(
         stop = 2 * pi if whole else pi
         angles = np.linspace(0, stop, count, endpoint=bool(include_nyquist and not whole))
     else:
-        angles = _frequencies(be, "worN", worN, _ops.real(b), rate)
+        angles = angles_of(be, "worN", worN, _ops.real(b), rate)
     angles = angles.reshape(-1) if isinstance(angles, np.ndarray) else be.xp.reshape(angles, (-1,))
     h = _transfer(be, b, angles, 0.0)
     if a.shape[0] > 1:
@@ -242,14 +212,14 @@ def amplitude_response(h: Any, freqs: Any, *, fs: float = 2 * pi) -> Any:
     >>> swath.signal.amplitude_response(h, [0.0, np.pi / 3, 2 * np.pi / 3]).round(15) + 0.0
     array([1.5, 1. , 0. ])
     """
-    rate = _rate(fs)
+    rate = sampling_rate(fs)
     be, h = arguments.one_array("h", h)
     h = coefficients(be, "h", h)
     arguments.real_only(be, "h", h)
     (h,) = arguments.floating(be, h)
     kind = h.dtype
     h = _single(be, h)
-    angles = _frequencies(be, "freqs", freqs, h, rate)
+    angles = angles_of(be, "freqs", freqs, h, rate)
     if not capturing() and not _symmetric(be, primal(h)):
         raise ArgumentError(
             "h is not symmetric (h[k] = h[K − 1 − k]), so its response has a phase of its own; "
