@@ -54,4 +54,59 @@ CASES: list[Case] = [
             {"stride": (2, 1), "padding": 1, "dilation": (1, 2), "groups": 2},
         ),
     ),
+    Case(
+        "linalg.gram",
+        "complex-weights",
+        lambda xp, rng: (
+            (xp.asarray(_complex(rng, 5, 3)),),
+            {"weights": xp.asarray(rng.random(5) + 0.5)},
+        ),
+    ),
+    Case(
+        "linalg.lstsq",
+        "weights-ridge",
+        lambda xp, rng: (
+            (xp.asarray(rng.standard_normal((6, 3))), xp.asarray(rng.standard_normal(6))),
+            {
+                "weights": xp.asarray(rng.random(6) + 0.5),
+                "ridge": xp.asarray(rng.random(3) + 0.5),
+            },
+        ),
+    ),
+    Case(
+        "linalg.lstsq",
+        "complex",
+        lambda xp, rng: (
+            (xp.asarray(_complex(rng, 5, 2)), xp.asarray(_complex(rng, 5, 2))),
+            {},
+        ),
+    ),
+    Case(
+        "linalg.lstsq",
+        "wide",
+        lambda xp, rng: (
+            (xp.asarray(rng.standard_normal((2, 4))), xp.asarray(rng.standard_normal(2))),
+            {},
+        ),
+    ),
+    Case(
+        "linalg.project",
+        "matrix",
+        lambda xp, rng: (
+            (xp.asarray(rng.standard_normal((5, 2))), xp.asarray(rng.standard_normal((5, 2)))),
+            {},
+        ),
+    ),
+    Case(
+        "linalg.gram_report",
+        "dependent",
+        lambda xp, rng: ((xp.asarray([[1.0, 0.0, 1.0], [1.0, 1.0, 2.0], [1.0, 2.0, 3.0]]),), {}),
+        smooth=False,
+    ),
+    Case(
+        "linalg.independent_columns",
+        "dependent",
+        lambda xp, rng: ((xp.asarray([[1.0, 2.0, 0.0], [1.0, 2.0, 1.0]]),), {}),
+        smooth=False,
+    ),
 ]

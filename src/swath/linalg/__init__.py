@@ -1,5 +1,8 @@
 """Toeplitz matrices and least squares."""
 
+from .dependence import gram_report, independent_columns
+from .least_squares import lstsq, project
+from .normal_equations import gram
 from .structured import (
     circulant,
     conv_matrix,
@@ -14,6 +17,11 @@ __all__ = [
     "conv_matrix",
     "convolution_matrix",
     "correlation_matrix",
+    "gram",
+    "gram_report",
     "hankel",
+    "independent_columns",
+    "lstsq",
+    "project",
     "toeplitz",
 ]

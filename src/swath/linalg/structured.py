@@ -1,7 +1,7 @@
 """Toeplitz, Hankel and circulant matrices, and the matrices of convolutions and correlations.
 
-They are made of windows of a padded vector. Entries are placed, never multiplied by 0 or 1: a NaN in the
-kernel stays where the kernel is.
+They are made of windows of a padded vector. Entries are placed, never multiplied by 0 or 1: a NaN
+in the kernel stays where the kernel is.
 
 Public function -> one padded vector -> its windows (`swath.primitives`) -> adapter.
 """

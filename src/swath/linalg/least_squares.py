@@ -1,0 +1,606 @@
+"""Least squares through AᴴA, and the projection that it is.
+
+Public function -> leading axes and checks -> `normal_equations` (factorise, solution) -> result.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from .. import _ops, arguments
+from .._backends import Backend, backend_of, register_result
+from ..autodiff import primal
+from ..errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    RankDeficientError,
+    UnsupportedError,
+    describe,
+)
+from ..registry import operation
+from ._scaling import adjoint, default_rcond, diagonal
+from .dependence import check_rcond, find_dependence, sentences
+from .normal_equations import (
+    Factors,
+    System,
+    factorise,
+    matrices,
+    real_dtype,
+    solution,
+    weights_of,
+)
+
+__all__ = ["LstsqResult", "Projection", "lstsq", "project"]
+
+Array = Any
+_METHODS = ("auto", "normal")
+_LATER_METHODS = ("cholesky_qr",)
+_DEFICIENT = ("min_norm", "drop", "raise")
+
+
+@dataclass(frozen=True)
+class LstsqResult:
+    """What `lstsq` found. Leading axes (...) are those of the problem; b has k columns.
+
+    Attributes
+    ----------
+    x : array
+        Solution, (..., n) for a vector b, (..., n, k) for a matrix.
+    residuals : array
+        Σ w|b − A x|², (...) or (..., k): always there, also where NumPy's is empty.
+    rank : array of int
+        Rank of A (of √W A with √ridge appended), (...); 0 where A is not finite.
+    condition : array
+        Of the same matrix, columns (rows if m < n) scaled to like size, (...): at most √n too large
+        where the normal equations were used, exact otherwise; NaN where A is not finite.
+    columns : tuple of int
+        Columns of A that were used: all, but for ``on_deficient="drop"``.
+    unscaled_covariance : array or None
+        (AᴴWA + Γ)⁻¹, or the pseudo-inverse at deficient rank, (..., n, n); NaN in dropped rows and
+        columns; None where m < n without ridge.
+    stderr : array
+        Standard errors of x, as its shape; NaN without degrees of freedom.
+    dof : array of int
+        Rows of weight other than 0, less the rank, (...).
+    success : array of bool
+        Whether x is finite and, with ``on_deficient="raise"``, the rank is full, (...).
+    """
+
+    x: Array
+    residuals: Array
+    rank: Array
+    condition: Array
+    columns: tuple[int, ...]
+    unscaled_covariance: Array
+    stderr: Array
+    dof: Array
+    success: Array
+
+    @property
+    def covariance(self) -> Array:
+        """Covariance of the coefficients, s²·(AᴴWA + Γ)⁻¹ with s² = residuals / dof.
+
+        (..., n, n) for a vector b, (..., k, n, n) for a matrix; made when asked for.
+        """
+        if self.unscaled_covariance is None:
+            raise UnsupportedError(
+                "covariance: with fewer rows than columns no degree of freedom is left"
+            )
+        s2 = _variance(self.residuals, self.dof)[..., None, None]
+        cov = self.unscaled_covariance
+        if s2.ndim > cov.ndim:
+            cov = cov[..., None, :, :]
+        return s2 * cov
+
+
+register_result(
+    LstsqResult,
+    (
+        "x",
+        "residuals",
+        "rank",
+        "condition",
+        "unscaled_covariance",
+        "stderr",
+        "dof",
+        "success",
+    ),
+    ("columns",),
+)
+
+
+def _variance(residuals: Array, dof: Array) -> Array:
+    be = backend_of(residuals)
+    xp = be.xp
+    if residuals.ndim > dof.ndim:
+        dof = dof[..., None]
+    some = dof > 0
+    count = xp.astype(xp.where(some, dof, xp.ones_like(dof)), residuals.dtype)
+    return xp.where(some, residuals / count, xp.full_like(residuals, float("nan")))
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """A checked problem: arrays or nodes with the same leading axes, b a matrix."""
+
+    be: Backend
+    a: Any
+    b: Any
+    w: Any
+    ridge: Any
+    vector: bool
+    folded: tuple[int, ...] | None
+    kind: Any
+
+
+def _lead(**given: Any) -> tuple[int, ...]:
+    try:
+        return np.broadcast_shapes(*given.values())
+    except ValueError:
+        raise ArgumentError(
+            "the leading axes must broadcast, got "
+            + ", ".join(f"{shape} of {name}" for name, shape in given.items())
+        ) from None
+
+
+def _problem(a: Any, b: Any, weights: Any, ridge: Any) -> _Problem:
+    be, _ = matrices(a, "A")
+    given = {"A": a, "b": b, "weights": weights, "ridge": ridge if _is_array(ridge) else None}
+    be, (a, b, weights, ridge_array) = arguments.arrays(**given)
+    arguments.numeric(be, "b", b)
+    m = a.shape[-2]
+    vector = b.ndim == 1 or (b.ndim == a.ndim - 1 and tuple(b.shape) == tuple(a.shape[:-1]))
+    if b.ndim < 1 or b.shape[-1 if vector else -2] != m:
+        raise ArgumentError(
+            f"b must have the {m} rows of A: (..., {m}) or (..., {m}, k); got {describe(primal(b))}"
+        )
+    a, b = arguments.floating(be, a, b)
+    kind = a.dtype
+    if be.is_half(kind):
+        a, b = (_ops.cast(v, be.dtype("float32")) for v in (a, b))
+    w = None if weights is None else weights_of(a, weights)
+    gamma = _ridge(be, a, ridge_array if _is_array(ridge) else ridge)
+    for name, value in (("weights", w), ("ridge", gamma)):
+        if value is not None:
+            plain = primal(value)
+            if be.concrete(be.xp.any(plain < 0)) is True:
+                raise ArgumentError(f"{name} must be 0 or more")
+    if vector:
+        b = _ops.reshape(b, (*b.shape, 1))
+    folded = None
+    if (
+        a.ndim == 2
+        and b.ndim > 2
+        and (w is None or w.ndim == 1)
+        and (gamma is None or gamma.ndim == 1)
+    ):
+        # One matrix, many right-hand sides: they become columns.
+        folded = (*b.shape[:-2], b.shape[-1])
+        order = (b.ndim - 2, *range(b.ndim - 2), b.ndim - 1)
+        b = _ops.reshape(_ops.permute(b, order), (m, -1 if 0 not in b.shape else 0))
+    shapes = {"A": tuple(a.shape[:-2]), "b": tuple(b.shape[:-2])}
+    if w is not None:
+        shapes["weights"] = tuple(w.shape[:-1])
+    if gamma is not None:
+        shapes["ridge"] = tuple(gamma.shape[:-1])
+    lead = _lead(**shapes)
+    a = _ops.broadcast_to(a, (*lead, *a.shape[-2:]))
+    b = _ops.broadcast_to(b, (*lead, *b.shape[-2:]))
+    w = None if w is None else _ops.broadcast_to(w, (*lead, m))
+    gamma = None if gamma is None else _ops.broadcast_to(gamma, (*lead, a.shape[-1]))
+    return _Problem(be, a, b, w, gamma, vector, folded, kind)
+
+
+def _is_array(value: Any) -> bool:
+    return value is not None and not isinstance(value, int | float | complex)
+
+
+def _ridge(be: Backend, a: Any, ridge: Any) -> Any:
+    """None, or the penalties (..., n) as reals."""
+    n = a.shape[-1]
+    if not _is_array(ridge):
+        if isinstance(ridge, bool | complex) or ridge is None:
+            raise ArgumentTypeError(f"ridge must be a real number or array, got {describe(ridge)}")
+        if not ridge >= 0:
+            raise ArgumentError(f"ridge must be 0 or more, got {ridge!r}")
+        if ridge == 0:
+            return None
+        return _ops.fill_like(a, (n,), float(ridge), real_dtype(be, a))
+    arguments.real_only(be, "ridge", ridge)
+    gamma = _ops.cast(ridge, real_dtype(be, a))
+    if gamma.ndim == 0:
+        gamma = _ops.reshape(gamma, (1,))
+    elif gamma.shape[-1] != n:
+        raise ArgumentError(
+            f"ridge must be a number or have one entry for each of the {n} columns of A, got "
+            f"{describe(primal(ridge))}"
+        )
+    return _ops.broadcast_to(gamma, (*gamma.shape[:-1], n))
+
+
+def _empty(p: _Problem) -> LstsqResult:
+    """No rows or no columns: nothing to fit, x = 0."""
+    be, xp = p.be, p.be.xp
+    a, b = primal(p.a), primal(p.b)
+    n, k = a.shape[-1], b.shape[-1]
+    lead = tuple(a.shape[:-2])
+    integer = be.default_int(a)
+    real = real_dtype(be, a)
+    dof = be.new_like(a, lead, dtype=integer, fill=int(a.shape[-2]))
+    return LstsqResult(
+        x=be.new_like(a, (*lead, n, k)),
+        residuals=_residuals(be, b, None if p.w is None else primal(p.w)),
+        rank=be.new_like(a, lead, dtype=integer),
+        condition=be.new_like(a, lead, dtype=real, fill=1.0 if n == 0 else float("inf")),
+        columns=tuple(range(n)),
+        unscaled_covariance=be.new_like(a, (*lead, n, n)),
+        stderr=be.new_like(a, (*lead, n, k), dtype=real, fill=float("nan")),
+        dof=dof,
+        success=xp.all(xp.all(xp.isfinite(b), axis=-1), axis=-1),
+    )
+
+
+def _residuals(be: Backend, r: Array, w: Array | None) -> Array:
+    xp = be.xp
+    size = xp.real(r * xp.conj(r)) if be.is_complex(r) else r * r
+    if w is not None:
+        size = w[..., None] * size
+    return xp.sum(size, axis=-2, dtype=size.dtype)
+
+
+def _deficient(be: Backend, f: Factors, n: int) -> bool:
+    """Eagerly: whether a finite matrix of the problem has rank below n. Traced: False."""
+    if f.pseudo is None:
+        return n > int(f.inverse.shape[-1])
+    found = be.concrete(be.xp.any(f.finite & (f.rank < n)))
+    return bool(found)
+
+
+def _words(p: _Problem, rcond: float | None) -> str:
+    """The dependent columns of the first deficient matrix, for an error's text."""
+    be, a = p.be, _stacked(p)
+    lead = a.shape[:-2]
+    if lead:
+        return f"a matrix of the batch {tuple(lead)} has dependent columns"
+    found = find_dependence(be, a, default_rcond(be, a) if rcond is None else rcond)
+    kept, n = len(found.kept), int(a.shape[-1])
+    return f"the columns of A are dependent (rank {kept} of {n}): {sentences(be, found)}"
+
+
+def _stacked(p: _Problem) -> Array:
+    """√W A with √ridge appended, plain."""
+    be, xp = p.be, p.be.xp
+    a = primal(p.a)
+    if p.w is not None:
+        a = xp.astype(xp.sqrt(primal(p.w)), a.dtype)[..., None] * a
+    if p.ridge is not None:
+        root = xp.sqrt(primal(p.ridge))[..., None]
+        n = a.shape[-1]
+        i = be.arange(n, a, be.default_int(a))
+        eye = i[:, None] == i[None, :]
+        a = xp.concat([a, xp.astype(xp.where(eye, root, xp.zeros_like(root)), a.dtype)], axis=-2)
+    return a
+
+
+def _solve(p: _Problem, on_deficient: str, rcond: float | None) -> LstsqResult:
+    be, xp = p.be, p.be.xp
+    m, n = (int(v) for v in p.a.shape[-2:])
+    raising = on_deficient == "raise"
+    if raising and m < n and p.ridge is None:
+        raise RankDeficientError(
+            f"A has {m} rows for {n} columns, so its columns are dependent; with "
+            f'on_deficient="min_norm" the solution of least norm is found'
+        )
+    if m == 0 or n == 0:
+        return _empty(p)
+    a, w, ridge = (None if v is None else primal(v) for v in (p.a, p.w, p.ridge))
+    system = System(w is not None, ridge is not None, wide=m < n and ridge is None)
+    system, f = factorise(be, system, a, w, ridge, rcond)
+    if on_deficient == "drop":
+        known = be.concrete(xp.all(f.finite))
+        if known is None:
+            raise UnsupportedError(
+                'on_deficient="drop" decides by array values and cannot be traced; '
+                'use "min_norm", or choose the columns outside with independent_columns'
+            )
+    if on_deficient != "min_norm" and _deficient(be, f, n):
+        if raising:
+            raise RankDeficientError(
+                f'{_words(p, rcond)}; on_deficient="min_norm" or "drop" goes on'
+            )
+        return _dropped(p, rcond)
+    x = solution(system, f, p.a, p.b, p.w, p.ridge)
+    if raising and f.pseudo is not None:
+        full = xp.broadcast_to((f.rank == n)[..., None, None], tuple(x.shape))
+        x = _ops.select(full, x, _ops.fill_like(x, (), float("nan")))
+    b, plain = primal(p.b), primal(x)
+    residuals = _residuals(be, b - be.matmul(a, plain), w)
+    integer = be.default_int(a)
+    if w is None:
+        rows = be.new_like(f.rank, tuple(f.rank.shape), fill=m)
+    else:
+        rows = xp.sum(xp.astype(w != 0, integer), axis=-1)
+    dof = rows - xp.astype(f.rank, rows.dtype)
+    inverse, variances = _inverse(be, system, f, a, w)
+    s2 = _variance(residuals, dof)
+    stderr = xp.sqrt(variances[..., :, None] * s2[..., None, :])
+    return LstsqResult(
+        x=x,
+        residuals=residuals,
+        rank=f.rank,
+        condition=f.condition,
+        columns=tuple(range(n)),
+        unscaled_covariance=inverse,
+        stderr=stderr,
+        dof=dof,
+        success=f.finite & xp.all(xp.all(xp.isfinite(plain), axis=-1), axis=-1),
+    )
+
+
+def _inverse(
+    be: Backend, g: System, f: Factors, a: Array, w: Array | None
+) -> tuple[Array | None, Array]:
+    """(AᴴWA + Γ)⁺ and its diagonal; for a wide system the diagonal is NaN (no freedom is left)."""
+    xp = be.xp
+    if g.wide:
+        real = f.condition.dtype
+        shape = (*a.shape[:-2], a.shape[-1])
+        return None, be.new_like(a, shape, dtype=real, fill=float("nan"))
+    d = xp.astype(f.scale, a.dtype)
+    inverse = d[..., :, None] * f.inverse * d[..., None, :]
+    if f.pseudo is not None:
+        other = be.matmul(f.pseudo, adjoint(be, f.pseudo))
+        inverse = xp.where(f.good[..., None, None], inverse, other)
+    return inverse, diagonal(be, inverse)
+
+
+def _dropped(p: _Problem, rcond: float | None) -> LstsqResult:
+    """Solve with a basis of the columns; the others get coefficient 0."""
+    be = p.be
+    if p.a.ndim != 2:
+        raise UnsupportedError(
+            f'on_deficient="drop" works on one matrix, since each may drop other columns; got a '
+            f"batch {tuple(p.a.shape[:-2])}: call lstsq for each"
+        )
+    a = _stacked(p)
+    kept = find_dependence(be, a, default_rcond(be, a) if rcond is None else rcond).kept
+    n = int(a.shape[-1])
+    ridge = None if p.ridge is None else _ops.take(p.ridge, kept, 0)
+    part = replace(p, a=_ops.take(p.a, kept, 1), ridge=ridge)
+    # The columns kept are a basis, whatever a threshold says of them alone.
+    r = _solve(part, "min_norm", rcond)
+    place = [kept.index(j) if j in kept else len(kept) for j in range(n)]
+
+    def spread(v: Any, axis: int, value: float) -> Any:
+        widths = [(0, 1) if i == axis else (0, 0) for i in range(v.ndim)]
+        return _ops.take(_ops.pad(v, widths, value), place, axis)
+
+    nan = float("nan")
+    cov = r.unscaled_covariance
+    return replace(
+        r,
+        x=spread(r.x, 0, 0.0),
+        columns=tuple(kept),
+        unscaled_covariance=None if cov is None else spread(spread(cov, 0, nan), 1, nan),
+        stderr=spread(r.stderr, 0, nan),
+    )
+
+
+def _back(p: _Problem, v: Any, tail: tuple[int, ...]) -> Any:
+    """A result (..., *tail, k) with the leading axes that b had; tail is () or one axis."""
+    if p.folded is not None:
+        lead, k = p.folded[:-1], p.folded[-1]
+        v = _ops.reshape(v, (*tail, *lead, k))
+        t = len(tail)
+        v = _ops.permute(v, (*range(t, t + len(lead)), *range(t), t + len(lead)))
+    return _ops.reshape(v, tuple(v.shape[:-1])) if p.vector else v
+
+
+def _shaped(p: _Problem, r: LstsqResult) -> LstsqResult:
+    """Back to the shape of b, and the caller's dtype."""
+    n = p.a.shape[-1]
+
+    back = partial(_back, p)
+    be = p.be
+    x = _ops.cast(back(r.x, (n,)), p.kind)
+    real = p.kind if be.is_half(p.kind) else None
+    others = {"residuals": back(r.residuals, ()), "stderr": back(r.stderr, (n,))}
+    others |= {"condition": r.condition, "unscaled_covariance": r.unscaled_covariance}
+    if real is not None:
+        others = {k: None if v is None else _ops.cast(v, real) for k, v in others.items()}
+    return replace(r, x=x, **others)
+
+
+def _arguments(method: Any, on_deficient: Any, rcond: Any) -> float | None:
+    if method in _LATER_METHODS:
+        raise UnsupportedError(
+            f'method {method!r} is not available yet; method="auto" falls back to an orthogonal '
+            f"factorisation where the normal equations do not do"
+        )
+    arguments.choice("method", method, _METHODS)
+    arguments.choice("on_deficient", on_deficient, _DEFICIENT)
+    return check_rcond(rcond)
+
+
+@operation(
+    "linalg.lstsq",
+    differentiable=("A", "b", "weights", "ridge"),
+    linear=("b",),
+    reads_values=True,
+    eager_only='on_deficient="drop"; "raise" gives NaN and success False when traced',
+    first=lambda r: r.x,
+    replace_first=lambda r, x: replace(r, x=x),
+)
+def lstsq(
+    A: Any,
+    b: Any,
+    *,
+    weights: Any = None,
+    ridge: Any = 0,
+    method: str = "auto",
+    on_deficient: str = "min_norm",
+    rcond: float | None = None,
+) -> LstsqResult:
+    """Least-squares solution of A x = b by the normal equations, refined.
+
+    It minimises ``Σ_i w_i |b_i − (A x)_i|² + Σ_j ridge_j |x_j|²``, and among several minimisers has
+    the least norm.
+
+    Parameters
+    ----------
+    A : array
+        (..., m, n), real or complex; integers become the default float. Leading axes are batch.
+    b : array
+        (..., m) or (..., m, k); leading axes broadcast with those of A. With one axis, or the shape
+        of A less its last axis, it is a vector, as in PyTorch; otherwise a matrix.
+    weights : array, optional
+        (..., m), real, 0 or more: 1/σ² of every row. They multiply squared residuals.
+    ridge : float or array, default 0
+        Penalty, one for all columns or (..., n).
+    method : {"auto", "normal"}, default "auto"
+        Both form AᴴWA, scale it by powers of two to a diagonal between 1 and 4, factor it by
+        Cholesky and refine the solution once with the residual of the system itself. Where the
+        condition of the scaled columns exceeds eps^(−1/3), this would lose digits, and an
+        orthogonal factorisation (QR, then singular values of the triangle) takes over.
+    on_deficient : {"min_norm", "drop", "raise"}, default "min_norm"
+        For dependent columns: the solution of least norm; a solution with a basis of the columns,
+        the others 0 (eager only, one matrix); or an error that names the columns (traced: NaN, and
+        `success` false).
+    rcond : float, optional
+        Rank is the number of singular values of the column-scaled matrix above rcond times the
+        largest; by default max(m, n)·eps. Where it is deficient, singular values of the unscaled
+        matrix below rcond times the largest count as 0 too, as in NumPy.
+
+    Returns
+    -------
+    LstsqResult
+        x, residuals (sums of squares), rank, condition, columns, covariance, stderr, dof, success.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, weights or ridge are negative, or an option is unknown.
+    TypeError
+        If the arrays live in different libraries, or weights or ridge are complex.
+    swath.errors.RankDeficientError
+        With ``on_deficient="raise"``; a `numpy.linalg.LinAlgError`.
+    NotImplementedError
+        For methods that are not available yet, and for ``"drop"`` when traced or batched.
+
+    Notes
+    -----
+    The derivative of x with respect to A, b, weights and ridge is that of the minimiser, by the
+    implicit function theorem; at deficient rank it is the one at constant rank. Covariance with a
+    ridge is that of the Bayesian posterior. NaN or infinities in A or b give NaN in x and `success`
+    false, no error.
+
+    Cost: m·n² multiply-adds (one matrix product), n³, and five passes over A; with m < n, m²·n
+    through AAᴴ. The orthogonal route costs several times as much.
+
+    References
+    ----------
+    .. [1] Å. Björck, *Numerical Methods for Least Squares Problems*, 2nd ed., SIAM 2024, ch. 2.
+    .. [2] G. H. Golub and V. Pereyra, "The differentiation of pseudo-inverses and nonlinear least
+       squares problems whose variables separate", SIAM J. Numer. Anal. 10, 1973.
+
+    Examples
+    --------
+    >>> import numpy as np, swath
+    >>> A = np.array([[1.0, 0.0], [1.0, 1.0], [1.0, 2.0], [1.0, 3.0]])
+    >>> r = swath.linalg.lstsq(A, np.array([1.0, 3.0, 5.0, 8.0]))
+    >>> r.x.round(3), r.residuals.round(3), int(r.rank), int(r.dof)
+    (array([0.8, 2.3]), np.float64(0.3), 2, 2)
+    """
+    limit = _arguments(method, on_deficient, rcond)
+    p = _problem(A, b, weights, ridge)
+    return _shaped(p, _solve(p, on_deficient, limit))
+
+
+@dataclass(frozen=True)
+class Projection:
+    """The point of a column space nearest to b.
+
+    Attributes
+    ----------
+    projection : array
+        A x with the least-squares x, of b's shape.
+    distance : array
+        ‖b − A x‖, one for each column of b.
+    """
+
+    projection: Array
+    distance: Array
+
+
+register_result(Projection, ("projection", "distance"))
+
+
+@operation(
+    "linalg.project",
+    differentiable=("A", "b"),
+    linear=("b",),
+    reads_values=True,
+    first=lambda r: r.projection,
+    replace_first=lambda r, p: replace(r, projection=p),
+)
+def project(A: Any, b: Any, *, rcond: float | None = None) -> Projection:
+    """Project b onto the column space of A, orthogonally.
+
+    With independent columns the projection is ``A (AᴴA)⁻¹ Aᴴ b``; with dependent ones it is the
+    same point, reached by any least-squares x.
+
+    Parameters
+    ----------
+    A : array
+        (..., m, n).
+    b : array
+        (..., m) or (..., m, k), as in `lstsq`.
+    rcond : float, optional
+        Threshold of the rank, as in `lstsq`.
+
+    Returns
+    -------
+    Projection
+        ``projection``, of b's shape (leading axes broadcast), and ``distance``, the length of
+        b less its projection.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As for `lstsq`.
+
+    Notes
+    -----
+    Cost and accuracy are those of `lstsq`.
+
+    Examples
+    --------
+    >>> import numpy as np, swath
+    >>> found = swath.linalg.project(np.array([[1.0], [1.0]]), np.array([3.0, 1.0]))
+    >>> found.projection.round(12), found.distance.round(8)
+    (array([2., 2.]), np.float64(1.41421356))
+    """
+    p = _problem(A, b, None, 0)
+    r = _solve(p, "min_norm", check_rcond(rcond))
+    point = _ops.matmul(p.a, r.x)
+    # The length scaled by its largest entry, which neither overflows nor vanishes.
+    rest = _ops.subtract(p.b, point)
+    be, xp = p.be, p.be.xp
+    size = xp.max(xp.abs(primal(rest)), axis=-2, keepdims=True) if p.a.shape[-2] else None
+    scaled = primal(rest)
+    if size is not None:
+        safe = xp.where((size > 0) & xp.isfinite(size), size, xp.ones_like(size))
+        scaled = scaled / xp.astype(safe, scaled.dtype)
+        distance = xp.sqrt(_residuals(be, scaled, None)) * safe[..., 0, :]
+    else:
+        distance = xp.sqrt(_residuals(be, scaled, None))
+    m = int(p.a.shape[-2])
+    shaped = partial(_back, p)
+    return Projection(
+        projection=_ops.cast(shaped(point, (m,)), p.kind),
+        distance=_ops.cast(shaped(distance, ()), p.kind if be.is_half(p.kind) else distance.dtype),
+    )

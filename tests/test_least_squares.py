@@ -1,0 +1,560 @@
+"""Least squares against NumPy, exact rationals, NIST's certified data and laws, on every row."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.linalg
+
+import swath
+from oracles_linalg import exact_solution
+from swath.errors import RankDeficientError
+from swath.testing import assert_close, check_adjoint, check_vjp
+
+linalg = swath.linalg
+NIST = json.loads((Path(__file__).parent / "data" / "nist_linear.json").read_text())["sets"]
+
+
+def gaussian(rng, *shape, kind="real"):
+    # Values that float32 holds exactly, so that every row sees the same data.
+    x, y = (rng.standard_normal(shape).astype("float32").astype(float) for _ in range(2))
+    return x + 1j * y if kind == "complex" else x
+
+
+def numpy_lstsq(a, b):
+    return np.linalg.lstsq(a, b, rcond=None)[0]
+
+
+def householder(a, b):
+    q, r = np.linalg.qr(a)
+    return scipy.linalg.solve_triangular(r, q.T @ b)
+
+
+# -- the Gram matrix -------------------------------------------------------------------------------
+
+
+@pytest.mark.op("linalg.gram")
+@pytest.mark.parametrize("kind", ["real", "complex"])
+def test_gram_is_the_product_and_hermitian_bit_for_bit(xp, rng, kind):
+    a, w = gaussian(rng, 2, 7, 4, kind=kind), gaussian(rng, 7)
+    h = a.conj().transpose(0, 2, 1)
+    got = xp.call(linalg.gram, xp.asarray(a))
+    assert_close(got, h @ a)
+    host = xp.numpy(got)
+    assert np.array_equal(host, host.conj().transpose(0, 2, 1))
+    got = xp.call(linalg.gram, xp.asarray(a), weights=xp.asarray(w))
+    assert_close(got, h @ (w[:, None] * a))
+    host = xp.numpy(got)
+    assert np.array_equal(host, host.conj().transpose(0, 2, 1))
+
+
+@pytest.mark.op("linalg.gram")
+def test_gram_of_integers_is_exact(xp, rng):
+    a = rng.integers(-(2**14), 2**14, (6, 3)).astype("int32")
+    w = rng.integers(0, 3, 6).astype("int32")
+    assert_close(xp.call(linalg.gram, xp.asarray(a)), (a.T @ a).astype("int32"), dtype="int32")
+    got = xp.call(linalg.gram, xp.asarray(a), weights=xp.asarray(w))
+    assert_close(got, (a.T @ (w[:, None] * a)).astype("int32"), dtype="int32")
+
+
+def test_gram_of_halves_is_summed_in_single_precision(rng):
+    a = rng.standard_normal((4000, 2)).astype("float16")
+    exact = a.astype(float).T @ a.astype(float)
+    got = linalg.gram(a)
+    assert_close(got, exact, rtol=2.0**-11 + 1e-5, dtype="float16")
+
+
+# -- solutions -------------------------------------------------------------------------------------
+
+
+@pytest.mark.op("linalg.lstsq")
+@pytest.mark.parametrize("kind", ["real", "complex"])
+@pytest.mark.parametrize("shape", [(9, 3), (4, 4), (3, 5)])
+def test_equals_numpy(xp, rng, kind, shape):
+    a, b = gaussian(rng, *shape, kind=kind), gaussian(rng, shape[0], 2, kind=kind)
+    got = xp.call(linalg.lstsq, xp.asarray(a), xp.asarray(b))
+    want = numpy_lstsq(a, b)
+    assert_close(got.x, want, rtol=2000 * xp.eps)
+    r = b - a @ want
+    assert_close(got.residuals, np.sum(np.abs(r) ** 2, axis=0), atol=1e4 * xp.eps**2, rtol=1e-3)
+    assert_close(got.rank, np.array(min(shape)))
+    assert_close(got.success, np.array(True))
+
+
+@pytest.mark.op("linalg.lstsq")
+def test_vectors_matrices_and_batches(xp, rng):
+    a, b = gaussian(rng, 2, 5, 3), gaussian(rng, 2, 5)
+    each = np.array([numpy_lstsq(a[i], b[i]) for i in range(2)])
+    got = xp.call(linalg.lstsq, xp.asarray(a), xp.asarray(b))
+    assert_close(got.x, each, rtol=2000 * xp.eps)
+    assert tuple(got.residuals.shape) == (2,)
+    assert tuple(got.covariance.shape) == (2, 3, 3)
+    # One matrix, a batch of right-hand sides.
+    many = gaussian(rng, 2, 4, 5, 2)
+    got = xp.call(linalg.lstsq, xp.asarray(a[0]), xp.asarray(many))
+    want = np.array([[numpy_lstsq(a[0], many[i, j]) for j in range(4)] for i in range(2)])
+    assert_close(got.x, want, rtol=2000 * xp.eps)
+    assert tuple(got.stderr.shape) == (2, 4, 3, 2)
+    assert tuple(got.residuals.shape) == (2, 4, 2)
+    # Many matrices, one vector.
+    got = xp.call(linalg.lstsq, xp.asarray(a), xp.asarray(b[0]))
+    assert_close(got.x, np.array([numpy_lstsq(a[i], b[0]) for i in range(2)]), rtol=2000 * xp.eps)
+
+
+@pytest.mark.op("linalg.lstsq")
+@pytest.mark.parametrize("kind", ["real", "complex"])
+def test_weights_and_ridge_equal_the_stacked_system(xp, rng, kind):
+    a, b = gaussian(rng, 8, 3, kind=kind), gaussian(rng, 8, kind=kind)
+    w, ridge = gaussian(rng, 8) ** 2, np.array([0.5, 0.0, 2.0])
+    w[2] = 0
+    root = np.sqrt(w)
+    for penalty, rows in [(0.25, np.full(3, 0.25)), (ridge, ridge)]:
+        given = xp.asarray(penalty) if isinstance(penalty, np.ndarray) else penalty
+        got = xp.call(
+            linalg.lstsq, xp.asarray(a), xp.asarray(b), weights=xp.asarray(w), ridge=given
+        )
+        stacked = np.concatenate([root[:, None] * a, np.diag(np.sqrt(rows))])
+        right = np.concatenate([root * b, np.zeros(3)])
+        assert_close(got.x, numpy_lstsq(stacked, right), rtol=2000 * xp.eps)
+        r = b - a @ numpy_lstsq(stacked, right)
+        assert_close(got.residuals, np.sum(w * np.abs(r) ** 2), rtol=1000 * xp.eps)
+        assert_close(got.dof, np.array(7 - 3))
+    wide = xp.call(linalg.lstsq, xp.asarray(a[:2]), xp.asarray(b[:2]), ridge=0.25)
+    stacked = np.concatenate([a[:2], 0.5 * np.eye(3)])
+    want = numpy_lstsq(stacked, np.concatenate([b[:2], np.zeros(3)]))
+    assert_close(wide.x, want, rtol=2000 * xp.eps)
+
+
+@pytest.mark.op("linalg.lstsq")
+def test_integers_become_the_default_float(xp):
+    a = xp.asarray(np.array([[1, 0], [1, 1], [1, 2]], "int32"))
+    got = xp.call(linalg.lstsq, a, xp.asarray(np.array([1, 2, 3], "int32")))
+    assert_close(got.x, np.array([1.0, 1.0]), dtype=xp.float if xp.backend != "torch" else None)
+
+
+# -- accuracy --------------------------------------------------------------------------------------
+
+
+def design(d, dtype):
+    x = np.array([[float(v) for v in row] for row in d["x"]])
+    if d["model"][0] == "poly":
+        x = x[:, :1] ** np.arange(d["model"][1] + 1)
+    elif d["model"][0] == "linear":
+        x = np.concatenate([np.ones((len(x), 1)), x], axis=1)
+    return x.astype(dtype), np.array([float(v) for v in d["y"]]).astype(dtype)
+
+
+def digits(x, exact):
+    error = np.max(np.abs((np.asarray(x, float) - exact) / exact))
+    return min(15.0, -np.log10(max(error, 1e-15)))
+
+
+@pytest.mark.op("linalg.lstsq")
+@pytest.mark.parametrize("name", ["Norris", "Pontius", "NoInt1", "NoInt2", "Wampler1", "Longley"])
+def test_nist_sets_have_no_fewer_digits_than_householder_qr_less_half(xp, name):
+    if not xp.x64 and name in ("Wampler1", "Longley"):
+        name = "Norris"  # in single precision their condition leaves no digits to compare
+    (d,) = [d for d in NIST if d["name"] == name]
+    a, b = design(d, xp.float)
+    exact = exact_solution(a, b)
+    got = xp.call(linalg.lstsq, xp.asarray(a), xp.asarray(b))
+    assert digits(xp.numpy(got.x), exact) >= digits(householder(a, b), exact) - 0.5
+
+
+@pytest.mark.parametrize("name", [d["name"] for d in NIST])
+def test_all_nist_sets_on_numpy(name):
+    (d,) = [d for d in NIST if d["name"] == name]
+    a, b = design(d, "float64")
+    exact = exact_solution(a, b)
+    got = linalg.lstsq(a, b)
+    assert digits(got.x, exact) >= digits(householder(a, b), exact) - 0.5
+    assert got.rank == a.shape[1]
+    assert got.success
+    assert got.dof == d["df"]
+    if name not in ("Filip", "Wampler1", "Wampler2"):  # exact fits certify a deviation of 0
+        certified = np.array([float(v) for v in d["sd"]])
+        assert digits(got.stderr, certified) >= 7
+        assert_close(np.sqrt(np.diag(got.covariance)), got.stderr, rtol=1e-10)
+        assert digits(got.residuals, float(d["rss"])) >= 9
+
+
+@pytest.mark.op("linalg.lstsq")
+@pytest.mark.parametrize("share", [1e-3, 0.3, 30.0])
+def test_forward_error_is_that_of_householder_qr(xp, rng, share):
+    # Conditions far below, just below and beyond the limit where the orthogonal route takes over.
+    m, n = 16, 5
+    condition = 1 + share * xp.eps ** (-1 / 3)
+    ours, peers = [], []
+    for trial in range(4):
+        u, _ = np.linalg.qr(rng.standard_normal((m, n)))
+        v, _ = np.linalg.qr(rng.standard_normal((n, n)))
+        a = ((u * condition ** -np.linspace(0, 1, n)) @ v.T).astype(xp.float)
+        b = a @ rng.standard_normal(n).astype(xp.float)
+        b = (b + (trial % 2) * 0.1 * rng.standard_normal(m)).astype(xp.float)
+        exact = exact_solution(a, b)
+        got = xp.numpy(xp.call(linalg.lstsq, xp.asarray(a), xp.asarray(b)).x)
+        ours.append(np.linalg.norm(got - exact) / np.linalg.norm(exact))
+        peers.append(np.linalg.norm(householder(a, b) - exact) / np.linalg.norm(exact))
+    # Householder QR's bound is a multiple of condition·eps (1 + condition·residual).
+    assert max(ours) <= 2 * max(peers) + 4 * n * condition * xp.eps
+    assert np.isfinite(ours).all()
+
+
+# -- rank ------------------------------------------------------------------------------------------
+
+
+def deficient(rng, kind="real"):
+    a = gaussian(rng, 7, 4, kind=kind)
+    a[:, 2] = a[:, 0] - 2 * a[:, 1]
+    return np.round(a * 64) / 64  # dependent exactly, in float32 as well
+
+
+@pytest.mark.op("linalg.lstsq")
+@pytest.mark.parametrize("kind", ["real", "complex"])
+def test_deficient_rank_gives_the_solution_of_least_norm(xp, rng, kind):
+    a = deficient(rng, kind)
+    a[:, 2] = a[:, 0] - 2 * a[:, 1]
+    b = gaussian(rng, 7, kind=kind)
+    got = xp.call(linalg.lstsq, xp.asarray(a), xp.asarray(b))
+    want = np.linalg.pinv(a, rcond=1e-10) @ b
+    assert_close(got.x, want, rtol=2000 * xp.eps)
+    assert_close(got.rank, np.array(3))
+    assert_close(got.dof, np.array(4))
+    assert_close(got.success, np.array(True))
+    g = np.linalg.pinv(a.conj().T @ a, rcond=1e-10)
+    assert_close(got.unscaled_covariance, g, rtol=1e4 * xp.eps)
+    assert float(xp.numpy(got.condition)) > 0.01 / xp.eps
+
+
+@pytest.mark.op("linalg.lstsq")
+def test_wide_and_deficient(xp, rng):
+    a = gaussian(rng, 3, 5)
+    a[2] = a[0] + a[1]
+    a = np.round(a * 64) / 64
+    a[2] = a[0] + a[1]
+    b = gaussian(rng, 3)
+    got = xp.call(linalg.lstsq, xp.asarray(a), xp.asarray(b))
+    assert_close(got.x, np.linalg.pinv(a, rcond=1e-10) @ b, rtol=5000 * xp.eps)
+    assert_close(got.rank, np.array(2))
+    assert got.unscaled_covariance is None
+
+
+@pytest.mark.op("linalg.lstsq")
+def test_raise_names_the_columns_or_gives_nan_when_traced(xp, rng):
+    a = deficient(rng)
+    a[:, 2] = a[:, 0] - 2 * a[:, 1]
+    a, b = xp.asarray(a), xp.asarray(gaussian(rng, 7))
+    if xp.traced:
+        got = xp.call(linalg.lstsq, a, b, on_deficient="raise")
+        assert np.isnan(xp.numpy(got.x)).all()
+        assert_close(got.success, np.array(False))
+        assert_close(got.rank, np.array(3))
+        return
+    with pytest.raises(RankDeficientError, match=r"rank 3 of 4\): column \d = .*column \d"):
+        linalg.lstsq(a, b, on_deficient="raise")
+    assert issubclass(RankDeficientError, np.linalg.LinAlgError)
+
+
+@pytest.mark.op("linalg.lstsq")
+def test_drop_uses_a_basis_and_says_which(xp, rng):
+    a = deficient(rng)
+    a[:, 2] = a[:, 0] - 2 * a[:, 1]
+    b = gaussian(rng, 7)
+    if xp.traced:
+        with pytest.raises(NotImplementedError, match="cannot be traced"):
+            xp.call(linalg.lstsq, xp.asarray(a), xp.asarray(b), on_deficient="drop")
+        return
+    got = linalg.lstsq(xp.asarray(a), xp.asarray(b), on_deficient="drop")
+    kept = list(got.columns)
+    assert len(kept) == 3
+    assert 3 in kept
+    want = np.zeros(4)
+    want[kept] = numpy_lstsq(a[:, kept], b)
+    assert_close(got.x, want, rtol=2000 * xp.eps)
+    (gone,) = set(range(4)) - set(kept)
+    assert np.isnan(xp.numpy(got.stderr)[gone])
+    assert np.isfinite(xp.numpy(got.stderr)[kept]).all()
+    full = linalg.lstsq(xp.asarray(a[:, kept]), xp.asarray(b), on_deficient="drop")
+    assert full.columns == (0, 1, 2)
+
+
+@pytest.mark.op("linalg.lstsq")
+def test_zero_columns_wild_scales_and_nan(xp, rng):
+    a, b = gaussian(rng, 3, 7, 4), gaussian(rng, 3, 7)
+    reach = 2.0**300 if xp.x64 else 2.0**40
+    scale = np.array([reach, 1.0, 1 / reach, 1.0])
+    a[1, :, 3] = 0
+    a[2, 4, 1] = np.nan
+    full = a * scale
+    full[1] = a[1]
+    got = xp.call(linalg.lstsq, xp.asarray(full), xp.asarray(b))
+    x = xp.numpy(got.x)
+    # Scales of columns do not matter, and a NaN stays in its own problem.
+    assert_close(x[0] * scale, numpy_lstsq(a[0], b[0]), rtol=5000 * xp.eps)
+    assert x[1, 3] == 0
+    assert np.isnan(x[2]).all()
+    assert_close(got.rank, np.array([4, 3, 0]))
+    assert_close(got.success, np.array([True, True, False]))
+    assert np.isnan(xp.numpy(got.condition)[2])
+    got = xp.call(linalg.lstsq, xp.asarray(a[0]), xp.asarray(np.full(7, np.inf)))
+    assert np.isnan(xp.numpy(got.x)).all()
+    assert_close(got.success, np.array(False))
+
+
+@pytest.mark.op("linalg.lstsq")
+def test_no_rows_or_no_columns(xp):
+    got = linalg.lstsq(xp.asarray(np.zeros((0, 3))), xp.asarray(np.zeros(0)))
+    assert_close(got.x, np.zeros(3))
+    assert_close(got.rank, np.array(0))
+    got = linalg.lstsq(xp.asarray(np.zeros((4, 0))), xp.asarray(np.ones((4, 2))))
+    assert tuple(got.x.shape) == (0, 2)
+    assert_close(got.residuals, np.array([4.0, 4.0]))
+    assert tuple(linalg.gram(xp.asarray(np.zeros((0, 3)))).shape) == (3, 3)
+    point = linalg.project(xp.asarray(np.zeros((4, 0))), xp.asarray(np.ones(4)))
+    assert_close(point.projection, np.zeros(4))
+    assert_close(point.distance, np.array(2.0))
+
+
+# -- derivatives -----------------------------------------------------------------------------------
+
+
+@pytest.mark.op("linalg.lstsq", "linalg.gram", "linalg.project")
+def test_derivatives(xp, rng):
+    a, b = xp.asarray(gaussian(rng, 6, 3)), xp.asarray(gaussian(rng, 6))
+    w, ridge = xp.asarray(rng.random(6) + 0.5), xp.asarray(rng.random(3) + 0.5)
+    check_vjp(linalg.lstsq, a, b, weights=w, ridge=ridge)
+    check_adjoint(linalg.lstsq, a, b)
+    check_vjp(linalg.project, a, b)
+    check_vjp(linalg.gram, a, weights=w)
+    c, d = xp.asarray(gaussian(rng, 3, 5, kind="complex")), xp.asarray(gaussian(rng, 3, 2))
+    check_vjp(linalg.lstsq, c, d)
+
+
+@pytest.mark.op("linalg.lstsq")
+def test_derivative_at_constant_deficient_rank(xp, rng):
+    # A = B C has rank 2 for all B (5, 2) and C (2, 3) nearby: follow a curve of such matrices.
+    b1, c1, b2, c2 = (rng.standard_normal(s) for s in ((5, 2), (2, 3), (5, 2), (2, 3)))
+    y, ct = rng.standard_normal(5), rng.standard_normal(3)
+    _, pullback = swath.vjp(linalg.lstsq, xp.asarray(b1 @ c1), xp.asarray(y))
+    slope = np.sum(xp.numpy(pullback(xp.asarray(ct))[0]) * (b2 @ c1 + b1 @ c2))
+    h = 1e-6
+    sides = [np.linalg.pinv((b1 + s * b2) @ (c1 + s * c2), rcond=1e-8) @ y for s in (h, -h)]
+    want = ct @ (sides[0] - sides[1]) / (2 * h)
+    assert_close(np.array(slope), want, atol=1e-6 if xp.x64 else 1e-3, rtol=0)
+
+
+def _loss(a, b, w):
+    x = linalg.lstsq(a, b, weights=w).x
+    return (x * x).sum()
+
+
+@pytest.mark.on("jax")
+@pytest.mark.op("linalg.lstsq")
+def test_jax_second_derivatives_vmap_and_results_through_jit(xp, rng):
+    import jax
+    import jax.numpy as jnp
+
+    a, b, w = gaussian(rng, 5, 2), gaussian(rng, 5), rng.random(5) + 0.5
+
+    def plain(a, b, w):
+        x = jnp.linalg.solve(a.T @ (w[:, None] * a), a.T @ (w * b))
+        return (x * x).sum()
+
+    args = tuple(map(jnp.asarray, (a, b, w)))
+    got = jax.jit(jax.hessian(_loss, argnums=(0, 1, 2)))(*args)
+    want = jax.jit(jax.hessian(plain, argnums=(0, 1, 2)))(*args)
+    for g, h in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        assert_close(g, np.asarray(h), rtol=1e-9)
+    stack = jnp.asarray(gaussian(rng, 3, 5, 2))
+    got = jax.jit(jax.vmap(linalg.lstsq, in_axes=(0, None)))(stack, args[1])
+    assert isinstance(got, type(linalg.lstsq(args[0], args[1])))
+    assert_close(got.x, np.array([numpy_lstsq(s, b) for s in np.asarray(stack)]), rtol=1e-12)
+    assert got.columns == (0, 1)
+
+
+@pytest.mark.on("torch")
+@pytest.mark.op("linalg.lstsq")
+def test_torch_second_derivatives_and_vmap(xp, rng):
+    import torch
+
+    a, b, w = gaussian(rng, 5, 2), gaussian(rng, 5), rng.random(5) + 0.5
+    args = tuple(torch.tensor(v, requires_grad=True) for v in (a, b, w))
+    assert torch.autograd.gradgradcheck(_loss, args)
+    c = tuple(
+        torch.tensor(gaussian(rng, *s, kind="complex"), requires_grad=True) for s in ((4, 2), (4,))
+    )
+    assert torch.autograd.gradcheck(lambda a, b: linalg.lstsq(a, b).x, c)
+    stack = torch.tensor(gaussian(rng, 3, 5, 2))
+    right = args[1].detach()
+    got = torch.func.vmap(lambda s: linalg.lstsq(s, right).x)(stack)
+    assert_close(got, np.array([numpy_lstsq(s, b) for s in stack.numpy()]), rtol=1e-12)
+
+
+# -- projection and dependence ---------------------------------------------------------------------
+
+
+@pytest.mark.op("linalg.project")
+def test_projection_is_idempotent_and_its_rest_orthogonal(xp, rng):
+    a, b = gaussian(rng, 8, 3, kind="complex"), gaussian(rng, 8, 2, kind="complex")
+    got = xp.call(linalg.project, xp.asarray(a), xp.asarray(b))
+    q, _ = np.linalg.qr(a)
+    want = q @ (q.conj().T @ b)
+    assert_close(got.projection, want, rtol=500 * xp.eps)
+    assert_close(got.distance, np.linalg.norm(b - want, axis=0), rtol=500 * xp.eps)
+    again = xp.call(linalg.project, xp.asarray(a), got.projection)
+    assert_close(again.projection, want, rtol=500 * xp.eps)
+    assert np.max(xp.numpy(again.distance)) <= 500 * xp.eps * np.max(np.abs(want))
+    # With dependent columns it is the same point.
+    twice = np.concatenate([a, a[:, :1]], axis=1)
+    again = xp.call(linalg.project, xp.asarray(twice), xp.asarray(b))
+    assert_close(again.projection, want, rtol=2000 * xp.eps)
+
+
+@pytest.mark.on(
+    "numpy", "numpy-readonly", "jax", "jax-x32", "torch", "strict", "strict-device1",
+    "strict-no-float64", "dpnp", "cupy",
+)  # fmt: skip
+@pytest.mark.op("linalg.gram_report", "linalg.independent_columns")
+def test_report_finds_the_dependent_columns_and_their_combination(xp, rng):
+    a = np.round(gaussian(rng, 6, 5) * 64) / 64
+    a[:, 3] = 2 * a[:, 0] - a[:, 1] / 2
+    a[:, 4] = 0
+    report = linalg.gram_report(xp.asarray(a))
+    assert report.shape == (6, 5)
+    assert report.square
+    assert report.symmetric
+    assert (report.rank, report.invertible) == (3, False)
+    assert 4 in report.dependent
+    assert linalg.independent_columns(xp.asarray(a)) == report.independent
+    assert_close(report.gram, a.T @ a)
+    null = xp.numpy(report.null_space)
+    assert null.shape == (5, 2)
+    assert np.linalg.matrix_rank(null) == 2
+    assert np.max(np.abs(a @ null)) <= 100 * xp.eps * np.max(np.abs(a))
+    assert report.null_residual <= 20 * xp.eps
+    combination = xp.numpy(report.combination)
+    rest = a[:, list(report.independent)] @ combination
+    assert_close(rest, a[:, list(report.dependent)], atol=200 * xp.eps)
+    text = str(report)
+    assert "AᴴA is 5 × 5: square" in text
+    assert "rank 3 of 5. AᴴA is not invertible" in text
+    assert "column 4 = 0" in text
+
+
+@pytest.mark.op("linalg.gram_report", "linalg.independent_columns")
+def test_report_in_words():
+    a = np.array([[1.0, 0.0, 1.0], [1.0, 1.0, 2.0], [1.0, 2.0, 3.0], [1.0, 3.0, 4.0]])
+    text = str(linalg.gram_report(a))
+    assert "column 2 = 1·column 0 + 1·column 1" in text
+    assert "So 1 vector v ≠ 0 has A v = 0" in text
+    good = linalg.gram_report(a[:, :2])
+    assert good.invertible
+    assert good.dependent == ()
+    assert good.condition == pytest.approx(np.linalg.cond(a[:, :2] * [1, 0.5]))
+    assert "‖A x‖² = 0, so A x = 0, so x = 0" in str(good)
+    wide = linalg.gram_report(a.T)
+    assert "With 3 observations for 4 parameters they must be; 1 more" in str(wide)
+    assert wide.condition == np.inf
+    # Scales of columns do not make them dependent, small angles of 1e-12 neither.
+    assert linalg.gram_report(a[:, :2] * [1e-200, 1e100]).rank == 2
+    assert linalg.independent_columns(np.array([[1.0, 1.0], [0.0, 1e-12], [0.0, 0.0]])) == (0, 1)
+    assert linalg.independent_columns(np.zeros((3, 2))) == ()
+    assert linalg.independent_columns(np.zeros((3, 0))) == ()
+    z = np.array([[1.0, 1j], [2.0, 2j]])
+    assert "column 1 = (0+1j)·column 0" in str(linalg.gram_report(z))
+
+
+@pytest.mark.on("jax")
+@pytest.mark.op("linalg.gram_report", "linalg.independent_columns")
+def test_reports_refuse_to_be_traced(xp):
+    import jax
+
+    for fn in (linalg.independent_columns, linalg.gram_report):
+        with pytest.raises(NotImplementedError, match="cannot be traced"):
+            jax.jit(fn)(xp.asarray(np.eye(2)))
+
+
+# -- bad input -------------------------------------------------------------------------------------
+
+A, B = np.ones((4, 2)) + np.eye(4, 2), np.ones(4)
+BAD = [
+    (linalg.gram, (B,), {}, ValueError, r"A must have at least two axes .* got ndarray of shape"),
+    (linalg.gram, (A > 1,), {}, TypeError, "A must be numeric, got ndarray"),
+    (linalg.gram, (A,), {"weights": np.ones(3)}, ValueError, "one entry for each of the 4 rows"),
+    (linalg.gram, (A,), {"weights": np.ones(4) * 1j}, TypeError, "weights must be real"),
+    (linalg.lstsq, (A, np.ones(3)), {}, ValueError, r"b must have the 4 rows of A: .*got ndarray"),
+    (linalg.lstsq, (A, np.ones((2, 4))), {}, ValueError, "b must have the 4 rows of A"),
+    (linalg.lstsq, (A, "abc"), {}, TypeError, "b must be an array, a number or a nested list"),
+    (linalg.lstsq, (B, B), {}, ValueError, "A must have at least two axes"),
+    (
+        linalg.lstsq,
+        (np.ones((3, 4, 2)), np.ones((2, 4, 1))),
+        {},
+        ValueError,
+        r"leading axes must broadcast, got \(3,\) of A, \(2,\) of b",
+    ),
+    (linalg.lstsq, (A, B), {"weights": -B}, ValueError, "weights must be 0 or more"),
+    (linalg.lstsq, (A, B), {"weights": np.ones(2)}, ValueError, "weights must have one entry"),
+    (linalg.lstsq, (A, B), {"ridge": -1.0}, ValueError, "ridge must be 0 or more, got -1.0"),
+    (linalg.lstsq, (A, B), {"ridge": np.ones(3)}, ValueError, "ridge must be a number or have one"),
+    (linalg.lstsq, (A, B), {"ridge": 1j}, TypeError, "ridge must be a real number or array"),
+    (linalg.lstsq, (A, B), {"ridge": np.array([-1.0, 0])}, ValueError, "ridge must be 0 or more"),
+    (linalg.lstsq, (A, B), {"method": "qr"}, ValueError, "method must be one of 'auto', 'normal'"),
+    (
+        linalg.lstsq,
+        (A, B),
+        {"method": "cholesky_qr"},
+        NotImplementedError,
+        "method 'cholesky_qr' is not available yet; method=\"auto\"",
+    ),
+    (linalg.lstsq, (A, B), {"on_deficient": "?"}, ValueError, "on_deficient must be one of"),
+    (linalg.lstsq, (A, B), {"rcond": -1}, ValueError, r"rcond must be a number in \[0, 1\)"),
+    (
+        linalg.lstsq,
+        (A.T, np.ones(2)),
+        {"on_deficient": "raise"},
+        np.linalg.LinAlgError,
+        "A has 2 rows for 4 columns",
+    ),
+    (
+        linalg.lstsq,
+        (np.ones((2, 4, 2)), B),
+        {"on_deficient": "raise"},
+        np.linalg.LinAlgError,
+        r"a matrix of the batch \(2,\) has dependent columns",
+    ),
+    (
+        linalg.lstsq,
+        (np.ones((2, 4, 2)), B),
+        {"on_deficient": "drop"},
+        NotImplementedError,
+        r"works on one matrix.*got a batch \(2,\)",
+    ),
+    (linalg.project, (A, np.ones(5)), {}, ValueError, "b must have the 4 rows of A"),
+    (linalg.gram_report, (np.ones((2, 2, 2)),), {}, ValueError, r"A must be one matrix \(m, n\)"),
+    (linalg.gram_report, (A * np.nan,), {}, ValueError, "A must be finite"),
+    (linalg.gram_report, (A[:, :0],), {}, ValueError, "A must not be empty"),
+    (linalg.independent_columns, (A,), {"rcond": 2}, ValueError, "rcond must be a number in"),
+]
+
+
+@pytest.mark.parametrize("fn,args,kwargs,error,text", BAD)
+def test_bad_input_says_what_is_wrong(fn, args, kwargs, error, text):
+    with pytest.raises(error, match=text):
+        fn(*args, **kwargs)
+
+
+@pytest.mark.needs("torch")
+def test_mixed_libraries_are_refused():
+    import torch
+
+    with pytest.raises(TypeError, match="A is an array of numpy and b of torch"):
+        linalg.lstsq(A, torch.ones(4))
+
+
+def test_covariance_of_a_wide_system_says_why_there_is_none():
+    with pytest.raises(NotImplementedError, match="no degree of freedom is left"):
+        _ = linalg.lstsq(A.T, np.ones(2)).covariance
