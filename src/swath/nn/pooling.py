@@ -25,33 +25,40 @@ Array = Any
 Pads = tuple[tuple[int, int], ...]
 
 
-def pool_axes(shape: tuple[int, ...], size: Any, channels: Any, axes: Any) -> tuple[int, ...]:
+def pool_axes(
+    shape: tuple[int, ...], name: str, size: Any, channels: Any, axes: Any
+) -> tuple[int, ...]:
     """The sliding axes: `axes`, or the axes beside the channels for a tuple `size`."""
     last = channels_last(channels)
-    whole = hasattr(size, "__index__") and not isinstance(size, bool)
     if axes is not None:
-        places = arguments.axes_of("axes", axes, len(shape))
-        if not places:
-            raise ArgumentError("axes must name at least one axis, got none")
-        return places
-    if whole:
+        return named_axes(axes, len(shape))
+    if hasattr(size, "__index__") and not isinstance(size, bool):
+        n = int(size)
         raise ArgumentTypeError(
-            f"size must be a tuple with one entry per sliding axis, got the int {int(size)}; for "
-            f"two sliding axes write ({int(size)}, {int(size)}), or name them with axes="
+            f"{name} must be a tuple with one entry per sliding axis, got the int {n}; for two "
+            f"sliding axes write ({n}, {n}), or name them with axes="
         )
     if not isinstance(size, Sequence) or isinstance(size, str):
-        raise ArgumentTypeError(f"size must be a tuple of ints, got {describe(size)}")
+        raise ArgumentTypeError(f"{name} must be a tuple of ints, got {describe(size)}")
     if not size:
-        raise ArgumentError("size must have at least one entry, got ()")
+        raise ArgumentError(f"{name} must have at least one entry, got ()")
     rank = len(size)
     if len(shape) not in (rank + 1, rank + 2):
         try:
-            check_rank(shape, rank, last, f"size {tuple(size)}")
+            check_rank(shape, rank, last, f"{name} {tuple(size)}")
         except ArgumentError as error:
             raise ArgumentError(
                 f"{error}; for other arrays name the sliding axes with axes="
             ) from None
     return sliding_axes(len(shape), rank, last)
+
+
+def named_axes(axes: Any, ndim: int) -> tuple[int, ...]:
+    """The sliding axes given by name."""
+    places = arguments.axes_of("axes", axes, ndim)
+    if not places:
+        raise ArgumentError("axes must name at least one axis, got none")
+    return places
 
 
 def pool_windows(
@@ -68,7 +75,7 @@ def pool_windows(
 
     A partial last window of `ceil_mode` is in the windows' padding and not in the second result.
     """
-    places = pool_axes(shape, size, channels, axes)
+    places = pool_axes(shape, "size", size, channels, axes)
     rank = len(places)
     sizes = arguments.per_axis("size", size, rank)
     strides = sizes if stride is None else arguments.per_axis("stride", stride, rank)
