@@ -85,7 +85,7 @@ def torch_conv(layer):
 @pytest.mark.parametrize("channels", ["first", "last"])
 def test_conv_equals_pytorch_with_every_gradient(xp, rng, rank, channels):
     last = channels == "last"
-    for _ in range(count(xp, 30, 2)):
+    for _ in range(count(xp, 30, 1)):
         layer = draw(rng, rank)
         reference, leaves = torch_conv(layer)
         args, keywords = arguments(xp, layer, last)
@@ -114,7 +114,7 @@ def test_conv_equals_pytorch_with_every_gradient(xp, rng, rank, channels):
 def test_same_padding_with_any_stride_equals_lax(xp, rng, named):
     from jax import enable_x64, lax
 
-    for _ in range(count(xp, 12, 2)):
+    for _ in range(count(xp, 12, 1)):
         layer = draw(rng, 2)
         with enable_x64(True):
             want = np.asarray(
@@ -335,7 +335,7 @@ def test_conv_transpose_equals_pytorch_with_every_gradient(xp, rng, rank, channe
     function = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[rank - 1]
     last = channels == "last"
     done = 0
-    while done < count(xp, 30, 2):
+    while done < count(xp, 30, 1):
         layer = draw(rng, rank)
         stride, padding, dilation = layer["stride"], layer["padding"], layer["dilation"]
         extra = tuple(

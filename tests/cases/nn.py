@@ -57,4 +57,21 @@ CASES: list[Case] = [
     ),
     Case("nn.lp_pool", "squares", _arrays((2, 2, 8), size=(3,), stride=2, padding=1)),
     Case("nn.lp_pool", "cubes-axes", _arrays((6, 5), size=2, p=3, axes=(0, 1), stride=1)),
+    Case("nn.global_max_pool", "first", _arrays((2, 2, 3, 4))),
+    Case("nn.global_avg_pool", "last", _arrays((2, 3, 4, 2), channels="last", keepdims=False)),
+    Case("nn.global_lp_pool", "cubes", _arrays((2, 2, 5), p=3)),
+    Case("nn.adaptive_max_pool", "uneven", _arrays((2, 7, 6), output_size=(3, 4))),
+    Case("nn.adaptive_avg_pool", "uneven", _arrays((2, 7, 6), output_size=(3, None))),
+    Case(
+        "nn.max_unpool",
+        "dropped-and-equal-places",
+        lambda xp, rng: (
+            (
+                xp.asarray(rng.standard_normal((1, 2, 3))),
+                xp.asarray([[[4, 0, -1], [2, 2, 5]]]),
+                (2,),
+            ),
+            {},
+        ),
+    ),
 ]
