@@ -40,12 +40,13 @@ def arrays(**given: Any) -> tuple[Backend, list[Any]]:
     the kinds allow it.
     """
     be: Backend | None = None
-    anchor_name, anchor = "", None
+    anchor_name, anchor, weak = "", None, False
     for name, value in given.items():
-        found = try_backend(primal(value))
-        if found is None:
-            continue
         plain = primal(value)
+        found = try_backend(plain)
+        if found is None:
+            weak = weak or value is not None
+            continue
         if be is None:
             be, anchor_name, anchor = found, name, plain
         elif found is not be:
@@ -63,6 +64,8 @@ def arrays(**given: Any) -> tuple[Backend, list[Any]]:
                 f"{be.device(plain)}; swath moves nothing on its own: move {name} to "
                 f"{be.device(anchor)} first"
             )
+    if be is not None and not weak:
+        return be, list(given.values())
     if be is None:
         be = backend_named("numpy")
     kinds = [primal(v).dtype for v in given.values() if try_backend(primal(v)) is not None]
@@ -129,6 +132,8 @@ def one_array(name: str, value: Any) -> tuple[Backend, Any]:
 def promote(be: Backend, *values: Any) -> list[Any]:
     """All arrays in one dtype: integers take the float operand's, floats the wider one."""
     kinds = [v.dtype for v in values if v is not None]
+    if all(k == kinds[0] for k in kinds):
+        return list(values)
     floats = [k for k in kinds if be.is_floating(k)]
     pool = floats or kinds
     kind = pool[0]

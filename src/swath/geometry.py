@@ -27,6 +27,11 @@ __all__ = [
 ]
 
 
+# Kernels of at most so many taps keep the table of their slices: building it costs more than a
+# small product.
+_FEW = 64
+
+
 @dataclass(frozen=True)
 class Span:
     """One sliding axis: `length` points, a window of `size` taps, the padding on both sides.
@@ -225,6 +230,17 @@ class Sliding:
         self,
     ) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...], tuple[slice, ...]]]:
         """Tap, outputs and inputs per sliding axis, for taps that reach the input, row-major."""
+        return iter(self._few_taps) if prod(self.sizes) <= _FEW else self._taps()
+
+    @cached_property
+    def _few_taps(
+        self,
+    ) -> list[tuple[tuple[int, ...], tuple[slice, ...], tuple[slice, ...]]]:
+        return list(self._taps())
+
+    def _taps(
+        self,
+    ) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...], tuple[slice, ...]]]:
         grids = [[(j, *s.tap(j)) for j in range(s.size)] for s in self.spans]
         for triples in product(*grids):
             if all(o.stop > o.start for _, o, _ in triples):

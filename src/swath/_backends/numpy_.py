@@ -16,6 +16,12 @@ __all__ = ["make"]
 
 
 @cache
+def _name_of(dtype: Any) -> str:
+    # NumPy builds the name anew at every request, at the cost of a small convolution.
+    return np.dtype(dtype).name
+
+
+@cache
 def _scipy_fft() -> Any:
     # SciPy's submodules load when first needed: they cost several times NumPy's own import.
     from scipy import fft
@@ -74,7 +80,7 @@ class NumpyBackend(Backend):
         return dtype.kind in "fc"
 
     def name_of(self, dtype: Any) -> str:
-        return np.dtype(dtype).name
+        return _name_of(dtype)
 
     def itemsize(self, dtype: Any) -> int:
         return np.dtype(dtype).itemsize

@@ -32,6 +32,10 @@ def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
     return (_spread_in_place if be.mutable else _spread)(be, g, a, b)
 
 
+def _result(be: Backend, a: Array, b: Array) -> Any:
+    return a.dtype if a.dtype == b.dtype else be.xp.result_type(a, b)
+
+
 def _at(g: Sliding, cuts: Sequence[slice]) -> tuple[slice, ...]:
     """Index of x or y with cuts on the sliding axes."""
     return (_ALL, *cuts, _ALL) if g.last else (_ALL, _ALL, *cuts)
@@ -96,7 +100,13 @@ def _forward(be: Backend, g: Sliding, x: Array, w: Array) -> Array:
 
 def _forward_in_place(be: Backend, g: Sliding, x: Array, w: Array) -> Array:
     channels = w.shape[-1] if g.last else w.shape[0]
-    y = be.new_like(x, g.y_shape(x.shape[0], channels), dtype=be.xp.result_type(x, w))
+    y = be.new_like(x, g.y_shape(x.shape[0], channels), dtype=_result(be, x, w))
+    if channels == 1 and x.shape[-1 if g.last else 1] == 1:
+        # One channel in, one out: a tap is a number.
+        for tap, outputs, inputs in g.each_tap():
+            wj = w[(*tap, 0, 0)] if g.last else w[(0, 0, *tap)]
+            y[_at(g, outputs)] += wj * x[_at(g, inputs)]
+        return y
     for tap, outputs, inputs in g.each_tap():
         y[_at(g, outputs)] += _mix(be, g, _tap(be, g, w, tap), x[_at(g, inputs)])
     return y

@@ -347,7 +347,7 @@ def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
     """Compute the product of a role (see `product`) by the planned algorithm."""
     shapes = dict(zip("xwy".replace(role, ""), (a.shape, b.shape), strict=True))
     batch, depth, rows = _channels(g, shapes)
-    kind = be.xp.result_type(a, b)
+    kind = a.dtype if a.dtype == b.dtype else be.xp.result_type(a, b)
     if batch * depth * rows * g.groups == 0 or 0 in (*g.out, *g.lengths, *g.sizes):
         return be.new_like(a, _result_shape(role, g, batch, depth, rows), dtype=kind)
     work = be.dtype("float32") if be.is_half(kind) else kind
