@@ -138,6 +138,10 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         if name not in run:
             why = rows.missing(settings) or "not asked for"
             write(f"row {name}: not run: {why}")
+    for report in terminalreporter.stats.get("passed", []):
+        for key, value in getattr(report, "user_properties", ()):
+            if key == "note" and getattr(report, "when", "") == "call":
+                write(value)
     for library, count in config.stash.get(_LACKING, {}).items():
         write(f"{count} tests not run: they compare with {library}, which is not installed")
 

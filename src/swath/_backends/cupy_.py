@@ -86,12 +86,17 @@ class CupyBackend(NumpyBackend):
     ) -> Array:
         if transpose:
             a, lower = xp.matrix_transpose(a), not lower
-        if a.ndim == 2 and b.ndim == 2:
-            from cupyx.scipy.linalg import solve_triangular
+        from cupyx.scipy.linalg import solve_triangular
 
-            return solve_triangular(a, b, lower=lower)
-        # cupyx has no batched triangular solve; LU on a triangular matrix is backward stable too.
-        return cp.linalg.solve(a, b)
+        # cupyx takes the dtype of a alone, and batches of one shape only.
+        kind = cp.result_type(a, b)
+        a, b = a.astype(kind, copy=False), b.astype(kind, copy=False)
+        lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+        if 0 in (*lead, *b.shape):
+            return cp.zeros((*lead, *b.shape[-2:]), kind)
+        a = cp.broadcast_to(a, (*lead, *a.shape[-2:]))
+        b = cp.broadcast_to(b, (*lead, *b.shape[-2:]))
+        return solve_triangular(a, b, lower=lower)
 
     def cholesky(self, a: Array) -> Array:
         from cupyx import errstate

@@ -1,0 +1,210 @@
+"""CuPy without a GPU: the adapter's lines on a stand-in, its names and keywords against CuPy.
+
+Where a GPU is found the row "cupy" of the matrix runs CuPy itself.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import standin_cupy
+
+ADAPTER = Path(__file__).parents[1] / "src" / "swath" / "_backends" / "cupy_.py"
+pytestmark = [pytest.mark.needs("cupy")]
+
+RUN_CASES = """
+import json, sys
+import numpy as np
+import standin_cupy
+cupy = standin_cupy.install()
+import swath
+import rows
+from cases import CASES
+from over_cases import Call, arrays_in, beside, random_like
+from swath._backends import backend_of
+from swath.testing import _host
+
+gpu, cpu = rows.Row("cupy", "cupy"), rows.Row("numpy", "numpy")
+report = {}
+for case in CASES:
+    try:
+        got, want = [], []
+        for row, found in ((gpu, got), (cpu, want)):
+            call = Call(case, row)
+            for array in call.arrays:
+                assert backend_of(array).name == row.backend
+            values = arrays_in(call.full(*call.arrays))
+            assert all(backend_of(v).name == row.backend for v in values), "left the backend"
+            if call.slots:
+                values += call.value_and_manual(lambda y: beside(y, random_like(y)))[1]
+            found += [_host(v) for v in values]
+        assert len(got) == len(want)
+        for a, b in zip(got, want):
+            np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
+        report[case.id] = None
+    except Exception as error:
+        import traceback
+        report[case.id] = "".join(traceback.format_exception(error))[-1500:]
+print(json.dumps(report))
+"""
+
+
+def in_subprocess(code):
+    """Run Python with tests/ on its path; the stand-in must not leak into this process."""
+    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_every_case_runs_on_the_stand_in_and_equals_numpy():
+    report = json.loads(in_subprocess(RUN_CASES).splitlines()[-1])
+    failed = {k: v for k, v in report.items() if v}
+    assert not failed, "\n".join(f"{k}: {v}" for k, v in failed.items())
+    assert len(report) > 10
+
+
+def test_adapter_hooks_on_the_stand_in():
+    """What no case may reach: devices, moving, batched triangular solves, an indefinite matrix."""
+    in_subprocess("""
+import numpy as np
+import standin_cupy
+cupy = standin_cupy.install()
+import swath, pytest
+import swath.cupy as sw
+from swath._backends import backend_named
+
+be = backend_named("cupy")
+assert be.devices() == ["cuda:0"] and be.kind == "gpu" and be.free_memory() == 2**33
+x = sw.asarray([[1.0, 2.0], [3.0, 4.0]])
+assert type(x) is cupy.ndarray and x.dtype == np.float64
+assert sw.to_numpy(sw.signal.convolve([1.0, 2.0], [1.0, 1.0])).tolist() == [1.0, 3.0, 2.0]
+with pytest.raises(TypeError, match="Implicit conversion"):
+    np.asarray(x)
+with pytest.raises(TypeError, match="Unsupported type|unsupported operand"):
+    x + np.ones((2, 2))
+with pytest.raises(TypeError, match="array of cupy and in2 of numpy"):
+    swath.signal.convolve(x, np.ones((1, 1)))
+assert be.same_device(x, x) and be.device(x) == be.check_device("cuda:0") == be.check_device(0)
+be.synchronize(x)
+
+rng = np.random.default_rng(0)
+for lower in (True, False):
+    for transpose in (False, True):
+        for lead_a, lead_b in (((), ()), ((3,), ()), ((), (3,)), ((2, 1), (3,))):
+            a = rng.standard_normal((*lead_a, 4, 4)) + 4 * np.eye(4)
+            a = np.tril(a) if lower else np.triu(a)
+            b = rng.standard_normal((*lead_b, 4, 2)) + 1j * rng.standard_normal((*lead_b, 4, 2))
+            got = be.solve_triangular(be.from_host(a), be.from_host(b), lower=lower,
+                                      transpose=transpose)
+            want = np.linalg.solve(np.swapaxes(a, -1, -2) if transpose else a, b)
+            np.testing.assert_allclose(be.to_numpy(got), want, rtol=1e-9)
+good, bad = np.eye(2) * 4, np.array([[1.0, 2.0], [2.0, 1.0]])
+both = be.to_numpy(be.cholesky(be.from_host(np.stack([good, bad]))))
+np.testing.assert_array_equal(both[0], np.eye(2) * 2)
+assert np.isnan(both[1]).all()
+""")
+
+
+# -- names and keywords
+
+
+def used_names():
+    """Every dotted name below cupy or cupyx in the adapter, with the keywords of its calls."""
+    tree = ast.parse(ADAPTER.read_text(encoding="utf-8"))
+    roots = {"cp": "cupy"}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("cupy"):
+            roots |= {a.asname or a.name: f"{node.module}.{a.name}" for a in node.names}
+
+    def dotted(node):
+        if isinstance(node, ast.Name):
+            return roots.get(node.id)
+        if isinstance(node, ast.Attribute):
+            base = dotted(node.value)
+            return f"{base}.{node.attr}" if base else None
+        return None
+
+    found: dict[str, list[tuple[int, set[str]]]] = {}
+    for node in ast.walk(tree):
+        name = dotted(node) if isinstance(node, ast.Attribute | ast.Name) else None
+        if name and name != "cupy":
+            found.setdefault(name, [])
+        if isinstance(node, ast.Call) and dotted(node.func):
+            keywords = {k.arg for k in node.keywords if k.arg}
+            found.setdefault(dotted(node.func), []).append((len(node.args), keywords))
+    # Calls through a variable: transform(x, s=…, axes=…) of the FFTs.
+    for name in [n for n in found if n.startswith("cupy.fft.")]:
+        found[name].append((1, {"s", "axes"}))
+    return found
+
+
+def parameters(name):
+    """How the parameters of a name are known, and what they are; (None, …) where not at all."""
+    module, _, attribute = name.rpartition(".")
+    try:
+        home, rest = importlib.import_module("cupy"), name.split(".")[1:]
+        if name.split(".")[0] != "cupy":
+            raise ImportError(name)
+        for part in rest:
+            home = getattr(home, part)
+    except ImportError:
+        found = standin_cupy.source_signature(module, attribute)
+        return ("source", found) if found is not None else (None, None)
+    try:
+        return "import", inspect.signature(home)
+    except (TypeError, ValueError):
+        return "import, without a signature", None
+
+
+def test_every_name_and_keyword_of_the_adapter_exists_in_cupy(record_property):
+    unchecked, checked = [], 0
+    for name, calls in sorted(used_names().items()):
+        how, known = parameters(name)
+        if how is None:
+            unchecked.append(name)
+            continue
+        checked += 1
+        for count, keywords in calls:
+            if known is None:
+                unchecked.append(f"{name}'s keywords {sorted(keywords)}") if keywords else None
+                continue
+            text = f"{name} takes {known}, the adapter passes {count} values and {keywords}"
+            if how == "source":
+                assert keywords <= {*known}, text
+                assert count <= len(known), text
+            else:
+                try:
+                    known.bind_partial(*range(count), **dict.fromkeys(keywords))
+                except TypeError:
+                    pytest.fail(text)
+    names = ", ".join(unchecked) or "none"
+    record_property("note", f"CuPy names that nothing checks without a GPU: {names}")
+    assert checked >= 15
+
+
+def test_a_wrong_keyword_would_be_seen():
+    how, known = parameters("cupy.lib.stride_tricks.as_strided")
+    assert how == "import"
+    assert list(known.parameters) == ["x", "shape", "strides"]
+    how, known = parameters("cupyx.scipy.linalg.solve_triangular")
+    assert how == "source"
+    assert "lower" in known
+    assert "writeable" not in known
+    with pytest.raises(AttributeError):
+        parameters("cupy.no_such_function")
