@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import scipy.signal
 
 import swath
 from swath.testing import assert_close, check_adjoint, check_vjp
 
-pytestmark = pytest.mark.op("signal.convolve", "signal.correlate")
+BASIC = pytest.mark.op("signal.convolve", "signal.correlate")
 
 PAIRS = [
     (swath.signal.convolve, scipy.signal.convolve),
@@ -17,6 +18,7 @@ PAIRS = [
 LENGTHS = [(1, 1), (7, 3), (8, 4), (3, 7), (5, 5), (40, 9)]
 
 
+@BASIC
 @pytest.mark.parametrize("mode", ["full", "same", "valid"])
 @pytest.mark.parametrize("kind", ["real", "complex"])
 def test_equals_scipy_for_all_lengths_modes_and_methods(xp, rng, mode, kind):
@@ -30,8 +32,81 @@ def test_equals_scipy_for_all_lengths_modes_and_methods(xp, rng, mode, kind):
                 assert_close(got, theirs(a, b, mode, "direct"))
 
 
+@BASIC
 def test_derivatives(xp, rng):
     x, k = xp.asarray(rng.standard_normal((2, 9))), xp.asarray(rng.standard_normal(4))
     for ours, _ in PAIRS:
         check_adjoint(ours, x, k, "same", axes=-1)
         check_vjp(ours, x, k, "full", axes=-1)
+
+
+@pytest.mark.op("signal.fftconvolve", "signal.oaconvolve")
+@pytest.mark.parametrize("mode", ["full", "same", "valid"])
+def test_transforms_equal_scipy(xp, rng, mode):
+    a, b = rng.standard_normal((2, 40)), rng.standard_normal((2, 7))
+    for ours, theirs in (
+        (swath.signal.fftconvolve, scipy.signal.fftconvolve),
+        (swath.signal.oaconvolve, scipy.signal.oaconvolve),
+    ):
+        for axes in (None, -1):
+            got = xp.call(ours, xp.asarray(a), xp.asarray(b), mode, axes)
+            assert_close(got, theirs(a, b, mode, axes), rtol=256 * xp.eps, dtype=xp.float)
+
+
+@pytest.mark.op("signal.fftconvolve", "signal.oaconvolve")
+def test_transforms_of_integers_and_of_nothing(xp):
+    for ours in (swath.signal.fftconvolve, swath.signal.oaconvolve):
+        got = ours(xp.asarray([1, 2, 3], dtype="int32"), xp.asarray([1, 1], dtype="int32"))
+        assert_close(got, [1.0, 3.0, 5.0, 3.0], rtol=1e-5)
+        got = ours(xp.asarray(np.zeros((0, 4))), xp.asarray(np.zeros((1, 4))), "full", -1)
+        assert got.ndim == 2
+        assert got.shape[0] == 0
+        with pytest.raises(ValueError, match="mode must be one of 'full', 'same', 'valid'"):
+            ours(xp.asarray([1.0]), xp.asarray([1.0]), "wrap")
+        with pytest.raises(ValueError, match="in1 and in2 must have the same number of axes"):
+            ours(xp.asarray([1.0]), xp.asarray([[1.0]]))
+
+
+@pytest.mark.on("numpy", "jax", "torch", "strict", "dpnp")
+def test_lags_equal_scipy_and_point_at_the_shift(xp, rng):
+    for n in range(1, 7):
+        for k in range(1, 7):
+            for mode in ("full", "same", "valid"):
+                got = swath.signal.correlation_lags(n, k, mode)
+                if mode != "same" or n % 2 == 0 or k % 2:
+                    # There SciPy's lags are not those of its correlation.
+                    assert_close(got, scipy.signal.correlation_lags(n, k, mode))
+                # What SciPy's correlation sums at each place says which lag it belongs to.
+                a, b = 1.0 + np.arange(n) ** 3, 2.0 + np.arange(k) ** 2
+                want = [sum(a[i] * b[i - v] for i in range(n) if 0 <= i - v < k) for v in got]
+                assert_close(scipy.signal.correlate(a, b, mode, "direct"), want, rtol=1e-14)
+    lags = swath.signal.correlation_lags(9, 4, xp=xp.namespace)
+    assert type(lags) is type(xp.asarray([1]))
+    b = rng.standard_normal(4)
+    a = np.concatenate([np.zeros(3), b, np.zeros(2)])
+    got = xp.numpy(swath.signal.correlate(xp.asarray(a), xp.asarray(b)))
+    assert xp.numpy(lags)[np.argmax(got)] == 3
+
+
+def test_lags_refuse():
+    with pytest.raises(ValueError, match="in2_len must be at least 1, got 0"):
+        swath.signal.correlation_lags(3, 0)
+    with pytest.raises(TypeError, match="in1_len must be an int"):
+        swath.signal.correlation_lags(3.0, 1)
+    with pytest.raises(ValueError, match="mode must be one of"):
+        swath.signal.correlation_lags(3, 1, "wrap")
+
+
+@pytest.mark.op("signal.convolve")
+def test_the_method_is_chosen_from_shapes_alone(xp):
+    choose = swath.signal.choose_conv_method
+    assert choose(xp.asarray(np.full(50, np.nan)), xp.asarray(np.ones(3))) == "direct"
+    long = xp.asarray(np.zeros(1, dtype="int32"))
+    assert choose(long, long) == "direct"
+    assert choose(np.zeros(2**18), np.ones(2**17)) == "fft"
+    assert choose(np.zeros(2**18, np.int64), np.ones(2**17, np.int64)) == "direct"
+    assert choose(np.zeros((0, 3)), np.zeros((1, 3))) == "direct"
+    with pytest.raises(ValueError, match="mode must be one of"):
+        choose([1.0], [1.0], "wrap")
+    with pytest.raises(TypeError, match="in2 must be numeric"):
+        choose([1.0], np.ones(2) > 0)

@@ -135,4 +135,36 @@ CASES: list[Case] = [
             {"weight": xp.asarray([1.0, 2.0, 0.5])},
         ),
     ),
+    Case(
+        "signal.fftconvolve",
+        "axes",
+        lambda xp, rng: (
+            (xp.asarray(rng.standard_normal((3, 9))), xp.asarray(rng.standard_normal((3, 4)))),
+            {"axes": -1},
+        ),
+    ),
+    Case(
+        "signal.oaconvolve",
+        "same",
+        lambda xp, rng: (
+            (xp.asarray(rng.standard_normal((3, 9))), xp.asarray(rng.standard_normal((3, 4)))),
+            {"axes": -1},
+        ),
+    ),
+    Case(
+        "signal.convolve2d",
+        "wrap",
+        lambda xp, rng: (
+            (xp.asarray(rng.standard_normal((3, 4))), xp.asarray(rng.standard_normal((2, 3)))),
+            {"mode": "same", "boundary": "wrap"},
+        ),
+    ),
+    Case(
+        "signal.correlate2d",
+        "symm",
+        lambda xp, rng: (
+            (xp.asarray(rng.standard_normal((3, 4))), xp.asarray(rng.standard_normal((2, 3)))),
+            {"boundary": "symm"},
+        ),
+    ),
 ]

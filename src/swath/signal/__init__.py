@@ -1,6 +1,14 @@
 """scipy.signal's names and semantics on any array library: FIR filters, correlation, design."""
 
-from .correlation import convolve, correlate
+from .boundary import convolve2d, correlate2d
+from .correlation import (
+    choose_conv_method,
+    convolve,
+    correlate,
+    correlation_lags,
+    fftconvolve,
+    oaconvolve,
+)
 from .filtering import filter_bank, lfilter, lfilter_zi, lfiltic
 from .fir_design import fir_from_response
 from .matching import correlation_score, match_template
@@ -8,9 +16,14 @@ from .response import amplitude_response, freqz
 
 __all__ = [
     "amplitude_response",
+    "choose_conv_method",
     "convolve",
+    "convolve2d",
     "correlate",
+    "correlate2d",
+    "correlation_lags",
     "correlation_score",
+    "fftconvolve",
     "filter_bank",
     "fir_from_response",
     "freqz",
@@ -18,4 +31,5 @@ __all__ = [
     "lfilter_zi",
     "lfiltic",
     "match_template",
+    "oaconvolve",
 ]

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from .. import _ops, arguments
-from .._backends import Backend, try_backend
+from .._backends import Backend, backend_named, try_backend
 from ..autodiff import primal
 from ..errors import ArgumentError, ArgumentTypeError, describe
 from ..sliding.plan import capturing
 
-__all__ = ["angles_of", "coefficients", "complex_of", "divided", "sampling_rate"]
+__all__ = ["angles_of", "coefficients", "complex_of", "divided", "library", "sampling_rate"]
 
 Array = Any
 
@@ -86,3 +86,12 @@ def sampling_rate(fs: Any) -> float:
     if not fs > 0:
         raise ArgumentError(f"fs must be positive, got {fs}")
     return float(fs)
+
+
+def library(xp: Any) -> Backend:
+    """The adapter of an array library, given as a module or by its name."""
+    name = xp if isinstance(xp, str) else getattr(xp, "__name__", "")
+    if not name:
+        raise ArgumentTypeError(f"xp must be an array library or its name, got {describe(xp)}")
+    name = name.removeprefix("array_api_compat.")
+    return backend_named({"jax.numpy": "jax"}.get(name, name))

@@ -14,10 +14,10 @@ import numpy as np
 from .. import _ops, arguments
 from .._backends import Backend, backend_named, try_backend
 from ..autodiff import primal
-from ..errors import ArgumentError, ArgumentTypeError, describe
+from ..errors import ArgumentError, ArgumentTypeError
 from ..linalg import lstsq
 from ..registry import operation
-from ._coefficients import angles_of, sampling_rate
+from ._coefficients import angles_of, library, sampling_rate
 
 __all__ = ["fir_from_response"]
 
@@ -28,7 +28,7 @@ def _gains(freqs: Any, gains: Any, weight: Any, xp: Any, device: Any) -> tuple[B
     """Gains and weight as arrays of the library and on the device of the arrays, or of xp's."""
     given = {"freqs": freqs, "gains": gains, "weight": weight}
     arrays = {k: v for k, v in given.items() if try_backend(primal(v)) is not None}
-    asked = None if xp is None else _library(xp)
+    asked = None if xp is None else library(xp)
     if arrays:
         name, found = next((k, try_backend(primal(v))) for k, v in arrays.items())
         if asked is not None and found is not asked:
@@ -42,14 +42,6 @@ def _gains(freqs: Any, gains: Any, weight: Any, xp: Any, device: Any) -> tuple[B
     # An array that stands beside lists tells them where to go.
     be, (_, gains, weight) = arguments.arrays(beside=beside, gains=gains, weight=weight)
     return be, gains, weight
-
-
-def _library(xp: Any) -> Backend:
-    name = xp if isinstance(xp, str) else getattr(xp, "__name__", "")
-    if not name:
-        raise ArgumentTypeError(f"xp must be an array library or its name, got {describe(xp)}")
-    name = name.removeprefix("array_api_compat.")
-    return backend_named({"jax.numpy": "jax"}.get(name, name))
 
 
 def _dtype(be: Backend, dtype: Any, gains: Any) -> Any:
