@@ -62,10 +62,11 @@ class Row:
 
 @dataclass
 class Time:
-    """Seconds of one call: median, and the distance of the quartiles relative to it."""
+    """Seconds of one call: median, distance of the quartiles relative to it, and the least."""
 
     median: float
     spread: float
+    least: float
     rounds: int
 
 
@@ -128,7 +129,7 @@ def _timed(run: Callable[[], Any], n: int) -> float:
 
 def _summary(values: list[float]) -> Time:
     low, middle, high = statistics.quantiles(values, n=4)
-    return Time(middle, (high - low) / middle, len(values))
+    return Time(middle, (high - low) / middle, min(values), len(values))
 
 
 # -- bounds of the accuracy contract ---------------------------------------------------------------

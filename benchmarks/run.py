@@ -1,9 +1,11 @@
 """Run the benchmarks: swath beside its peers, checked equal before they are timed.
 
-    python benchmarks/run.py [--rows TEXT ...] [--json FILE] [--markdown] [--list]
+    python benchmarks/run.py [--rows TEXT ...] [--json FILE] [--markdown] [--threads N] [--list]
 
 `--rows` keeps the rows whose name (family-row-library) contains one of the texts. A ratio is a
-peer's time divided by swath's: above 1, swath is faster.
+peer's median time divided by swath's: above 1, swath is faster. On a machine that others use,
+threads that wait for each other are slowed far more than single ones; `--threads 1` and the ratio
+of the least times then say more.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ import swath
 
 # Settings of a machine that choose BLAS kernels by hand would be part of every figure.
 _TUNING = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 FAMILIES = (fir, image, layer, pooling, matrices, template, blocks)
 PACKAGES = ("numpy", "scipy", "torch", "jax", "jaxlib", "scikit-image", "array-api-compat")
@@ -73,11 +76,15 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def without_tuning() -> None:
-    """Start again without settings that BLAS reads when it is loaded."""
-    if any(name in os.environ for name in _TUNING):
-        kept = {k: v for k, v in os.environ.items() if k not in _TUNING}
-        os.execve(sys.executable, [sys.executable, *sys.argv], kept)
+def settled(threads: int | None) -> None:
+    """Start again with the settings that libraries read when they are loaded."""
+    wanted = {k: v for k, v in os.environ.items() if k not in _TUNING}
+    if threads is not None:
+        wanted |= dict.fromkeys(_THREADS, str(threads))
+        if hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+    if wanted != dict(os.environ):
+        os.execve(sys.executable, [sys.executable, *sys.argv], wanted)
 
 
 def _processor() -> str:
@@ -157,14 +164,19 @@ def run(row: Row, seconds: float) -> dict[str, Any]:
         "method": trial.swath.note,
         "swath": _plain(us),
         "peers": {
-            label: {**_plain(t), "ratio": t.median / us.median, "note": trial.peers[label].note}
+            label: {
+                **_plain(t),
+                "ratio": t.median / us.median,
+                "ratio_of_least": t.least / us.least,
+                "note": trial.peers[label].note,
+            }
             for label, t in times.items()
         },
     }
 
 
 def _plain(t: Time) -> dict[str, Any]:
-    return {"median_s": t.median, "spread": t.spread, "rounds": t.rounds}
+    return {"median_s": t.median, "spread": t.spread, "least_s": t.least, "rounds": t.rounds}
 
 
 def failure(outcome: dict[str, Any]) -> str:
@@ -184,7 +196,10 @@ def text(outcome: dict[str, Any]) -> str:
     label = "swath" + (f" {outcome['method']}" if outcome["method"] else "")
     lines = [f"{head} {label:<24} {_ms(us)}"]
     for name, peer in outcome["peers"].items():
-        lines.append(f"{'':<39} {name:<24} {_ms(peer)}   x {peer['ratio']:.2f}")
+        lines.append(
+            f"{'':<39} {name:<24} {_ms(peer)}   x {peer['ratio']:.2f}"
+            f"   (of least times {peer['ratio_of_least']:.2f})"
+        )
     return "\n".join(lines)
 
 
@@ -204,7 +219,7 @@ def markdown(about: dict[str, Any], outcomes: list[dict[str, Any]]) -> str:
         f"- Matrix product 2048² float32: {about['gemm_gflops']} GFLOP/s; "
         f"copy: {about['copy_gb_per_s']} GB/s",
         "",
-        "| family | row | library | dtype | swath (method) | peers: time (ratio) | lowest ratio |",
+        "| family | row | library | dtype | swath | peers: median (ratio; of minima) | lowest |",
         "|---|---|---|---|---|---|---|",
     ]  # fmt: skip
     for o in outcomes:
@@ -216,7 +231,7 @@ def markdown(about: dict[str, Any], outcomes: list[dict[str, Any]]) -> str:
         us = f"{o['swath']['median_s'] * 1e3:.2f} ms ±{o['swath']['spread'] * 100:.0f} %"
         us += f" ({o['method']})" if o["method"] else ""
         peers = "; ".join(
-            f"{name} {p['median_s'] * 1e3:.2f} ms ({p['ratio']:.2f})"
+            f"{name} {p['median_s'] * 1e3:.2f} ms ({p['ratio']:.2f}; {p['ratio_of_least']:.2f})"
             + (f" [{p['note']}]" if p["note"] else "")
             for name, p in o["peers"].items()
         )
@@ -227,14 +242,15 @@ def markdown(about: dict[str, Any], outcomes: list[dict[str, Any]]) -> str:
 
 def main() -> int:
     """Parse, run, print, write."""
-    without_tuning()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", nargs="+", metavar="TEXT", help="rows whose name contains a text")
     parser.add_argument("--json", metavar="FILE", help="write everything measured to FILE")
     parser.add_argument("--markdown", action="store_true", help="print a table for RESULTS.md")
     parser.add_argument("--seconds", type=float, default=4.0, help="aim per row (default 4)")
     parser.add_argument("--list", action="store_true", help="print the rows and stop")
+    parser.add_argument("--threads", type=int, help="cores and threads for everything")
     asked = parser.parse_args()
+    settled(asked.threads)
     rows = chosen(asked.rows)
     if not rows:
         parser.error(f"--rows: no row contains {', '.join(asked.rows)}")
