@@ -23,12 +23,12 @@ MODES = ("reflect", "replicate", "circular", "symmetric")
 class Run(NamedTuple):
     """Neighbouring padding points and the neighbouring points they are copied from.
 
-    `at` is the first padding point (0 is the first point of the array), `count` their number;
+    `at` is the first padding point (0 is the first point of the array), `width` their number;
     the sources are low … high, taken forwards (step 1), backwards (−1), or one repeated (0).
     """
 
     at: int
-    count: int
+    width: int
     low: int
     high: int
     step: int
@@ -98,7 +98,7 @@ class _Extend(Core):
                 if run.step < 0:
                     piece = xp.flip(piece, axis=axis)
                 elif run.step == 0:
-                    shape = (*x.shape[:axis], run.count, *x.shape[axis + 1 :])
+                    shape = (*x.shape[:axis], run.width, *x.shape[axis + 1 :])
                     piece = xp.broadcast_to(piece, shape)
                 pieces[run.at < 0].append(piece)
             x = xp.concat([*pieces[True], x, *pieces[False]], axis=axis)
@@ -116,7 +116,7 @@ class _Extend(Core):
             for run in _runs(x.shape[axis], low, high, g.mode):
                 body[axis] = slice(low + run.low, low + run.high + 1)
                 piece = out[tuple(body)]
-                body[axis] = slice(low + run.at, low + run.at + run.count)
+                body[axis] = slice(low + run.at, low + run.at + run.width)
                 out[tuple(body)] = be.xp.flip(piece, axis=axis) if run.step < 0 else piece
             body[axis] = slice(None)
         return out
@@ -154,7 +154,7 @@ class _Fold(Core):
             n = y.shape[axis] - low - high
             body = y[_axis_cut(y.ndim, axis, low, low + n)]
             for run in _runs(n, low, high, geometry.mode):
-                piece = y[_axis_cut(y.ndim, axis, low + run.at, low + run.at + run.count)]
+                piece = y[_axis_cut(y.ndim, axis, low + run.at, low + run.at + run.width)]
                 if run.step < 0:
                     piece = xp.flip(piece, axis=axis)
                 elif run.step == 0:

@@ -254,11 +254,12 @@ def first_taps(be: Backend, g: Windows, x: Array, y: Array) -> Array:
 def _first_taps(be: Backend, g: Windows, x: Array, y: Array) -> Array:
     chosen = be.new_like(y, tuple(y.shape), dtype=_tap_dtype(be, g), fill=-1)
     floating = be.is_floating(x.dtype)
+    # Compared once, not once for every tap.
+    nan_x, nan_y = (x != x, y != y) if floating else (None, None)
     for number, outputs, inputs in reversed(list(g.each_tap())):
-        xs, ys = x[inputs], y[outputs]
-        hit = xs == ys
-        if floating:
-            hit = hit | ((xs != xs) & (ys != ys))
+        hit = x[inputs] == y[outputs]
+        if nan_x is not None and nan_y is not None:
+            hit = hit | (nan_x[inputs] & nan_y[outputs])
         chosen = _put(be, chosen, g, outputs, hit, number)
     return chosen
 
