@@ -265,6 +265,8 @@ def check_vjp(
     rng = np.random.default_rng(seed)
     value, pullback = vjp(op, *args, **kwargs)
     out = _first(value, op)
+    if not differentiable(out):
+        raise AssertionError(f"{record.name}: nothing to differentiate was given")
     y = _random_like(rng, out)
     pulled, keywords = pullback(y, with_kwargs=True)
     eps = _EPS[_dtype_name(out.dtype)]

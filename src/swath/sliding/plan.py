@@ -498,5 +498,5 @@ def _slab_bytes(be: Backend, g: Sliding, signal: Array) -> int:
 
 
 def _block_bytes(algorithm: Any, signal: Array, be: Backend) -> int:
-    limit = current_workspace(be.itemsize(signal.dtype) * prod(signal.shape)) // 4
+    limit = current_workspace(be.itemsize(signal.dtype) * prod(signal.shape)) // 6
     return min(limit, _BLOCK if algorithm is direct.run else 2**22)

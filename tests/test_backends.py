@@ -1,0 +1,134 @@
+"""Dispatch by the arrays given; nothing is moved, converted or written into."""
+
+from __future__ import annotations
+
+import sys
+import types
+
+import numpy as np
+import pytest
+
+import swath
+from over_cases import Call, arrays_in, params
+from swath import _backends
+from swath._backends import Backend, backend_of, try_backend
+from swath.testing import assert_close
+
+
+@pytest.mark.parametrize("case", params())
+def test_results_stay_in_the_library_and_on_the_device_of_the_arguments(xp, case):
+    call = Call(case, xp)
+    given = [a for a in (*call.args, *call.kwargs.values()) if try_backend(a) is not None]
+    before = [np.array(xp.numpy(a)) for a in given]
+    for value in arrays_in(call.op(*call.args, **call.kwargs)):
+        assert backend_of(value) is backend_of(given[0])
+        if xp.backend != "jax":
+            assert value.device == given[0].device
+        if xp.x64 is False:
+            assert "float64" not in str(value.dtype)
+            assert "complex128" not in str(value.dtype)
+    for a, kept in zip(given, before, strict=True):
+        assert np.array_equal(xp.numpy(a), kept, equal_nan=True), "an input was modified"
+
+
+@pytest.mark.on("strict-device1")
+def test_device1_refuses_numpy(xp):
+    """The premise of the row: a conversion to NumPy anywhere in the core would raise."""
+    with pytest.raises(RuntimeError, match=r"convert array on the .*device1"):
+        np.asarray(xp.asarray([1.0]))
+
+
+@pytest.mark.on("dpnp")
+def test_dpnp_refuses_numpy(xp):
+    with pytest.raises(TypeError, match="Implicit conversion to a NumPy array is not allowed"):
+        np.asarray(xp.asarray([1.0]))
+
+
+@pytest.mark.on("numpy")
+@pytest.mark.needs("torch")
+def test_mixed_libraries_name_both_and_print_the_fix(xp):
+    import torch
+
+    with pytest.raises(
+        TypeError,
+        match=r"convolve: in1 is an array of numpy and in2 of torch; swath moves nothing on its "
+        r"own: convert one of them \(as with swath\.numpy\.asarray\(in2\)\)",
+    ):
+        swath.signal.convolve(np.ones(3), torch.ones(2))
+    with pytest.raises(TypeError, match=r"in1 is an array of torch and in2 of numpy"):
+        swath.signal.convolve(torch.ones(3), np.ones(2))
+
+
+@pytest.mark.on("strict")
+def test_mixed_devices_name_both(xp):
+    a = xp.asarray([1.0, 2.0])
+    b = xp.namespace.asarray([1.0], device=xp.namespace.Device("device1"))
+    with pytest.raises(
+        TypeError,
+        match=r"convolve: in1 is on device .*CPU_DEVICE.* and in2 on device .*device1.*; swath "
+        r"moves nothing on its own: move in2 to",
+    ):
+        swath.signal.convolve(a, b)
+
+
+def test_scalars_and_lists_go_beside_the_arrays(xp):
+    x = xp.asarray([1.0, 2.0, 3.0])
+    y = swath.signal.convolve(x, [1, 1])
+    assert_close(y, np.array([1.0, 3.0, 5.0, 3.0]), dtype=xp.float)
+    narrow = swath.signal.convolve(xp.asarray([1, 2, 3], dtype="float32"), [0.5, 0.5])
+    assert_close(narrow, np.array([0.5, 1.5, 2.5, 1.5]), dtype="float32")
+    assert backend_of(y) is backend_of(x)
+
+
+def test_lists_alone_go_to_numpy():
+    assert isinstance(swath.signal.convolve([1.0, 2.0], [1.0]), np.ndarray)
+
+
+@pytest.mark.on("strict")
+def test_an_unknown_namespace_gets_the_fallback(xp, monkeypatch):
+    """Any array-API library: here one that swath has never heard of."""
+    strict = xp.namespace
+    unknown = types.ModuleType("an_unknown_library")
+    unknown.__dict__.update({k: v for k, v in vars(strict).items() if k != "__name__"})
+
+    monkeypatch.setitem(sys.modules, "an_unknown_library", unknown)
+    x = strict.asarray([1.0, 2.0, 3.0])
+    monkeypatch.setattr(type(x), "__array_namespace__", lambda self, api_version=None: unknown)
+    monkeypatch.setattr(_backends, "_BY_TYPE", {})
+    be = backend_of(x)
+    assert type(be) is Backend
+    assert be.name == "an_unknown_library"
+    assert swath.supports("signal.convolve", unknown)
+    got = swath.signal.convolve(x, x)
+    assert_close(got, np.convolve([1.0, 2, 3], [1.0, 2, 3]))
+
+
+def test_supports():
+    assert swath.supports(swath.signal.convolve, np)
+    assert swath.supports("signal.convolve", "jax")
+    assert not swath.supports("signal.convolve", "dask.array")
+    with pytest.raises(TypeError, match=r"op must be a registered operation.*there are: "):
+        swath.supports("signal.no_such", np)
+    with pytest.raises(TypeError, match="got <built-in function sum>"):
+        swath.supports(sum, np)
+
+
+def test_operations_know_their_parameters():
+    import inspect
+
+    for name, record in swath.operations().items():
+        parameters = set(inspect.signature(record.function).parameters)
+        assert {*record.arrays, *record.differentiable, *record.linear} <= parameters, name
+        assert set(record.linear) <= set(record.differentiable), name
+        module = swath
+        for part in name.split("."):
+            module = getattr(module, part)
+        assert module is record.function, f"{name} is not public"
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_available_backends_lists_versions_and_devices():
+    found = swath.available_backends()
+    assert found["numpy"] == {"version": np.__version__, "devices": ["cpu"]}
+    for record in found.values():
+        assert ("devices" in record) != ("error" in record)

@@ -1,0 +1,134 @@
+"""`import swath.jax as sw` and its like: everything in, the library's arrays out."""
+
+from __future__ import annotations
+
+import importlib
+
+import numpy as np
+import pytest
+
+import swath
+from swath._backends import backend_of
+from swath.testing import assert_close
+
+BOUND = [
+    pytest.param("numpy"),
+    pytest.param("jax", marks=pytest.mark.needs("jax")),
+    pytest.param("torch", marks=pytest.mark.needs("torch")),
+]
+
+
+@pytest.fixture(params=BOUND)
+def sw(request):
+    return importlib.import_module(f"swath.{request.param}")
+
+
+def test_lists_and_numpy_arrays_in_arrays_of_the_library_out(sw):
+    for x in ([1.0, 2.0, 3.0], (1.0, 2.0, 3.0), np.array([1.0, 2.0, 3.0], np.float32)):
+        y = sw.signal.convolve(x, [1.0, 1.0])
+        assert backend_of(y).name == sw.__name__.rpartition(".")[2]
+        assert_close(y, np.array([1.0, 3.0, 5.0, 3.0]))
+    assert isinstance(sw.to_numpy(y), np.ndarray)
+    assert sw.sliding_windows([1.0, 2.0, 3.0], 2).shape == (2, 2)
+
+
+def test_read_only_and_reversed_numpy_arrays(sw):
+    x = np.arange(6.0)[::-2]
+    x.flags.writeable = False
+    assert_close(sw.overlap_add(sw.sliding_windows(x, 1), (3,)), np.array([5.0, 3.0, 1.0]))
+
+
+@pytest.mark.needs("torch")
+@pytest.mark.needs("jax")
+def test_dlpack_objects_and_arrays_of_other_libraries(sw):
+    import jax.numpy as jnp
+    import torch
+
+    class Exporter:
+        """An object that offers DLPack and nothing else."""
+
+        def __init__(self, inner):
+            self._inner = inner
+
+        def __dlpack__(self, **options):
+            return self._inner.__dlpack__(**options)
+
+        def __dlpack_device__(self):
+            return self._inner.__dlpack_device__()
+
+    for x in (torch.ones(3), jnp.ones(3), Exporter(np.ones(3, np.float32))):
+        y = sw.signal.convolve(x, [1.0, 1.0])
+        assert backend_of(y).name == sw.__name__.rpartition(".")[2]
+        assert_close(y, np.array([1.0, 2.0, 2.0, 1.0]))
+
+
+@pytest.mark.needs("jax")
+def test_float64_becomes_the_widest_float():
+    import jax
+
+    import swath.jax as sw
+
+    with jax.enable_x64(False):
+        assert sw.asarray(np.ones(2)).dtype == "float32"
+        assert sw.asarray(np.ones(2, complex)).dtype == "complex64"
+    with jax.enable_x64(True):
+        assert sw.asarray(np.ones(2)).dtype == "float64"
+
+
+@pytest.mark.needs("array_api_strict")
+def test_devices():
+    import array_api_strict as strict
+
+    for name, kind in (("device1", "float64"), ("no_float64", "float32")):
+        device = strict.Device(name)
+        sw = swath.bind("array_api_strict", device=device)
+        y = sw.signal.convolve([1.0, 2.0], [1.0, 1.0])
+        assert y.device == device
+        assert_close(y, np.array([1.0, 3.0, 2.0]), dtype=kind)
+        again = sw.signal.convolve(strict.asarray([1.0, 2.0], dtype=strict.float32), y)
+        assert again.device == device
+
+
+def test_vjp_is_bound_too(sw):
+    y, pullback = sw.vjp(sw.signal.correlate, [1.0, 2.0, 3.0], [1.0, -1.0], "valid")
+    assert_close(y, np.array([-1.0, -1.0]))
+    a, b, mode = pullback([1.0, 0.0])
+    assert_close(a, np.array([1.0, -1.0, 0.0]))
+    assert_close(b, np.array([1.0, 2.0]))
+    assert mode is None
+    # The unbound function names the same operation.
+    assert_close(
+        sw.vjp(swath.signal.correlate, [1.0, 2.0], [1.0], "valid")[0], np.array([1.0, 2.0])
+    )
+
+
+def test_whole_library_is_there(sw):
+    assert set(swath.__all__) <= set(dir(sw))
+    for package in ("signal", "nn", "linalg"):
+        names = getattr(swath, package).__all__
+        assert set(dir(getattr(sw, package))) == set(names)
+        for name in names:
+            getattr(getattr(sw, package), name)
+    with pytest.raises(AttributeError, match="swath has no public name 'no_such'"):
+        _ = sw.no_such
+    with pytest.raises(AttributeError, match=r"swath\.signal has no public name 'no_such'"):
+        _ = sw.signal.no_such
+
+
+def test_what_cannot_be_bound():
+    with pytest.raises(ImportError, match="bind: no_such_library is not installed"):
+        swath.bind("no_such_library")
+    with pytest.raises(
+        TypeError, match="bind: xp_or_name must be a library or its name, got int 3"
+    ):
+        swath.bind(3)
+    with pytest.raises(ValueError, match="device must be \"cpu\" for NumPy, got 'cuda'"):
+        swath.bind("numpy", device="cuda")
+    with pytest.raises(TypeError, match="asarray: cannot make a numeric array of"):
+        swath.bind("numpy").asarray(["a"])
+
+
+def test_scalars_stay_weak(sw):
+    x = sw.asarray(np.ones(3, np.float32))
+    y = sw.signal.convolve(x, [1, 1])
+    assert str(y.dtype).endswith("float32")

@@ -1,0 +1,81 @@
+"""Errors name the operation, the argument and the shapes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import swath
+from swath.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    RankDeficientError,
+    UnsupportedError,
+    describe,
+    explain,
+)
+
+
+def test_classes_are_those_that_callers_catch():
+    assert issubclass(ArgumentError, ValueError)
+    assert issubclass(ArgumentTypeError, TypeError)
+    assert issubclass(UnsupportedError, NotImplementedError)
+    assert issubclass(RankDeficientError, np.linalg.LinAlgError)
+
+
+def test_describe():
+    assert describe(np.ones((2, 3), np.int8)) == "ndarray of shape (2, 3), dtype int8"
+    assert describe("x") == "str 'x'"
+    assert describe(list(range(100))).endswith("...")
+
+
+def test_explain_adds_operation_and_shapes_once():
+    inner = {"a": np.ones((1, 2), np.float32), "n": 3}
+    with (
+        pytest.raises(ArgumentError, match="n must be 2") as caught,
+        explain("outer", {"x": np.ones(2)}),
+        explain("inner", inner),
+    ):
+        raise ArgumentError("n must be 2, got 3")
+    assert str(caught.value) == "inner: n must be 2, got 3 [a: (1, 2) float32]"
+    assert caught.value.__cause__ is None
+
+
+def test_explain_adds_a_note_to_errors_of_others():
+    with pytest.raises(ZeroDivisionError) as caught, explain("op", {"x": np.ones(2)}):
+        _ = 1 / 0
+    assert caught.value.__notes__ == ["while computing swath op of x: (2,) float64"]
+
+
+def test_shapes_stand_behind_the_message():
+    with pytest.raises(ValueError, match=r"\[in1: \(2, 2\) float64, in2: \(3,\) float64\]$"):
+        swath.signal.convolve(np.ones((2, 2)), np.ones(3))
+
+
+def test_missing_and_unknown_arguments_are_pythons_own_error():
+    with pytest.raises(TypeError, match=r"convolve\(\) missing 1 required positional argument"):
+        swath.signal.convolve(np.ones(3))
+    with pytest.raises(TypeError, match=r"convolve\(\) got an unexpected keyword argument 'axis'"):
+        swath.signal.convolve(np.ones(3), np.ones(2), axis=0)
+
+
+def test_vjp_refuses_what_it_cannot_do():
+    with pytest.raises(
+        TypeError, match=r"op must be a registered operation.*there are: .*convolve"
+    ):
+        swath.vjp(np.convolve, np.ones(3), np.ones(2))
+    _, pullback = swath.vjp(swath.signal.convolve, np.ones(3), np.ones(2))
+    with pytest.raises(ValueError, match=r"must have the value's shape \(4,\), got \(3,\)"):
+        pullback(np.ones(3))
+    with pytest.raises(TypeError, match="must be an array of numpy like the value; got list"):
+        pullback([1.0] * 4)
+    with pytest.raises(TypeError, match=r"the value is real \(float64\), so the cotangent must be"):
+        pullback(np.ones(4, complex))
+
+
+@pytest.mark.needs("jax")
+def test_a_traced_error_has_the_same_text():
+    import jax
+
+    with pytest.raises(ValueError, match=r"convolve: mode must be one of 'full'"):
+        jax.jit(lambda x: swath.signal.convolve(x, x, "best"))(jax.numpy.ones(3))
