@@ -22,6 +22,7 @@ __all__ = [
     "cast",
     "concat",
     "conj",
+    "cos",
     "cumulative_sum",
     "cut",
     "divide",
@@ -37,6 +38,7 @@ __all__ = [
     "root",
     "select",
     "sigmoid",
+    "sin",
     "subtract",
     "take",
     "tanh",
@@ -200,6 +202,8 @@ def _sign_back(be: Backend, g: Any, x: Array, y: Array, t: Array) -> Array:
     return t * xp.sign(x)
 
 
+_SIN = _unary(lambda be, g, x: be.xp.sin(x), lambda be, g, x, y, t: t * be.xp.cos(x), "sin")
+_COS = _unary(lambda be, g, x: be.xp.cos(x), lambda be, g, x, y, t: -t * be.xp.sin(x), "cos")
 _TANH = _unary(lambda be, g, x: be.xp.tanh(x), lambda be, g, x, y, t: t * (1 - y * y), "tanh")
 
 
@@ -417,6 +421,16 @@ def power(x: Any, exponent: float) -> Any:
 def absolute(x: Any) -> Any:
     """|x|, with derivative 0 at 0."""
     return apply(_ABSOLUTE, None, x)
+
+
+def sin(x: Any) -> Any:
+    """Sine."""
+    return apply(_SIN, None, x)
+
+
+def cos(x: Any) -> Any:
+    """Cosine."""
+    return apply(_COS, None, x)
 
 
 def tanh(x: Any) -> Any:

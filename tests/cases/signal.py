@@ -167,4 +167,9 @@ CASES: list[Case] = [
             {"boundary": "symm"},
         ),
     ),
+    Case(
+        "signal.firwin",
+        "bandpass",
+        lambda xp, rng: ((7, xp.asarray([0.25, 0.6])), {"pass_zero": False}),
+    ),
 ]

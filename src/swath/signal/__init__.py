@@ -13,6 +13,7 @@ from .filtering import filter_bank, lfilter, lfilter_zi, lfiltic
 from .fir_design import fir_from_response
 from .matching import correlation_score, match_template
 from .response import amplitude_response, freqz
+from .window_design import firwin, get_window
 
 __all__ = [
     "amplitude_response",
@@ -26,7 +27,9 @@ __all__ = [
     "fftconvolve",
     "filter_bank",
     "fir_from_response",
+    "firwin",
     "freqz",
+    "get_window",
     "lfilter",
     "lfilter_zi",
     "lfiltic",
