@@ -154,8 +154,8 @@ def test_no_tone_in_noise_and_in_notes():
         assert tone.find_tones(clip.samples, clip.rate) == []
 
 
+@pytest.mark.needs("pywt")
 def test_mains_hum_of_the_electrocardiogram_is_found():
-    pytest.importorskip("pywt", reason="PyWavelets ships the recording")
     heart = data.heart()
     found = tone.find_tones(heart.samples, heart.rate, prominence_db=6)
     assert sorted(t.frequency for t in found) == pytest.approx([60, 120], abs=0.3)
@@ -284,8 +284,10 @@ def test_bad_audio_is_refused_by_name(tmp_path):
         data.read_audio(tmp_path / "empty.wav")
 
 
+@pytest.mark.needs("PIL")
 def test_pictures_of_every_mode_become_grey(tmp_path):
-    image = pytest.importorskip("PIL.Image", reason="Pillow reads pictures")
+    from PIL import Image as image
+
     grey = np.linspace(0, 255, 12 * 8).round().astype(np.uint8).reshape(12, 8)
     opaque = np.full_like(grey, 255)
     modes = {
@@ -303,8 +305,8 @@ def test_pictures_of_every_mode_become_grey(tmp_path):
         np.testing.assert_allclose(read.pixels, grey / 255.0, atol=1e-6, err_msg=name)
 
 
+@pytest.mark.needs("PIL")
 def test_bad_pictures_are_refused_by_name(tmp_path):
-    pytest.importorskip("PIL.Image", reason="Pillow reads pictures")
     with pytest.raises(FileNotFoundError, match="read_picture: there is no file"):
         data.read_picture(tmp_path / "none.png")
     (tmp_path / "text.png").write_text("not a picture")
@@ -312,8 +314,8 @@ def test_bad_pictures_are_refused_by_name(tmp_path):
         data.read_picture(tmp_path / "text.png")
 
 
+@pytest.mark.needs("pywt")
 def test_real_data_carry_their_credits():
-    pytest.importorskip("pywt", reason="PyWavelets ships the picture and the electrocardiogram")
     photograph, heart, piano = data.photograph(), data.heart(), data.piano()
     assert photograph.pixels.shape == (512, 512)
     assert 0 <= photograph.pixels.min() < photograph.pixels.max() <= 1
@@ -344,8 +346,8 @@ class _Links(HTMLParser):
             self.ids.append(given["id"])
 
 
+@pytest.mark.needs("matplotlib")
 def test_page_holds_everything_itself(tmp_path):
-    pytest.importorskip("matplotlib", reason="matplotlib draws the pictures")
     from swath import plot
 
     report = Report("Demo <1>", "A & B")
@@ -381,8 +383,8 @@ def test_page_refuses_doubtful_names_and_ragged_rows():
         report.table(["a", "b"], [(1,)])
 
 
+@pytest.mark.needs("matplotlib")
 def test_every_picture_is_drawn_without_pyplot_and_reproducibly():
-    pytest.importorskip("matplotlib", reason="matplotlib draws the pictures")
     from swath import plot
 
     rng = np.random.default_rng(0)

@@ -273,6 +273,7 @@ def kernels(bank: Mapping[str, Array], rate: float, *, highest: float | None = N
     answer = _lines(
         _dress(figure.add_subplot(grid[:, 1]), "Answer to each frequency", "hertz", "dB")
     )
+    longest = max(len(kernel) for kernel in bank.values())
     for row, (label, kernel) in enumerate(bank.items()):
         taps = np.asarray(kernel, dtype=np.float64)
         colour = _SERIES[row % len(_SERIES)]
@@ -282,6 +283,7 @@ def kernels(bank: Mapping[str, Array], rate: float, *, highest: float | None = N
         time = 1000 * (np.arange(taps.size) - taps.size / 2) / rate
         axes.plot(time, taps / np.abs(taps).max(initial=1e-30), color=colour, linewidth=0.6)
         axes.set_yticks([])
+        axes.set_xlim(-510 * longest / rate, 510 * longest / rate)
         axes.set_ylim(-1.1, 1.1)
         axes.yaxis.label.set(color=colour, rotation=0, ha="right", va="center", fontsize=10)
         if not last:
