@@ -71,8 +71,7 @@ def test_gram_of_halves_is_summed_in_single_precision(rng):
 
 
 @pytest.mark.op("linalg.lstsq")
-@pytest.mark.parametrize("kind", ["real", "complex"])
-@pytest.mark.parametrize("shape", [(9, 3), (4, 4), (3, 5)])
+@pytest.mark.parametrize("shape,kind", [((9, 3), "real"), ((4, 4), "complex"), ((3, 5), "complex")])
 def test_equals_numpy(xp, rng, kind, shape):
     a, b = gaussian(rng, *shape, kind=kind), gaussian(rng, shape[0], 2, kind=kind)
     got = xp.call(linalg.lstsq, xp.asarray(a), xp.asarray(b))
@@ -105,23 +104,20 @@ def test_vectors_matrices_and_batches(xp, rng):
 
 
 @pytest.mark.op("linalg.lstsq")
-@pytest.mark.parametrize("kind", ["real", "complex"])
-def test_weights_and_ridge_equal_the_stacked_system(xp, rng, kind):
-    a, b = gaussian(rng, 8, 3, kind=kind), gaussian(rng, 8, kind=kind)
+def test_weights_and_ridge_equal_the_stacked_system(xp, rng):
+    a, b = gaussian(rng, 8, 3, kind="complex"), gaussian(rng, 8, kind="complex")
     w, ridge = gaussian(rng, 8) ** 2, np.array([0.5, 0.0, 2.0])
     w[2] = 0
     root = np.sqrt(w)
-    for penalty, rows in [(0.25, np.full(3, 0.25)), (ridge, ridge)]:
-        given = xp.asarray(penalty) if isinstance(penalty, np.ndarray) else penalty
-        got = xp.call(
-            linalg.lstsq, xp.asarray(a), xp.asarray(b), weights=xp.asarray(w), ridge=given
-        )
-        stacked = np.concatenate([root[:, None] * a, np.diag(np.sqrt(rows))])
-        right = np.concatenate([root * b, np.zeros(3)])
-        assert_close(got.x, numpy_lstsq(stacked, right), rtol=2000 * xp.eps)
-        r = b - a @ numpy_lstsq(stacked, right)
-        assert_close(got.residuals, np.sum(w * np.abs(r) ** 2), rtol=1000 * xp.eps)
-        assert_close(got.dof, np.array(7 - 3))
+    got = xp.call(
+        linalg.lstsq, xp.asarray(a), xp.asarray(b), weights=xp.asarray(w), ridge=xp.asarray(ridge)
+    )
+    stacked = np.concatenate([root[:, None] * a, np.diag(np.sqrt(ridge))])
+    want = numpy_lstsq(stacked, np.concatenate([root * b, np.zeros(3)]))
+    assert_close(got.x, want, rtol=2000 * xp.eps)
+    residuals = np.sum(w * np.abs(b - a @ want) ** 2)
+    assert_close(got.residuals, residuals, rtol=1000 * xp.eps)
+    assert_close(got.dof, np.array(7 - 3))
     wide = xp.call(linalg.lstsq, xp.asarray(a[:2]), xp.asarray(b[:2]), ridge=0.25)
     stacked = np.concatenate([a[:2], 0.5 * np.eye(3)])
     want = numpy_lstsq(stacked, np.concatenate([b[:2], np.zeros(3)]))
@@ -153,10 +149,8 @@ def digits(x, exact):
 
 
 @pytest.mark.op("linalg.lstsq")
-@pytest.mark.parametrize("name", ["Norris", "Pontius", "NoInt1", "NoInt2", "Wampler1", "Longley"])
+@pytest.mark.parametrize("name", ["Norris", "Pontius", "NoInt1"])
 def test_nist_sets_have_no_fewer_digits_than_householder_qr_less_half(xp, name):
-    if not xp.x64 and name in ("Wampler1", "Longley"):
-        name = "Norris"  # in single precision their condition leaves no digits to compare
     (d,) = [d for d in NIST if d["name"] == name]
     a, b = design(d, xp.float)
     exact = exact_solution(a, b)
@@ -182,25 +176,24 @@ def test_all_nist_sets_on_numpy(name):
 
 
 @pytest.mark.op("linalg.lstsq")
-@pytest.mark.parametrize("share", [1e-3, 0.3, 30.0])
-def test_forward_error_is_that_of_householder_qr(xp, rng, share):
+def test_forward_error_is_that_of_householder_qr(xp, rng):
     # Conditions far below, just below and beyond the limit where the orthogonal route takes over.
-    m, n = 16, 5
-    condition = 1 + share * xp.eps ** (-1 / 3)
-    ours, peers = [], []
-    for trial in range(4):
+    m, n, trials = 16, 5, 4
+    conditions = np.repeat([1 + share * xp.eps ** (-1 / 3) for share in (1e-3, 0.3, 30.0)], trials)
+    a, b = np.zeros((len(conditions), m, n), xp.float), np.zeros((len(conditions), m), xp.float)
+    for i, condition in enumerate(conditions):
         u, _ = np.linalg.qr(rng.standard_normal((m, n)))
         v, _ = np.linalg.qr(rng.standard_normal((n, n)))
-        a = ((u * condition ** -np.linspace(0, 1, n)) @ v.T).astype(xp.float)
-        b = a @ rng.standard_normal(n).astype(xp.float)
-        b = (b + (trial % 2) * 0.1 * rng.standard_normal(m)).astype(xp.float)
-        exact = exact_solution(a, b)
-        got = xp.numpy(xp.call(linalg.lstsq, xp.asarray(a), xp.asarray(b)).x)
-        ours.append(np.linalg.norm(got - exact) / np.linalg.norm(exact))
-        peers.append(np.linalg.norm(householder(a, b) - exact) / np.linalg.norm(exact))
-    # Householder QR's bound is a multiple of condition·eps (1 + condition·residual).
-    assert max(ours) <= 2 * max(peers) + 4 * n * condition * xp.eps
-    assert np.isfinite(ours).all()
+        a[i] = (u * condition ** -np.linspace(0, 1, n)) @ v.T
+        b[i] = a[i] @ rng.standard_normal(n) + (i % 2) * 0.1 * rng.standard_normal(m)
+    got = xp.numpy(xp.call(linalg.lstsq, xp.asarray(a), xp.asarray(b)).x)
+    exact = np.array([exact_solution(*pair) for pair in zip(a, b, strict=True)])
+    peer = np.array([householder(*pair) for pair in zip(a, b, strict=True)])
+    size = np.linalg.norm(exact, axis=1)
+    ours, theirs = (np.linalg.norm(v - exact, axis=1) / size for v in (got, peer))
+    for group in np.split(np.arange(len(conditions)), 3):
+        # The error of one problem is luck; the worst of a few compares the methods.
+        assert max(ours[group]) <= 2 * max(theirs[group]) + 4 * n * conditions[group[0]] * xp.eps
 
 
 # -- rank ------------------------------------------------------------------------------------------
@@ -213,8 +206,8 @@ def deficient(rng, kind="real"):
 
 
 @pytest.mark.op("linalg.lstsq")
-@pytest.mark.parametrize("kind", ["real", "complex"])
-def test_deficient_rank_gives_the_solution_of_least_norm(xp, rng, kind):
+def test_deficient_rank_gives_the_solution_of_least_norm(xp, rng):
+    kind = "complex"
     a = deficient(rng, kind)
     a[:, 2] = a[:, 0] - 2 * a[:, 1]
     b = gaussian(rng, 7, kind=kind)
@@ -283,11 +276,12 @@ def test_drop_uses_a_basis_and_says_which(xp, rng):
 
 @pytest.mark.op("linalg.lstsq")
 def test_zero_columns_wild_scales_and_nan(xp, rng):
-    a, b = gaussian(rng, 3, 7, 4), gaussian(rng, 3, 7)
+    a, b = gaussian(rng, 4, 7, 4), gaussian(rng, 4, 7)
     reach = 2.0**300 if xp.x64 else 2.0**40
     scale = np.array([reach, 1.0, 1 / reach, 1.0])
     a[1, :, 3] = 0
     a[2, 4, 1] = np.nan
+    b[3, 2] = np.inf
     full = a * scale
     full[1] = a[1]
     got = xp.call(linalg.lstsq, xp.asarray(full), xp.asarray(b))
@@ -295,13 +289,10 @@ def test_zero_columns_wild_scales_and_nan(xp, rng):
     # Scales of columns do not matter, and a NaN stays in its own problem.
     assert_close(x[0] * scale, numpy_lstsq(a[0], b[0]), rtol=5000 * xp.eps)
     assert x[1, 3] == 0
-    assert np.isnan(x[2]).all()
-    assert_close(got.rank, np.array([4, 3, 0]))
-    assert_close(got.success, np.array([True, True, False]))
+    assert np.isnan(x[2:]).all()
+    assert_close(got.rank, np.array([4, 3, 0, 4]))
+    assert_close(got.success, np.array([True, True, False, False]))
     assert np.isnan(xp.numpy(got.condition)[2])
-    got = xp.call(linalg.lstsq, xp.asarray(a[0]), xp.asarray(np.full(7, np.inf)))
-    assert np.isnan(xp.numpy(got.x)).all()
-    assert_close(got.success, np.array(False))
 
 
 @pytest.mark.op("linalg.lstsq")
@@ -364,10 +355,14 @@ def test_jax_second_derivatives_vmap_and_results_through_jit(xp, rng):
         return (x * x).sum()
 
     args = tuple(map(jnp.asarray, (a, b, w)))
-    got = jax.jit(jax.hessian(_loss, argnums=(0, 1, 2)))(*args)
-    want = jax.jit(jax.hessian(plain, argnums=(0, 1, 2)))(*args)
-    for g, h in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
-        assert_close(g, np.asarray(h), rtol=1e-9)
+    along = tuple(jnp.asarray(rng.standard_normal(v.shape)) for v in args)
+
+    def curvature(loss):
+        slope = jax.grad(loss, argnums=(0, 1, 2))
+        return jax.jit(lambda: jax.jvp(slope, args, along)[1])()
+
+    for got, want in zip(curvature(_loss), curvature(plain), strict=True):
+        assert_close(got, np.asarray(want), rtol=1e-9)
     stack = jnp.asarray(gaussian(rng, 3, 5, 2))
     got = jax.jit(jax.vmap(linalg.lstsq, in_axes=(0, None)))(stack, args[1])
     assert isinstance(got, type(linalg.lstsq(args[0], args[1])))
@@ -404,13 +399,11 @@ def test_projection_is_idempotent_and_its_rest_orthogonal(xp, rng):
     want = q @ (q.conj().T @ b)
     assert_close(got.projection, want, rtol=500 * xp.eps)
     assert_close(got.distance, np.linalg.norm(b - want, axis=0), rtol=500 * xp.eps)
-    again = xp.call(linalg.project, xp.asarray(a), got.projection)
-    assert_close(again.projection, want, rtol=500 * xp.eps)
-    assert np.max(xp.numpy(again.distance)) <= 500 * xp.eps * np.max(np.abs(want))
     # With dependent columns it is the same point.
     twice = np.concatenate([a, a[:, :1]], axis=1)
-    again = xp.call(linalg.project, xp.asarray(twice), xp.asarray(b))
+    again = xp.call(linalg.project, xp.asarray(twice), got.projection)
     assert_close(again.projection, want, rtol=2000 * xp.eps)
+    assert np.max(xp.numpy(again.distance)) <= 2000 * xp.eps * np.max(np.abs(want))
 
 
 @pytest.mark.on(

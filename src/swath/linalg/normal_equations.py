@@ -457,6 +457,8 @@ class _Solution(Core):
 
     def forward(self, be: Backend, geometry: System, *arrays: Array) -> Array:
         s = _Maps(be, geometry, arrays)
+        # An infinity makes its column NaN, quietly: inf − inf would also warn on NumPy.
+        s.b = be.xp.where(be.xp.isfinite(s.b), s.b, be.new_like(s.b, (), fill=float("nan")))
         x = s.pinv(s.b)
         # One refinement step with the residual of the system itself, not of its normal equations.
         step = s.pinv(s.b - s.up(x))
