@@ -164,6 +164,10 @@ def test_constant_windows_and_templates_give_zero(xp, rng, dtype):
     assert not xp.numpy(zeros).any()
 
 
+# Every distinct eager call on JAX compiles for seconds: these rows see other cases.
+@pytest.mark.on(
+    "numpy", "jax-jit", "torch", "strict", "strict-device1", "strict-no-float64", "dpnp"
+)
 @pytest.mark.op("signal.match_template")
 def test_match_over_some_axes_and_a_batch_of_templates(xp, rng):
     x, t = rng.standard_normal((3, 20)), rng.standard_normal((3, 5))
@@ -188,6 +192,10 @@ def test_a_nan_stays_visible_and_spoils_its_own_part_only(xp, rng):
     assert_close(got[:40], xp.numpy(clean)[:40], rtol=1e-2 if xp.float == "float32" else 1e-10)
 
 
+# Every distinct eager call on JAX compiles for seconds: these rows see other cases.
+@pytest.mark.on(
+    "numpy", "jax-jit", "torch", "strict", "strict-device1", "strict-no-float64", "dpnp"
+)
 @pytest.mark.op("signal.match_template")
 def test_integers_become_the_default_float_and_huge_values_do_not_overflow(xp, rng):
     x = xp.asarray([0, 0, 1, 3, 2, 0], dtype="int32")

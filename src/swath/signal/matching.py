@@ -77,8 +77,8 @@ def correlation_score(
     --------
     >>> import numpy as np, swath
     >>> x = np.array([[1.0, 2.0], [3.0, 4.0]])
-    >>> swath.signal.correlation_score(x, [[1.0, 0.0], [0.0, -1.0]], 5.0)
-    array(2.)
+    >>> float(swath.signal.correlation_score(x, [[1.0, 0.0], [0.0, -1.0]], 5.0))
+    2.0
     """
     be, (x, f, bias) = arguments.arrays(x=x, f=f, bias=bias)
     for name, value in (("x", x), ("f", f), ("bias", bias)):

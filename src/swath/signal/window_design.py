@@ -156,7 +156,7 @@ def firwin(
     --------
     >>> import swath
     >>> swath.signal.firwin(3, 0.5, window="boxcar").round(4)
-    array([0.2801, 0.4399, 0.2801])
+    array([0.28  , 0.4399, 0.28  ])
     """
     taps = arguments.positive("numtaps", numtaps)
     rate = 2.0 if fs is None else sampling_rate(fs)
