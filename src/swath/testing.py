@@ -191,31 +191,40 @@ def check_adjoint(
     names = list(inspect.signature(record.function).parameters)
     rng = np.random.default_rng(seed)
     checked = 0
-    for i, value in enumerate(args):
-        if i >= len(names) or names[i] not in record.linear or not differentiable(value):
+    slots: list[tuple[Any, str, Any]] = [
+        (i, n, a) for i, (n, a) in enumerate(zip(names, args, strict=False))
+    ]
+    slots += [(k, k, a) for k, a in kwargs.items()]
+    for key, name, value in slots:
+        if name not in record.linear or not differentiable(value):
             continue
-        probe = list(args)
-        probe[i] = _random_like(rng, value)
-        result, pullback = vjp(op, *probe, **kwargs)
+        probe = _random_like(rng, value)
+        # A constant term (the bias of a layer) is no part of the linear map.
+        zero = backend_of(value).new_like(value, tuple(value.shape))
+        origin = _first(_replaced(op, args, kwargs, key, zero), op)
+        given, named = list(args), dict(kwargs)
+        if isinstance(key, int):
+            given[key] = probe
+        else:
+            named[key] = probe
+        result, pullback = vjp(op, *given, **named)
         out = _first(result, op)
         y = _random_like(rng, out)
-        back = pullback(y)[i]
+        positional, keywords = pullback(y, with_kwargs=True)
+        back = positional[key] if isinstance(key, int) else keywords[key]
         if tuple(back.shape) != tuple(value.shape) or back.dtype != value.dtype:
             raise AssertionError(
-                f"cotangent of {names[i]}: shape {tuple(back.shape)} dtype {back.dtype}, "
+                f"cotangent of {name}: shape {tuple(back.shape)} dtype {back.dtype}, "
                 f"expected {tuple(value.shape)} {value.dtype}"
             )
-        # A constant term (the bias of a layer) is no part of the linear map.
-        probe_at_zero = list(probe)
-        probe_at_zero[i] = backend_of(value).new_like(value, tuple(value.shape))
-        origin = _first(op(*probe_at_zero, **kwargs), op)
-        left, right = _dot(out, y) - _dot(origin, y), _dot(probe[i], back)
+        # Real parts: a real argument of a complex operation is pulled back to its real part.
+        left, right = (_dot(out, y) - _dot(origin, y)).real, _dot(probe, back).real
         kind = _dtype_name(back.dtype)
         scale = float(np.linalg.norm(_host(out)) * np.linalg.norm(_host(y))) + 1e-300
         limit = (1000 * _EPS[kind] if rtol is None else rtol) * scale
         if not abs(left - right) <= limit:
             raise AssertionError(
-                f"adjoint in {names[i]}: <Ax, y> = {left}, <x, Aty> = {right}, "
+                f"adjoint in {name}: <Ax, y> = {left}, <x, Aty> = {right}, "
                 f"difference {abs(left - right):.3e} > {limit:.3e}"
             )
         checked += 1
