@@ -62,7 +62,7 @@ def matrices(a: Any, name: str = "A") -> tuple[Backend, Any]:
     return be, a
 
 
-@operation("linalg.gram", differentiable=("A", "weights"), linear=("weights",))
+@operation("linalg.gram", differentiable=("A", "weights"))
 def gram(A: Any, *, weights: Any = None) -> Any:
     """The Gram matrix AᴴA, or AᴴWA with W = diag(weights).
 
