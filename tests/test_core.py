@@ -16,7 +16,7 @@ from swath.geometry import Sliding, Span, Windows, pooling_span, resolve_padding
 from swath.sliding import correlate, kernel_gradient, plan, spread
 from swath.testing import assert_close
 
-METHODS = ("direct", "toeplitz", "fft", "overlap_save", "auto")
+METHODS = ("direct", "im2col", "toeplitz", "fft", "overlap_save", "auto")
 
 SPANS = st.builds(
     Span,

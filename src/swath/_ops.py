@@ -184,13 +184,21 @@ _TOTAL = _unary(
 )
 
 
-def _root_back(be: Backend, g: Any, x: Array, y: Array, t: Array) -> Array:
+def _root(be: Backend, g: Any, x: Array) -> Array:
     # The derivative at 0 is taken as 0: a window without energy has no direction to grow in.
-    safe = be.xp.where(y == 0, be.xp.ones_like(y), y)
-    return be.xp.where(y == 0, be.xp.zeros_like(t), t / (2 * safe))
+    # Both branches are finite, so that the libraries' own derivative is 0 there too.
+    xp = be.xp
+    zero = x == 0
+    return xp.where(zero, xp.zeros_like(x), xp.sqrt(xp.where(zero, xp.ones_like(x), x)))
 
 
-_ROOT = _unary(lambda be, g, x: be.xp.sqrt(x), _root_back, "root")
+def _root_back(be: Backend, g: Any, x: Array, y: Array, t: Array) -> Array:
+    zero = y == 0
+    safe = be.xp.where(zero, be.xp.ones_like(y), y)
+    return be.xp.where(zero, be.xp.zeros_like(t), t / (2 * safe))
+
+
+_ROOT = _unary(_root, _root_back, "root")
 _POWER = _unary(lambda be, g, x: x**g, lambda be, g, x, y, t: t * g * x ** (g - 1), "power")
 
 

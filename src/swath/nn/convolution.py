@@ -182,7 +182,7 @@ def conv(
         length go on reflecting or wrapping, as in `numpy.pad`.
     channels : {"first", "last"}, default "first"
         Place of the channel axis.
-    method : {"auto", "direct", "toeplitz", "fft", "overlap_save"}, default "auto"
+    method : {"auto", "direct", "im2col", "toeplitz", "fft", "overlap_save"}, default "auto"
         The algorithm (see `swath.plan`).
 
     Returns
@@ -406,7 +406,7 @@ def conv_transpose(
         Input and output channels are split into so many groups that do not mix.
     channels : {"first", "last"}, default "first"
         Place of the channel axis.
-    method : {"auto", "direct", "toeplitz", "fft"}, default "auto"
+    method : {"auto", "direct", "im2col", "toeplitz", "fft"}, default "auto"
         The algorithm.
 
     Returns

@@ -19,12 +19,12 @@ from .._backends import Backend
 from ..errors import ArgumentError
 from ..geometry import Sliding
 from ..settings import current_workspace
-from . import direct, fft, toeplitz
+from . import direct, fft, im2col, toeplitz
 
 __all__ = ["METHODS", "Candidate", "Plan", "capture", "choose", "run"]
 
 Array = Any
-METHODS = ("direct", "toeplitz", "fft", "overlap_save")
+METHODS = ("direct", "im2col", "toeplitz", "fft", "overlap_save")
 
 # FFT answers have an error relative to their frame, not to their window, so they must pay.
 _FFT_ADVANTAGE = 4.0
@@ -40,6 +40,8 @@ class Costs:
         Real multiply-adds per second of a large float32 matrix product.
     stream : float
         Bytes per second of an elementwise pass over blocks that fit the cache.
+    gather : float
+        Bytes per second of copying windows out of a strided view.
     fft : float
         Points·log2(points) per second of a batched real float32 transform.
     call : float
@@ -48,6 +50,7 @@ class Costs:
 
     gemm: float
     stream: float
+    gather: float
     fft: float
     call: float
 
@@ -56,8 +59,8 @@ class Costs:
 # gpu: a placeholder of the right order for a data-centre GPU, not measured; ratios matter, and
 # they are alike from one GPU to the next.
 _COSTS = {
-    "cpu": Costs(gemm=4.0e10, stream=1.2e10, fft=6.0e8, call=1.5e-6),
-    "gpu": Costs(gemm=1.0e13, stream=1.5e12, fft=2.0e11, call=8.0e-6),
+    "cpu": Costs(gemm=8.0e10, stream=4.0e10, gather=4.0e10, fft=3.5e9, call=1.0e-6),
+    "gpu": Costs(gemm=1.0e13, stream=1.5e12, gather=5.0e11, fft=2.0e11, call=8.0e-6),
 }
 
 
@@ -217,6 +220,19 @@ def choose(
         found += [Candidate(m, float("inf"), 0, 0, 0, "", none) for m in METHODS[1:]]
         return _decide(role, g, found, terms, {})
 
+    # One matrix product with gathered windows; role "x" is role "y" of the transposed problem.
+    if role == "x" and any(s.stride > 1 for s in g.spans):
+        none = "gathers too many zeros between strided windows"
+        found.append(Candidate("im2col", float("inf"), 0, 0, 0, "", none))
+    else:
+        wide = rows if role == "x" else depth
+        flops = float(outputs * rows * depth * taps)
+        moved = 2 * width * outputs * wide * taps + width * (inputs + outputs * rows)
+        seconds = heavy * flops * (1 + 16 / min(rows, depth * taps)) / cost.gemm
+        seconds += moved / cost.gather + 20 * cost.call
+        scratch = min(_COLUMNS, width * outputs * wide * taps)
+        found.append(Candidate("im2col", seconds, flops, int(moved), scratch, _WINDOW_BOUND))
+
     # Toeplitz blocks along the last axis; role "x" is role "y" of the transposed problem.
     span, stretch = g.spans[-1], 1
     if role == "x":
@@ -271,6 +287,8 @@ def choose(
 
 # Bytes of output computed at a time by shift-and-add: three such blocks stay in a core's cache.
 _BLOCK = 2**18
+# Bytes of gathered windows at a time: they stay in the second-level caches until the product.
+_COLUMNS = 2**21
 
 _NAMES = {"y": "correlate", "x": "spread", "w": "kernel_gradient"}
 
@@ -289,7 +307,8 @@ def _decide(
             method = "direct"
         why = "asked for" if method == g.method else f"{g.method}: {asked.note}"
     else:
-        exact = min((by_name["direct"], by_name["toeplitz"]), key=lambda c: c.seconds)
+        windowed = (by_name["direct"], by_name["im2col"], by_name["toeplitz"])
+        exact = min(windowed, key=lambda c: c.seconds)
         spectral = min((by_name["fft"], by_name["overlap_save"]), key=lambda c: c.seconds)
         take_fft = exact.seconds > _FFT_ADVANTAGE * spectral.seconds
         method = spectral.method if take_fft else exact.method
@@ -389,6 +408,8 @@ def _result_shape(role: str, g: Sliding, batch: int, depth: int, rows: int) -> t
 def _compute(be: Backend, role: str, g: Sliding, a: Array, b: Array, method: str) -> Array:
     if method == "direct":
         return _blocked(be, role, g, a, b, direct.run)
+    if method == "im2col" and role != "x":
+        return _blocked(be, role, g, a, b, im2col.run)
     if g.last:
         return _to_last(be, role, _compute(be, role, *_to_first(be, role, g, a, b), method))
     if method == "fft":
@@ -398,6 +419,8 @@ def _compute(be: Backend, role: str, g: Sliding, a: Array, b: Array, method: str
         role = "y"
     if method == "overlap_save":
         return fft.run_frames(be, g, a, b)
+    if method == "im2col":
+        return _blocked(be, role, g, a, b, im2col.run)
     return _blocked(be, role, g, a, b, toeplitz.run)
 
 
@@ -463,6 +486,8 @@ def _blocked(
     signal = a if role == "y" or role == "w" else b
     span = g.spans[0]
     slab_bytes = _slab_bytes(be, g, signal)
+    if algorithm is im2col.run:
+        slab_bytes *= prod(g.sizes)
     step = max(
         1, int(span.out * min(1.0, _block_bytes(algorithm, signal, be) / max(1, slab_bytes)))
     )
@@ -499,4 +524,5 @@ def _slab_bytes(be: Backend, g: Sliding, signal: Array) -> int:
 
 def _block_bytes(algorithm: Any, signal: Array, be: Backend) -> int:
     limit = current_workspace(be.itemsize(signal.dtype) * prod(signal.shape)) // 6
-    return min(limit, _BLOCK if algorithm is direct.run else 2**22)
+    blocks = {direct.run: _BLOCK, im2col.run: _COLUMNS}
+    return min(limit, blocks.get(algorithm, 2**22))
