@@ -218,14 +218,13 @@ def test_half_precision_lies_beyond_the_bounds(lines):
         )  # fmt: skip
 
     by_name = {line.name: line for line in lines}
-    # Its plan is asked for by the unbound function; the sabotaged one has none of its own.
     for name, path in (
         ("signal.filter_bank", "signal.filter_bank"),
         ("nn.avg_pool", "nn.avg_pool"),
     ):
         honest = table.measure(by_name[name], swath.bind("numpy"))
         wrong = table.measure(by_name[name], Sabotaged(swath.bind("numpy"), path, halved))
-        assert honest.units <= 1 < wrong.units or wrong.units > 10 * honest.units
+        assert honest.units <= 1 < wrong.units
     moved = Sabotaged(swath.bind("numpy"), "nn.max_pool", scaled(1 + 1e-6))
     assert table.measure(by_name["nn.max_pool"], moved).units == np.inf
 
@@ -311,14 +310,18 @@ def test_wrong_options_give_a_message_and_status_2(tmp_path, capsys):
 
 
 @pytest.mark.needs("matplotlib", "PIL", "pywt")
-def test_demo_runs_prints_and_writes_the_page(tmp_path, capsys):
+def test_demo_runs_prints_and_writes_the_page(tmp_path, capsys, monkeypatch, given, lines):
+    # Prepared once for all tests; that they are prepared so is tested with the user's files.
+    fewer = replace(given, crops=given.crops[:20])
+    monkeypatch.setattr(runner, "prepare", lambda audio, image: fewer)
+    monkeypatch.setattr(runner, "lines_of", lambda given: lines)
     status = cli.main(["demo", "--backend", "numpy", "--out", str(tmp_path / "out")])
     output = capsys.readouterr()
     assert status == 0, output.out + output.err
     assert output.err == ""  # no progress bar where there is no terminal
     for text in (
         "4 of 4 notes found, 0 others",
-        "100 of 100 within 1 pixel",
+        "20 of 20 within 1 pixel",
         "every operation against float64",
         "12 of 12 scores reached, 0 differences beyond their bound, 0 failures",
         str(tmp_path / "out" / "index.html"),

@@ -65,6 +65,8 @@ def make_page(
             report.score(
                 score.label[0].upper() + score.label[1:], score.result, score.asked, score.reached
             )
+        if part == "gradients":
+            _compared(report, {n: found[part] for n, found in outcomes.items() if part in found})
         _PICTURES.get(part, _nothing)(report, given, outcome)
     _accuracy(report, backends, lines, cells)
     report.section("What ran, and what did not")
@@ -98,8 +100,15 @@ def _listed(names: Sequence[str]) -> str:
 
 def _sentences(part: str, outcome: Outcome) -> list[str]:
     """The printed lines as paragraphs; columns of numbers are tables of the page instead."""
-    if part == "notes":
-        return [outcome.lines[0]]
+    if part in ("notes", "maps"):
+        return outcome.lines[:1]
+    if part == "gradients":
+        return [
+            "Largest relative difference of the gradients by hand (vjp) from autodiff: through "
+            "swath, whose rules it calls, and through the same operation written out in the "
+            "library's own arithmetic. A library without autodiff is compared with difference "
+            "quotients."
+        ]
     return [line[0].upper() + line[1:] for line in outcome.lines]
 
 
@@ -275,6 +284,15 @@ def _toeplitz(report: Report, given: Given, outcome: Outcome) -> None:
             outcome.shown["matrix"], title="Upper left corner of the Toeplitz matrix of the score"
         ),
         alt="A Toeplitz matrix: the same kernel in every column, one step further down each time",
+    )
+
+
+def _compared(report: Report, outcomes: Mapping[str, Outcome]) -> None:
+    columns = {name: outcome.shown["compared"] for name, outcome in outcomes.items()}
+    cases = list(next(iter(columns.values())))
+    report.table(
+        ["operation", *columns],
+        [[case, *(column[case] for column in columns.values())] for case in cases],
     )
 
 

@@ -211,7 +211,7 @@ def _print_table(lines: Sequence[Line], cells: dict[str, list[Cell | None]], say
     say("largest difference, 1 being what the accuracy contract allows (0: equal), and best time")
     say("of three runs after a warm-up; float32, but float64 for design and least squares where")
     say("the backend has it; references by NumPy and SciPy in float64; sizes stand on the page")
-    wide = max(len(line.name) for line in lines)
+    wide = max((len(line.name) for line in lines), default=0)
     say(" " * wide + "".join(f"  {name:>21}" for name in cells))
     for i, line in enumerate(lines):
         row = line.name.ljust(wide)

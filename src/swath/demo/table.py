@@ -20,6 +20,7 @@ from swath.bound import Bound
 from swath.demo.given import Given
 from swath.demo.parts import feature_kernels, widest
 from swath.demo.tone import Conditions, design_numpy, notch, response
+from swath.sliding.plan import Plan
 from swath.testing import tolerance
 
 __all__ = ["Cell", "Line", "lines_of", "measure"]
@@ -111,7 +112,7 @@ def _sliding(
     """
     singles = [_single(a) for a in arrays]
     wide = [a.astype(np.float64) for a in singles]
-    magnitude = reference(*(np.abs(a) for a in wide))
+    magnitude = _positive(reference(*(np.abs(a) for a in wide)))
 
     def set_up(sw: Bound) -> Callable[[], Any]:
         op, inputs = operation(sw), [sw.asarray(a) for a in singles]
@@ -119,14 +120,27 @@ def _sliding(
 
     def allowed(sw: Bound) -> Any:
         plan = swath.plan(operation(sw), *(sw.asarray(a) for a in singles), **options)
-        factor = tolerance("float32", plan)
-        if plan.method in ("fft", "overlap_save"):
-            frame = _largest_frame(wide[0], plan.points)
-            return factor * frame * np.linalg.norm(wide[1]) + plan.points * TINY
-        # What SciPy's transforms leave below zero, or at it, is no magnitude.
-        return factor * np.maximum(magnitude, 0) + plan.terms * TINY
+        return _contract(plan, magnitude, *wide)
 
     return Line(name, size, set_up, reference(*wide), allowed)
+
+
+def _contract(plan: Plan, magnitude: Array, x: Array, kernels: Array) -> Any:
+    """What the accuracy contract allows a float32 product, given |x| ⋆ |k|.
+
+    Several kernels lie along the first axis of a matrix, as in a filter bank.
+    """
+    factor = tolerance("float32", plan)
+    if plan.method not in ("fft", "overlap_save"):
+        return factor * magnitude + plan.terms * TINY
+    several = kernels.ndim == 2 and x.ndim == 1
+    norms = np.linalg.norm(kernels, axis=1, keepdims=True) if several else np.linalg.norm(kernels)
+    return factor * _largest_frame(x, plan.points) * norms + plan.points * TINY
+
+
+def _positive(magnitude: Array) -> Array:
+    """Magnitudes, no smaller than what the reference's own transforms leave where all is silent."""
+    return np.maximum(magnitude, 1e-9 * float(magnitude.max()))
 
 
 def _largest_frame(x: Array, points: int) -> float:
@@ -264,43 +278,52 @@ def _filters(given: Given) -> list[Line]:
         return signal.fftconvolve(clip, h)[: clip.size]
 
     found = [
-        _turned(
-            "signal.lfilter", "200,000 samples, 101 taps", taps, x, filtered,
-            lambda sw, h, clip: sw.signal.lfilter(h, 1.0, clip),
+        _filtered(
+            "signal.lfilter",
+            "200,000 samples, 101 taps",
+            taps,
+            x,
+            filtered,
+            lambda package, h, clip: package.lfilter(h, 1.0, clip),
+            lambda h, clip: swath.plan(swath.signal.lfilter, h, 1.0, clip),
         ),
-        _turned(
-            "signal.filter_bank", "200,000 samples, 24 kernels of 1024, every 256th", bank, x,
-            banked, lambda sw, h, clip: sw.signal.filter_bank(h, clip, stride=stride),
+        _filtered(
+            "signal.filter_bank",
+            "200,000 samples, 24 kernels of 1024, every 256th",
+            bank,
+            x,
+            banked,
+            lambda package, h, clip: package.filter_bank(h, clip, stride=stride),
+            lambda h, clip: swath.plan(swath.signal.filter_bank, h, clip, stride=stride),
         ),
-    ]  # fmt: skip
+    ]
     conditions = notch([235.0], 4000.0)
     found += [_designed(conditions), _answered(conditions)]
     return found
 
 
-def _turned(
+def _filtered(
     name: str,
     size: str,
-    first: Array,
-    second: Array,
+    taps: Array,
+    signal: Array,
     reference: Callable[[Array, Array], Array],
-    call: Callable[[Bound, Any, Any], Any],
+    call: Callable[[Any, Any, Any], Any],
+    planned: Callable[[Any, Any], Plan],
 ) -> Line:
-    """A filter, whose plan is not asked for: K terms, or frames for an FFT, whichever allow more.
-
-    An FFT is taken only for long kernels, where its bound is the smaller one as a rule.
-    """
-    h, x = _single(first), _single(second)
+    """A filter, whose taps come before the signal: ``call(sw.signal, taps, signal)``."""
+    h, x = _single(taps), _single(signal)
     wide = h.astype(np.float64), x.astype(np.float64)
-    magnitude = np.maximum(reference(np.abs(wide[0]), np.abs(wide[1])), 0)
-    eps, taps = float(np.finfo(np.float32).eps), h.shape[-1]
-    allowed = 2 * taps * eps * magnitude + taps * TINY
+    magnitude = _positive(reference(np.abs(wide[0]), np.abs(wide[1])))
 
     def set_up(sw: Bound) -> Callable[[], Any]:
         inputs = sw.asarray(h), sw.asarray(x)
-        return lambda: call(sw, *inputs)
+        return lambda: call(sw.signal, *inputs)
 
-    return Line(name, size, set_up, reference(*wide), lambda sw: allowed)
+    def allowed(sw: Bound) -> Any:
+        return _contract(planned(sw.asarray(h), sw.asarray(x)), magnitude, wide[1], wide[0])
+
+    return Line(name, size, set_up, reference(*wide), allowed)
 
 
 def _designed(conditions: Conditions) -> Line:
