@@ -16,7 +16,7 @@ from swath.geometry import Sliding, Span, Windows, pooling_span, resolve_padding
 from swath.sliding import correlate, kernel_gradient, plan, spread
 from swath.testing import assert_close
 
-METHODS = ("direct", "im2col", "toeplitz", "fft", "overlap_save", "auto")
+METHODS = ("direct", "im2col", "toeplitz", "native", "fft", "overlap_save", "auto")
 
 SPANS = st.builds(
     Span,
@@ -256,35 +256,59 @@ def test_products_equal_loops(xp, method, last):
             assert_close(got, to_last(want, role) if last else want, rtol=256 * xp.eps)
 
 
+LARGE = (
+    Sliding((Span(90, 3, 1, 1, 1, 1), Span(500, 4, 1, 1, 2, 1))),
+    Sliding((Span(150, 3, 2, 2, 3, -1), Span(700, 4, 1, 1, 2, 1))),
+)
+
+
+def check_large(xp, rng, g, methods):
+    """All roles against NumPy's slices, by several algorithms."""
+    x = rng.standard_normal(g.x_shape(2, 1))
+    w = rng.standard_normal(g.w_shape(1, 1))
+    y = rng.standard_normal(g.y_shape(2, 1))
+    want, back, grad = np.zeros(g.y_shape(2, 1)), np.zeros_like(x), np.zeros_like(w)
+    for tap, outputs, inputs in g.each_tap():
+        o, i = (slice(None), slice(None), *outputs), (slice(None), slice(None), *inputs)
+        k = (0, 0, *tap)
+        want[o] += w[k] * x[i]
+        back[i] += w[k] * y[o]
+        grad[k] = np.sum(x[i] * y[o])
+    a, k, b = xp.asarray(x), xp.asarray(w), xp.asarray(y)
+    for method in methods:
+        gm = Sliding(g.spans, 1, False, method)
+        got = xp.call(lambda a, b, gm=gm: correlate(gm, a, b), a, k)
+        assert_close(got, want, rtol=256 * xp.eps)
+        got = xp.call(lambda a, b, gm=gm: spread(gm, a, b), k, b)
+        assert_close(got, back, rtol=256 * xp.eps)
+        got = xp.call(lambda a, b, gm=gm: kernel_gradient(gm, a, b), a, b)
+        assert_close(got, grad, rtol=2048 * xp.eps)
+
+
 @pytest.mark.op("sliding.correlate", "sliding.spread", "sliding.kernel_gradient")
 def test_large_products_in_slabs_equal_loops_in_whole(xp, rng):
     """Over 256 KiB of outputs the in-place algorithms go slab by slab."""
-    for g in (
-        Sliding((Span(90, 3, 1, 1, 1, 1), Span(500, 4, 1, 1, 2, 1))),
-        Sliding((Span(150, 3, 2, 2, 3, 1), Span(700, 4, 1, 1, 2, 1))),
-    ):
-        x = rng.standard_normal(g.x_shape(2, 1))
-        w = rng.standard_normal(g.w_shape(1, 1))
-        y = rng.standard_normal(g.y_shape(2, 1))
-        for method in ("direct", "toeplitz"):
-            gm = Sliding(g.spans, 1, False, method)
-            got = xp.call(lambda a, b, gm=gm: correlate(gm, a, b), xp.asarray(x), xp.asarray(w))
-            want = np.zeros(g.y_shape(2, 1))
-            back = np.zeros_like(x)
-            grad = np.zeros_like(w)
-            for tap, outputs, inputs in g.each_tap():
-                o, i = (slice(None), slice(None), *outputs), (slice(None), slice(None), *inputs)
-                k = (0, 0, *tap)
-                want[o] += w[k] * x[i]
-                back[i] += w[k] * y[o]
-                grad[k] = np.sum(x[i] * y[o])
-            assert_close(got, want, rtol=256 * xp.eps)
-            got = xp.call(lambda a, b, gm=gm: spread(gm, a, b), xp.asarray(w), xp.asarray(y))
-            assert_close(got, back, rtol=256 * xp.eps)
-            got = xp.call(
-                lambda a, b, gm=gm: kernel_gradient(gm, a, b), xp.asarray(x), xp.asarray(y)
-            )
-            assert_close(got, grad, rtol=2048 * xp.eps)
+    for g in LARGE:
+        check_large(xp, rng, g, ("direct", "toeplitz"))
+    check_large(xp, rng, LARGE[1], ("im2col", "native"))
+
+
+@pytest.mark.on("jax", "jax-jit")
+@pytest.mark.op("sliding.correlate", "sliding.spread", "sliding.kernel_gradient")
+def test_traced_products_go_in_slabs_within_a_workspace(xp, rng):
+    import jax
+
+    with swath.workspace(2**18):
+        check_large(xp, rng, LARGE[1], ("direct", "im2col", "toeplitz"))
+        g = Sliding(LARGE[1].spans, 1, False, "im2col")
+        x, w = xp.asarray(np.ones(g.x_shape(2, 1))), xp.asarray(np.ones(g.w_shape(1, 1)))
+        text = str(jax.make_jaxpr(jax.jit(lambda x, w: correlate(g, x, w)))(x, w).jaxpr)
+        lowered = jax.jit(lambda x, w: correlate(g, x, w)).lower(x, w)
+    assert "swath_correlate" in text
+    # A loop over slabs, and scratch of a few slabs instead of one copy for every tap.
+    assert "while" in lowered.as_text()
+    scratch = lowered.compile().memory_analysis().temp_size_in_bytes
+    assert scratch < 4 * x.nbytes
 
 
 @pytest.mark.op("sliding.correlate")
@@ -358,8 +382,11 @@ def test_plan_of_an_operation_without_a_product_is_refused():
 
 def test_a_forced_method_is_obeyed_and_an_unknown_one_refused():
     x, k = np.ones(50), np.ones(5)
-    for method in plan.METHODS:
+    for method in set(plan.METHODS) - {"native"}:
         assert swath.plan(swath.signal.convolve, x, k, "full", method).method == method
+    none = swath.plan(swath.signal.convolve, x, k, "full", "native")
+    assert none.method == "direct"
+    assert "native: the library has no kernel" in str(none)
     with pytest.raises(
         ValueError, match=r"convolve: method must be one of 'auto', 'direct'.*'fast'"
     ):

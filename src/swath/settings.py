@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
-from contextvars import ContextVar
 
-from ._backends import backend_named, known_names, loaded
+from ._backends import WORKSPACE, backend_named, known_names, loaded
 from .errors import ArgumentError, describe
 
 __all__ = ["current_workspace", "precision", "workspace"]
 
-_WORKSPACE: ContextVar[int | None] = ContextVar("swath_workspace", default=None)
 _LEVELS = ("highest", "high", "fast")
 
 
@@ -72,14 +70,14 @@ def workspace(limit: int) -> Generator[None]:
     """
     if isinstance(limit, bool) or not hasattr(limit, "__index__") or int(limit) < 1:
         raise ArgumentError(f"workspace: limit must be a positive int, got {describe(limit)}")
-    token = _WORKSPACE.set(int(limit))
+    token = WORKSPACE.set(int(limit))
     try:
         yield
     finally:
-        _WORKSPACE.reset(token)
+        WORKSPACE.reset(token)
 
 
 def current_workspace(largest_input: int) -> int:
     """Bytes of scratch memory allowed for an operation whose largest input has so many bytes."""
-    limit = _WORKSPACE.get()
+    limit = WORKSPACE.get()
     return max(64 * 2**20, largest_input) if limit is None else limit

@@ -13,9 +13,10 @@ from typing import Any
 
 import array_api_compat
 
-from .base import Backend, Core
+from .base import WORKSPACE, Backend, Core
 
 __all__ = [
+    "WORKSPACE",
     "Backend",
     "Core",
     "backend_named",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from contextvars import ContextVar
 from typing import Any, Protocol
 
 import array_api_compat
@@ -15,6 +16,10 @@ import array_api_extra as xpx
 import numpy as np
 
 Array = Any
+
+
+#: Bytes of scratch memory that the user allows (`swath.workspace`); None outside of any block.
+WORKSPACE: ContextVar[int | None] = ContextVar("swath_workspace", default=None)
 
 
 class Core(Protocol):
@@ -272,6 +277,30 @@ class Backend:
         if a.ndim == 2:
             return self.new_like(a, a.shape, fill=float("nan"))
         return self.xp.stack([self.cholesky(a[i, ...]) for i in range(a.shape[0])], axis=0)
+
+    # -- the library's own kernels --------------------------------------------------------------
+
+    #: Roles of a sliding product (see `Sliding`) for which `native_product` has a kernel.
+    native_roles: tuple[str, ...] = ()
+
+    def native_product(self, role: str, g: Any, a: Array, b: Array) -> Array:
+        """A sliding product, channels first, by the library's own convolution of layers."""
+        raise NotImplementedError
+
+    def map_slabs(self, function: Callable[[Any], Array], count: int) -> Array:
+        """function(0) … function(count − 1) stacked, one after the other in memory."""
+        return self.xp.stack([function(i) for i in range(count)], axis=0)
+
+    def sum_slabs(self, function: Callable[[Any], Array], count: int) -> Array:
+        """The sum of function(0) … function(count − 1), one after the other in memory."""
+        total = function(0)
+        for i in range(1, count):
+            total = total + function(i)
+        return total
+
+    def slab(self, x: Array, axis: int, start: Any, length: int) -> Array:
+        """x[start : start + length] along an axis; start may be traced."""
+        return x[(*[slice(None)] * axis, slice(start, start + length), ...)]
 
     # -- FFT ------------------------------------------------------------------------------------
 

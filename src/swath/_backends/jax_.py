@@ -22,7 +22,7 @@ from jax.core import ShapedArray, Tracer
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from .base import Array, Backend, Core
+from .base import WORKSPACE, Array, Backend, Core
 
 __all__ = ["make"]
 
@@ -151,6 +151,30 @@ class JaxBackend(Backend):
     def cholesky(self, a: Array) -> Array:
         return jnp.linalg.cholesky(a)
 
+    # XLA's transposed kernels are slow on the CPU; the transpose goes through its forward one.
+    native_roles = ("y",)
+
+    def native_product(self, role: str, g: Any, a: Array, b: Array) -> Array:
+        asked = _CONFIG.jax_default_matmul_precision
+        return lax.conv_general_dilated(
+            a,
+            b,
+            [s.stride for s in g.spans],
+            [(s.low, s.high) for s in g.spans],
+            rhs_dilation=[s.dilation for s in g.spans],
+            feature_group_count=g.groups,
+            precision=lax.Precision.HIGHEST if asked is None else None,
+        )
+
+    def map_slabs(self, function: Callable[[Any], Array], count: int) -> Array:
+        return lax.map(function, jnp.arange(count))
+
+    def sum_slabs(self, function: Callable[[Any], Array], count: int) -> Array:
+        return lax.fori_loop(1, count, lambda i, total: total + function(i), function(0))
+
+    def slab(self, x: Array, axis: int, start: Any, length: int) -> Array:
+        return lax.dynamic_slice_in_dim(x, start, length, axis)
+
     def fft(self, x: Array, axes: Sequence[int], lengths: Sequence[int]) -> Array:
         if self.is_complex(x):
             for group in _threes(axes, lengths):
@@ -172,7 +196,7 @@ class JaxBackend(Backend):
 
     def call(self, core: Core, geometry: Any, arrays: Sequence[Array]) -> Array:
         if core.linear:
-            return _primitive(core).bind(*arrays, geometry=geometry)
+            return _primitive(core).bind(*arrays, geometry=geometry, limit=WORKSPACE.get())
         return _custom_jvp(core)(geometry, *arrays)
 
     def gradients(
@@ -201,34 +225,40 @@ def _no_tangent(t: Any) -> bool:
 def _primitive(core: Core) -> Primitive:
     primitive = Primitive(f"swath_{core.name}")
 
-    def forward(*arrays: Array, geometry: Any) -> Array:
-        return core.forward(_BACKEND, geometry, *arrays)
+    # `limit`, the workspace allowed, is a parameter because the trace depends on it.
+    def forward(*arrays: Array, geometry: Any, limit: int | None) -> Array:
+        token = WORKSPACE.set(limit)
+        try:
+            return core.forward(_BACKEND, geometry, *arrays)
+        finally:
+            WORKSPACE.reset(token)
 
-    compiled = jax.jit(forward, static_argnames="geometry")
+    compiled = jax.jit(forward, static_argnames=("geometry", "limit"))
     primitive.def_impl(compiled)
 
     # Through the compiled function: its trace is cached, by shapes and precision.
     @primitive.def_abstract_eval
-    def _abstract(*avals: Any, geometry: Any) -> Any:
-        shape = compiled.eval_shape(*avals, geometry=geometry)
+    def _abstract(*avals: Any, geometry: Any, limit: int | None) -> Any:
+        shape = compiled.eval_shape(*avals, geometry=geometry, limit=limit)
         return ShapedArray(shape.shape, shape.dtype)
 
     mlir.register_lowering(primitive, mlir.lower_fun(compiled, multiple_results=False))
 
-    def jvp(primals: Sequence[Array], tangents: Sequence[Any], *, geometry: Any) -> Any:
-        out = primitive.bind(*primals, geometry=geometry)
+    def jvp(primals: Sequence[Array], tangents: Sequence[Any], **params: Any) -> Any:
+        out = primitive.bind(*primals, **params)
         total = None
         for i in core.linear:
             if _no_tangent(tangents[i]):
                 continue
             operands = [*primals[:i], ad.instantiate_zeros(tangents[i]), *primals[i + 1 :]]
-            term = primitive.bind(*operands, geometry=geometry)
+            term = primitive.bind(*operands, **params)
             total = term if total is None else total + term
         return out, jnp.zeros_like(out) if total is None else total
 
     ad.primitive_jvps[primitive] = jvp
 
-    def transpose(cotangent: Any, *operands: Any, geometry: Any) -> list[Any]:
+    def transpose(cotangent: Any, *operands: Any, geometry: Any, limit: Any) -> list[Any]:
+        del limit  # each product of the transpose binds the one in force
         wanted = [ad.is_undefined_primal(o) for o in operands]
         if isinstance(cotangent, ad.Zero):
             return [ad.Zero(o.aval) if w else None for o, w in zip(operands, wanted, strict=True)]
@@ -238,14 +268,16 @@ def _primitive(core: Core) -> Primitive:
 
     ad.primitive_transposes[primitive] = transpose
 
-    def batch(operands: Sequence[Array], dims: Sequence[Any], *, geometry: Any) -> Any:
+    def batch(
+        operands: Sequence[Array], dims: Sequence[Any], *, geometry: Any, limit: int | None
+    ) -> Any:
         batched = [d is not None for d in dims]
         arrays = [
             jnp.moveaxis(o, d, 0) if b else o
             for o, d, b in zip(operands, dims, batched, strict=True)
         ]
         geometry, arrays, finish = core.batch(_BACKEND, geometry, arrays, batched)
-        return finish(primitive.bind(*arrays, geometry=geometry)), 0
+        return finish(primitive.bind(*arrays, geometry=geometry, limit=limit)), 0
 
     batching.primitive_batchers[primitive] = batch
     return primitive

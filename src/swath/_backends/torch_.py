@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any
 
@@ -159,6 +159,36 @@ class TorchBackend(Backend):
         factor, info = torch.linalg.cholesky_ex(a)
         return torch.where((info == 0)[..., None, None], factor, float("nan"))
 
+    native_roles = ("y", "x", "w")
+
+    def native_product(self, role: str, g: Any, a: Array, b: Array) -> Array:
+        strides, dilations = [s.stride for s in g.spans], [s.dilation for s in g.spans]
+        low, high = [s.low for s in g.spans], [s.high for s in g.spans]
+        even = low == high and min(low) >= 0
+        lengths = [s.length if even else s.length + s.low + s.high for s in g.spans]
+        padding = low if even else [0] * g.rank
+        with _full_precision() if a.is_cuda and _LEVEL.get() != "fast" else nullcontext():
+            if role == "y":
+                x = a if even else _shaped(a, low, high)
+                none = [0] * g.rank
+                return torch.convolution(
+                    x, b, None, strides, padding, dilations, False, none, g.groups
+                )
+            # The kernels of the derivatives read the shape of the operand that they compute.
+            if role == "x":
+                w, y = a, b
+                x = y.new_empty(()).expand(y.shape[0], w.shape[1] * g.groups, *lengths)
+            else:
+                x, y = a if even else _shaped(a, low, high), b
+                w = y.new_empty(()).expand(y.shape[1], a.shape[1] // g.groups, *g.sizes)
+            found = torch.ops.aten.convolution_backward(
+                y, x, w, None, strides, padding, dilations, False, [0] * g.rank, g.groups,
+                [role == "x", role == "w", False],
+            )  # fmt: skip
+        if role == "w":
+            return found[1]
+        return found[0] if even else _shaped(found[0], [-n for n in low], [-n for n in high])
+
     def fft(self, x: Array, axes: Sequence[int], lengths: Sequence[int]) -> Array:
         if not self.is_complex(x):
             x, axes, lengths = torch.fft.rfft(x, lengths[-1], axes[-1]), axes[:-1], lengths[:-1]
@@ -194,16 +224,24 @@ class TorchBackend(Backend):
         return torch.autograd.grad(function(*leaves), leaves)
 
 
+def _shaped(x: Array, low: Sequence[int], high: Sequence[int]) -> Array:
+    """Pad the last axes with zeros; negative widths crop."""
+    pairs = [n for pair in zip(reversed(low), reversed(high), strict=True) for n in pair]
+    return torch.nn.functional.pad(x, pairs)
+
+
 @contextmanager
 def _full_precision() -> Generator[None]:
     """No TF32 inside: a float32 product keeps 24 bits on CUDA."""
-    switch = torch.backends.cuda.matmul
-    before = switch.fp32_precision
-    switch.fp32_precision = "ieee"
+    switches = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)
+    before = [s.fp32_precision for s in switches]
+    for s in switches:
+        s.fp32_precision = "ieee"
     try:
         yield
     finally:
-        switch.fp32_precision = before
+        for s, level in zip(switches, before, strict=True):
+            s.fp32_precision = level
 
 
 _transforms_active = getattr(torch._C, "_are_functorch_transforms_active", lambda: True)

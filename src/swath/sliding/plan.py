@@ -17,14 +17,14 @@ from typing import Any
 
 from .._backends import Backend
 from ..errors import ArgumentError
-from ..geometry import Sliding
+from ..geometry import Sliding, Span
 from ..settings import current_workspace
 from . import direct, fft, im2col, toeplitz
 
 __all__ = ["METHODS", "Candidate", "Plan", "capture", "choose", "run"]
 
 Array = Any
-METHODS = ("direct", "im2col", "toeplitz", "fft", "overlap_save")
+METHODS = ("direct", "im2col", "toeplitz", "native", "fft", "overlap_save")
 
 # FFT answers have an error relative to their frame, not to their window, so they must pay.
 _FFT_ADVANTAGE = 4.0
@@ -165,7 +165,15 @@ _FFT_BOUND = "|err| <= 4·eps·log2(n)·|frame|₂·|k|₂ + n·tiny, n = {}"
 
 @lru_cache(maxsize=4096)
 def choose(
-    role: str, g: Sliding, batch: int, depth: int, rows: int, dtype: str, kind: str, traces: bool
+    role: str,
+    g: Sliding,
+    batch: int,
+    depth: int,
+    rows: int,
+    dtype: str,
+    kind: str,
+    traces: bool,
+    native: tuple[str, ...] = (),
 ) -> Plan:
     """The plan of one product.
 
@@ -183,6 +191,8 @@ def choose(
         Kind of device.
     traces : bool
         Whether Python loops are unrolled into a compiled program.
+    native : tuple of str
+        Roles for which the library has a kernel of its own.
     """
     cost = _COSTS[kind]
     width = {"float32": 4, "float64": 8, "complex64": 8, "complex128": 16}.get(dtype, 8)
@@ -250,6 +260,25 @@ def choose(
     scratch = width * (inputs + g.groups * rows * depth * length * per_output + outputs * rows)
     found.append(Candidate("toeplitz", seconds, flops, int(moved), int(scratch), _WINDOW_BOUND))
 
+    # The library's own kernel: made for many channels, and slow for one.
+    plain = role if role in native or any(s.stride > 1 for s in g.spans) else "y"
+    if plain in native and g.rank <= 3 and dtype in ("float32", "float64"):
+        flops = float(outputs * rows * depth * taps)
+        if depth * rows == 1 and g.groups == 1:
+            seconds = flops / (cost.gemm / 20) + outputs * width / cost.stream
+        elif depth * rows == 1:
+            seconds = flops / (cost.gemm / 6)
+        else:
+            seconds = heavy * flops * (1 + 32 / min(depth, rows)) / (1.5 * cost.gemm)
+        scratch = width * inputs
+        moved = width * (inputs + outputs * rows)
+        found.append(
+            Candidate("native", seconds + 10 * cost.call, flops, moved, scratch, _WINDOW_BOUND)
+        )
+    else:
+        none = "the library has no kernel for it"
+        found.append(Candidate("native", float("inf"), 0, 0, 0, "", none))
+
     # One whole transform.
     full = [s.length + s.extent - 1 + (s.stride * s.out if role == "x" else 0) for s in g.spans]
     points = prod(fft.fast_length(n) for n in full)
@@ -307,7 +336,7 @@ def _decide(
             method = "direct"
         why = "asked for" if method == g.method else f"{g.method}: {asked.note}"
     else:
-        windowed = (by_name["direct"], by_name["im2col"], by_name["toeplitz"])
+        windowed = [c for n, c in by_name.items() if n not in ("fft", "overlap_save")]
         exact = min(windowed, key=lambda c: c.seconds)
         spectral = min((by_name["fft"], by_name["overlap_save"]), key=lambda c: c.seconds)
         take_fft = exact.seconds > _FFT_ADVANTAGE * spectral.seconds
@@ -372,7 +401,17 @@ def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
     work = be.dtype("float32") if be.is_half(kind) else kind
     asked = _CAPTURE.get()
     target = be if asked is None else asked[0]
-    plan = choose(role, g, batch, depth, rows, be.name_of(work), target.kind, target.traces)
+    plan = choose(
+        role,
+        g,
+        batch,
+        depth,
+        rows,
+        be.name_of(work),
+        target.kind,
+        target.traces,
+        target.native_roles,
+    )
     if asked is not None:
         asked[1].append(plan)
         raise Captured
@@ -414,11 +453,15 @@ def _compute(be: Backend, role: str, g: Sliding, a: Array, b: Array, method: str
         return _to_last(be, role, _compute(be, role, *_to_first(be, role, g, a, b), method))
     if method == "fft":
         return fft.run(be, role, g, a, b)
+    if method == "native" and role in be.native_roles:
+        return be.native_product(role, g, a, b)
     if role == "x":
         g, a, b = _as_forward(be, g, a, b)
         role = "y"
     if method == "overlap_save":
         return fft.run_frames(be, g, a, b)
+    if method == "native":
+        return be.native_product(role, g, a, b)
     if method == "im2col":
         return _blocked(be, role, g, a, b, im2col.run)
     return _blocked(be, role, g, a, b, toeplitz.run)
@@ -483,6 +526,8 @@ def _blocked(
     A slab fits the cache where arrays may be written in place; traced programs are left to their
     compiler.
     """
+    if be.traces:
+        return _in_slabs(be, role, g, a, b, algorithm)
     signal = a if role == "y" or role == "w" else b
     span = g.spans[0]
     slab_bytes = _slab_bytes(be, g, signal)
@@ -514,6 +559,61 @@ def _blocked(
         elif part.length:
             out += algorithm(be, role, sub, a[xs], b[ys])
     return out
+
+
+def _in_slabs(
+    be: Backend, role: str, g: Sliding, a: Array, b: Array, algorithm: Callable[..., Array]
+) -> Array:
+    """The same for traced programs: a compiled loop over equal slabs, where the scratch demands it.
+
+    The input is padded so that all slabs have one geometry. Derivatives never pass through here:
+    they are products of their own.
+    """
+    shapes = dict(zip("xwy".replace(role, ""), (a.shape, b.shape), strict=True))
+    batch, depth, rows = _channels(g, shapes)
+    width = be.itemsize(a.dtype)
+    span = g.spans[0]
+    scratch = width * batch * g.groups * _traced_points(g, depth, rows, algorithm)
+    allowed = current_workspace(width * max(prod(a.shape), prod(b.shape))) // 2
+    count = min(-(-scratch // allowed), span.out)
+    if count <= 1 or role == "x":
+        return algorithm(be, role, g, a, b)
+    step = -(-span.out // count)
+    count = -(-span.out // step)
+    reach = (step - 1) * span.stride + span.extent
+    total = (count - 1) * step * span.stride + reach
+    at = 1 if g.last else 2
+    start, stop = max(0, -span.low), min(span.length, total - span.low)
+    widths = [(0, 0)] * a.ndim
+    widths[at] = (max(0, span.low), total - max(0, span.low) - (stop - start))
+    x = be.pad(a[(*[slice(None)] * at, slice(start, stop), ...)], widths)
+    sub = replace(g, spans=(Span(reach, span.size, span.stride, span.dilation), *g.spans[1:]))
+    hop = step * span.stride
+    if role == "w":
+        widths = [(0, 0)] * b.ndim
+        widths[at] = (0, count * step - span.out)
+        y = be.pad(b, widths)
+        return be.sum_slabs(
+            lambda i: algorithm(
+                be, "w", sub, be.slab(x, at, i * hop, reach), be.slab(y, at, i * step, step)
+            ),
+            count,
+        )
+    parts = be.map_slabs(
+        lambda i: algorithm(be, "y", sub, be.slab(x, at, i * hop, reach), b), count
+    )
+    parts = be.xp.moveaxis(parts, 0, at)
+    shape = (*parts.shape[:at], count * step, *parts.shape[at + 2 :])
+    return be.xp.reshape(parts, shape)[(*[slice(None)] * at, slice(0, span.out), ...)]
+
+
+def _traced_points(g: Sliding, depth: int, rows: int, algorithm: Any) -> int:
+    """Elements of scratch for one batch entry and group if nothing is done in slabs."""
+    if algorithm is im2col.run:
+        return prod(g.out) * depth * prod(g.sizes)
+    # A compiler may keep the terms of all taps: shifted inputs, or products waiting to be added.
+    taps = prod(g.sizes) if algorithm is direct.run else prod(g.sizes[:-1])
+    return taps * max(prod(g.out) * rows, prod(g.lengths) * depth)
 
 
 def _slab_bytes(be: Backend, g: Sliding, signal: Array) -> int:
