@@ -560,7 +560,12 @@ def matrix(values: Array, *, title: str = "Toeplitz matrix", numbers: bool | Non
 
 
 def to_png(figure: Figure) -> bytes:
-    """The figure as the bytes of a PNG file; the same figure gives the same bytes."""
+    """The figure as the bytes of a PNG file; the same figure gives the same bytes.
+
+    Parameters
+    ----------
+    figure : Figure
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     FigureCanvasAgg(figure)
@@ -570,7 +575,13 @@ def to_png(figure: Figure) -> bytes:
 
 
 def save(figure: Figure, path: str | Path) -> Path:
-    """Write the figure as a PNG file and return its path."""
+    """Write the figure as a PNG file and return its path.
+
+    Parameters
+    ----------
+    figure : Figure
+    path : str or Path
+    """
     target = Path(path)
     target.write_bytes(to_png(figure))
     return target
