@@ -230,10 +230,14 @@ def _shaped(x: Array, low: Sequence[int], high: Sequence[int]) -> Array:
     return torch.nn.functional.pad(x, pairs)
 
 
+# Its switches are attributes made at run time.
+_CUDNN: Any = torch.backends.cudnn
+
+
 @contextmanager
 def _full_precision() -> Generator[None]:
     """No TF32 inside: a float32 product keeps 24 bits on CUDA."""
-    switches = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)
+    switches: tuple[Any, ...] = (torch.backends.cuda.matmul, _CUDNN.conv)
     before = [s.fp32_precision for s in switches]
     for s in switches:
         s.fp32_precision = "ieee"

@@ -239,7 +239,8 @@ def choose(
         flops = float(outputs * rows * depth * taps)
         moved = 2 * width * outputs * wide * taps + width * (inputs + outputs * rows)
         seconds = heavy * flops * (1 + 16 / min(rows, depth * taps)) / cost.gemm
-        seconds += moved / cost.gather + 20 * cost.call
+        # Without strided views windows are gathered by index.
+        seconds += moved / (cost.gather / 6 if traces else cost.gather) + 20 * cost.call
         scratch = min(_COLUMNS, width * outputs * wide * taps)
         found.append(Candidate("im2col", seconds, flops, int(moved), scratch, _WINDOW_BOUND))
 
@@ -265,7 +266,7 @@ def choose(
     if plain in native and g.rank <= 3 and dtype in ("float32", "float64"):
         flops = float(outputs * rows * depth * taps)
         if depth * rows == 1 and g.groups == 1:
-            seconds = flops / (cost.gemm / 20) + outputs * width / cost.stream
+            seconds = flops / (cost.gemm / 200)
         elif depth * rows == 1:
             seconds = flops / (cost.gemm / 6)
         else:
