@@ -42,6 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "op(*names): operations of the registry that a test covers")
     config.addinivalue_line("markers", "needs(*libraries): libraries that a test compares with")
     config.addinivalue_line("markers", "on(*rows): the rows that a test is about")
+    config.addinivalue_line("markers", "rows_not_run(*rows): set here on tests about other rows")
     config.stash[_RUN] = _chosen(config)
 
 
@@ -54,32 +55,58 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         only = [m.args for m in metafunc.definition.iter_markers("on")]
         if only:
             run = [r for r in run if all(r in names for names in only)]
+        if not run:
+            # An empty list would be a skip: this is deselected below, and the summary says so.
+            rest = [r for r in _ROWS if all(r in names for names in only)]
+            run = [pytest.param("", id="not-run", marks=pytest.mark.rows_not_run(*rest))]
         metafunc.parametrize("xp", run, indirect=True)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """A row alone runs without the libraries that other tests compare with: those are deselected,
-    and the summary says so."""
+    """A row alone runs without the libraries that other tests compare with, and without the tests
+    that are about other rows: those are deselected, and the summary says so."""
     import importlib.util
 
     lacking: dict[str, int] = defaultdict(int)
+    left: dict[str, int] = defaultdict(int)
     keep = []
     for item in items:
         needs = {n for m in item.iter_markers("needs") for n in m.args}
         absent = [n for n in needs if importlib.util.find_spec(n) is None]
-        if absent:
+        elsewhere = [", ".join(m.args) for m in item.iter_markers("rows_not_run")]
+        if elsewhere:
+            left[elsewhere[0]] += 1
+        elif absent:
             lacking[absent[0]] += 1
         else:
             keep.append(item)
-    if lacking:
-        if config.getoption("--rows") is None:
-            raise pytest.UsageError(f"the whole matrix needs {', '.join(sorted(lacking))}")
-        config.hook.pytest_deselected(items=[i for i in items if i not in keep])
+    if lacking and config.getoption("--rows") is None:
+        raise pytest.UsageError(f"the whole matrix needs {', '.join(sorted(lacking))}")
+    if len(keep) < len(items):
+        kept = set(keep)
+        config.hook.pytest_deselected(items=[i for i in items if i not in kept])
         items[:] = keep
-    config.stash[_LACKING] = dict(lacking)
+    why = [f"they compare with {n}, which is not installed" for n in lacking]
+    why += [f"they are about rows that this run leaves out: {n}" for n in left]
+    counts = [*lacking.values(), *left.values()]
+    config.stash[_NOT_RUN] = dict(zip(why, counts, strict=True))
 
 
-_LACKING = pytest.StashKey[dict[str, int]]()
+_NOT_RUN = pytest.StashKey[dict[str, int]]()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """With several processes only those that collect know what was left out: they tell the one
+    that writes the summary."""
+    told = getattr(session.config, "workeroutput", None)
+    if told is not None:
+        told["not_run"] = session.config.stash.get(_NOT_RUN, {})
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    # Every worker collects all tests, so that one's account is everyone's.
+    node.config.stash[_NOT_RUN] = getattr(node, "workeroutput", {}).get("not_run", {})
 
 
 @pytest.fixture
@@ -136,14 +163,16 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     _write_differences(terminalreporter, run)
     for name, (_, settings) in _ROWS.items():
         if name not in run:
-            why = rows.missing(settings) or "not asked for"
+            asked = config.getoption("--rows")
+            elsewhere = asked is not None and name not in asked
+            why = "not asked for" if elsewhere else rows.missing(settings)
             write(f"row {name}: not run: {why}")
     for report in terminalreporter.stats.get("passed", []):
         for key, value in getattr(report, "user_properties", ()):
             if key == "note" and getattr(report, "when", "") == "call":
                 write(value)
-    for library, count in config.stash.get(_LACKING, {}).items():
-        write(f"{count} tests not run: they compare with {library}, which is not installed")
+    for why, count in config.stash.get(_NOT_RUN, {}).items():
+        write(f"{count} {'tests' if count > 1 else 'test'} not run: {why}")
 
 
 def _write_differences(terminalreporter: Any, run: list[str]) -> None:
