@@ -270,7 +270,7 @@ def choose(
         elif depth * rows == 1:
             seconds = flops / (cost.gemm / 6)
         else:
-            seconds = heavy * flops * (1 + 32 / min(depth, rows)) / (1.5 * cost.gemm)
+            seconds = heavy * flops * (1 + 64 / min(depth * taps, rows)) / (1.5 * cost.gemm)
         scratch = width * inputs
         moved = width * (inputs + outputs * rows)
         found.append(
