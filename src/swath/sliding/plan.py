@@ -262,7 +262,8 @@ def choose(
     found.append(Candidate("toeplitz", seconds, flops, int(moved), int(scratch), _WINDOW_BOUND))
 
     # The library's own kernel: made for many channels, and slow for one.
-    plain = role if role in native or any(s.stride > 1 for s in g.spans) else "y"
+    turned = role == "x" and role not in native and all(s.stride == 1 for s in g.spans)
+    plain = "y" if turned else role
     if plain in native and g.rank <= 3 and dtype in ("float32", "float64"):
         flops = float(outputs * rows * depth * taps)
         if depth * rows == 1 and g.groups == 1:
