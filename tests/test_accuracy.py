@@ -14,7 +14,7 @@ from swath.sliding import correlate
 from swath.sliding.plan import choose
 from swath.testing import _host, assert_close, tolerance
 
-WINDOWED = ("direct", "toeplitz")
+WINDOWED = ("direct", "im2col", "toeplitz", "native")
 SPECTRAL = ("fft", "overlap_save")
 pytestmark = pytest.mark.op("sliding.correlate")
 

@@ -182,8 +182,9 @@ def conv(
         length go on reflecting or wrapping, as in `numpy.pad`.
     channels : {"first", "last"}, default "first"
         Place of the channel axis.
-    method : {"auto", "direct", "im2col", "toeplitz", "fft", "overlap_save"}, default "auto"
-        The algorithm (see `swath.plan`).
+    method : str, default "auto"
+        The algorithm, one of "auto", "direct", "im2col", "toeplitz", "native", "fft" and
+        "overlap_save" (see `swath.plan`).
 
     Returns
     -------
@@ -406,7 +407,7 @@ def conv_transpose(
         Input and output channels are split into so many groups that do not mix.
     channels : {"first", "last"}, default "first"
         Place of the channel axis.
-    method : {"auto", "direct", "im2col", "toeplitz", "fft"}, default "auto"
+    method : str, default "auto"
         The algorithm.
 
     Returns

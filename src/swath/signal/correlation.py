@@ -44,8 +44,9 @@ def convolve(
         ``"full"``: all N + K − 1 points; ``"same"``: the N centred ones (as in SciPy, relative to
         `in1`); ``"valid"``: the N − K + 1 points that use no padding (inputs are exchanged if
         `in2` is the longer one along every sliding axis).
-    method : {"auto", "direct", "im2col", "toeplitz", "fft", "overlap_save"}, default "auto"
-        The algorithm (see `swath.plan`). ``"auto"`` decides from shapes and dtype alone.
+    method : str, default "auto"
+        The algorithm, one of "auto", "direct", "im2col", "toeplitz", "native", "fft" and
+        "overlap_save" (see `swath.plan`). ``"auto"`` decides from shapes and dtype alone.
         ``"direct"`` never lets a non-finite sample leave its own windows. Integers are always
         computed exactly, by ``"direct"``.
     axes : int or tuple of int, optional
@@ -100,7 +101,7 @@ def correlate(
         As for `convolve`.
     mode : {"full", "same", "valid"}, default "full"
         As for `convolve`.
-    method : {"auto", "direct", "im2col", "toeplitz", "fft", "overlap_save"}, default "auto"
+    method : str, default "auto"
         As for `convolve`.
     axes : int or tuple of int, optional
         Sliding axes; by default all.
