@@ -50,5 +50,5 @@ def test_every_two_backends_agree(all_rows, case, request):
                 worst = max(worst, float(np.max(np.abs(x - y)[finite], initial=0.0)) / eps / scale)
             else:
                 assert np.array_equal(x, y)
-        request.node.user_properties.append(("difference", (a, b, worst, case.id)))
+        request.node.user_properties.append(("difference", (a, b, float(worst), case.id)))
         assert worst <= ALLOWED, f"{a} and {b} differ by {worst:.1f} eps·scale"
