@@ -26,7 +26,6 @@ import atexit
 import functools
 import hashlib
 import os
-import re
 import shlex
 import shutil
 import subprocess
@@ -193,7 +192,7 @@ def test(arguments):
 
 
 def lint(arguments):
-    """Run ruff, pyright, import-linter and numpydoc's validation."""
+    """Run ruff, pyright and import-linter."""
     no_arguments("lint", arguments)
     env = environment("test")
     return steps(env, lint_commands(env))
@@ -201,15 +200,12 @@ def lint(arguments):
 
 def lint_commands(env):
     """Return the lint commands by name."""
-    sources = [p.relative_to(ROOT) for p in sorted((ROOT / "src" / "swath").rglob("*.py"))]
-    public = [p for p in sources if not re.search(r"[/\\]_(?!_init__)", str(p))]
     python = [env.python, "-m"]
     return {
         "ruff check": [*python, "ruff", "check", "."],
         "ruff format": [*python, "ruff", "format", "--check", "."],
         "pyright": [*python, "pyright", "--pythonpath", env.python],
         "layers": [env.scripts / "lint-imports", "--no-logo"],
-        "docstrings": [*python, "numpydoc", "lint", *public],
     }
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from .autodiff import primal
-from .errors import ArgumentTypeError, explain
+from .errors import ArgumentTypeError, describe, explain
 
 __all__ = ["Operation", "lookup", "operation", "operations", "supports"]
 
@@ -144,6 +144,11 @@ def lookup(op: Any) -> Operation:
 def operations() -> dict[str, Operation]:
     """All registered operations by dotted name.
 
+    Returns
+    -------
+    dict of str to Operation
+        With what is differentiable, linear, read eagerly, or not run on a library.
+
     Examples
     --------
     >>> import swath
@@ -176,7 +181,11 @@ def supports(op: Any, xp: Any) -> bool:
     (True, False)
     """
     record = _OPERATIONS[op] if isinstance(op, str) and op in _OPERATIONS else lookup(op)
-    name = xp if isinstance(xp, str) else xp.__name__
+    name = xp if isinstance(xp, str) else getattr(xp, "__name__", "")
+    if not name:
+        raise ArgumentTypeError(
+            f"supports: xp must be an array library or its import name, got {describe(xp)}"
+        )
     name = name.removeprefix("array_api_compat.").split(".")[0]
     name = {"array_api_strict": "strict"}.get(name, name)
     return name not in {**COMMON_GAPS, **record.gaps}
