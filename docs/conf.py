@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
@@ -22,3 +24,20 @@ html_theme = "alabaster"
 exclude_patterns = ["_build"]
 
 tables.write(HERE / "generated")
+
+
+# Shapes such as (N, C, *S) and bounds such as |x| are plain text in docstrings, markup to Sphinx.
+_MARKUP = re.compile(r"(?<![\w*`\\])\*(?=[A-Za-z])|\|")
+
+
+def _plain(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    for i, line in enumerate(lines):
+        if not line.lstrip().startswith((">>>", "...")):
+            parts = line.split("``")
+            parts[::2] = [_MARKUP.sub(lambda m: "\\" + m.group(), part) for part in parts[::2]]
+            lines[i] = "``".join(parts)
+
+
+def setup(app: Any) -> None:
+    """Called by Sphinx; before numpydoc reads the docstrings."""
+    app.connect("autodoc-process-docstring", _plain, priority=900)

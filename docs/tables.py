@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import tomllib
 from pathlib import Path
 
 import swath
 
 ROWS = Path(__file__).parents[1] / "ci" / "rows.toml"
+PACKAGES = ("swath", "swath.signal", "swath.nn", "swath.linalg", "swath.testing")
 LIBRARIES = ("numpy", "cupy", "jax", "torch", "array_api_strict", "dpnp", "dask")
 
 
@@ -42,12 +45,11 @@ def rows() -> str:
 
 
 def members(package: str) -> str:
-    """The public functions of a package as an autosummary list."""
-    module = getattr(swath, package)
-    names = [n for n in module.__all__ if callable(getattr(module, n))]
-    title = f"swath.{package}"
-    lines = [title, "-" * len(title), "", f".. currentmodule:: swath.{package}", ".. autosummary::"]
-    lines += ["   :toctree: generated/api", "", *[f"   {n}" for n in names]]
+    """A reference page: the public functions of a package as an autosummary list."""
+    module = importlib.import_module(package)
+    names = [n for n in module.__all__ if inspect.isroutine(getattr(module, n))]
+    lines = [package, "=" * len(package), "", f".. currentmodule:: {package}", ".. autosummary::"]
+    lines += ["   :toctree: api", "", *[f"   {n}" for n in names]]
     return "\n".join(lines) + "\n"
 
 
@@ -55,6 +57,6 @@ def write(folder: Path) -> None:
     """Write all tables into a folder."""
     folder.mkdir(exist_ok=True)
     (folder / "capabilities.inc").write_text(capabilities(), encoding="utf-8")
-    for package in ("signal", "nn", "linalg"):
-        (folder / f"{package}.inc").write_text(members(package), encoding="utf-8")
+    for package in PACKAGES:
+        (folder / f"{package}.rst").write_text(members(package), encoding="utf-8")
     (folder / "rows.inc").write_text(rows(), encoding="utf-8")
