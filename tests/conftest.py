@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
@@ -122,6 +123,14 @@ def xp(request: pytest.FixtureRequest) -> Iterator[rows.Row]:
 def all_rows(request: pytest.FixtureRequest) -> list[rows.Row]:
     """All rows of this run at once, for tests that compare them with each other."""
     return [_ROWS[name][0] for name in request.config.stash[_RUN]]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compiled_programs() -> Iterator[None]:
+    """Forget JAX's compiled programs after each module: thousands of them fill the memory."""
+    yield
+    if "jax" in sys.modules:
+        sys.modules["jax"].clear_caches()
 
 
 @pytest.fixture
