@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Number
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,9 @@ __all__ = [
     "axes_of",
     "axis_of",
     "choice",
+    "device_of",
     "floating",
+    "is_int",
     "one_array",
     "per_axis",
     "positive",
@@ -33,11 +36,11 @@ __all__ = [
 Array = Any
 
 
-def arrays(**given: Any) -> tuple[Backend, list[Any]]:
+def arrays(*optional: str, **given: Any) -> tuple[Backend, list[Any]]:
     """The adapter and the arguments as arrays (or nodes) of one library on one device.
 
-    None stays None. Lists and scalars are weak: they take the dtype of the arrays beside them where
-    the kinds allow it.
+    Those named in `optional` may be None and stay so. Lists and scalars are weak: they take the
+    dtype of the arrays beside them where the kinds allow it.
     """
     be: Backend | None = None
     anchor_name, anchor, weak = "", None, False
@@ -45,8 +48,16 @@ def arrays(**given: Any) -> tuple[Backend, list[Any]]:
         plain = primal(value)
         found = try_backend(plain)
         if found is None:
+            if value is None and name not in optional:
+                raise ArgumentTypeError(
+                    f"{name} must be an array, a number or a nested list, got None"
+                )
             weak = weak or value is not None
             continue
+        if isinstance(plain, np.ndarray) and plain.dtype.kind not in "biufc":
+            raise ArgumentTypeError(
+                f"{name} must hold numbers, got {describe(plain)}; convert it to a numeric dtype"
+            )
         if be is None:
             be, anchor_name, anchor = found, name, plain
         elif found is not be:
@@ -123,8 +134,6 @@ def _weak_dtype(be: Backend, table: np.ndarray, anchor: Array, kinds: Sequence[A
 
 def one_array(name: str, value: Any) -> tuple[Backend, Any]:
     """The adapter and `value` as an array."""
-    if value is None:
-        raise ArgumentTypeError(f"{name} must be an array, a number or a nested list, got None")
     be, (value,) = arrays(**{name: value})
     return be, value
 
@@ -167,11 +176,20 @@ def numeric(be: Backend, name: str, value: Any) -> None:
         )
 
 
+def is_int(value: Any) -> bool:
+    """Whether value counts as an int: NumPy's integers do, booleans and arrays do not."""
+    if isinstance(value, int | np.integer):
+        return not isinstance(value, bool)
+    if isinstance(value, Node) or not hasattr(value, "__index__"):
+        return False
+    return not isinstance(value, np.bool_) and try_backend(value) is None
+
+
 def positive(name: str, value: Any, *, least: int = 1) -> int:
     """An int of at least `least`."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
+    if not is_int(value):
         raise ArgumentTypeError(f"{name} must be an int, got {describe(value)}")
-    number = int(value)
+    number = index(value)
     if number < least:
         raise ArgumentError(f"{name} must be at least {least}, got {number}")
     return number
@@ -179,9 +197,7 @@ def positive(name: str, value: Any, *, least: int = 1) -> int:
 
 def per_axis(name: str, value: Any, rank: int, *, least: int = 1) -> tuple[int, ...]:
     """One int for all axes, or one per axis."""
-    if isinstance(value, Node) or try_backend(value) is not None:
-        raise ArgumentTypeError(f"{name} must be an int or a tuple of ints, got {describe(value)}")
-    if hasattr(value, "__index__") and not isinstance(value, bool):
+    if is_int(value):
         return (positive(name, value, least=least),) * rank
     if not isinstance(value, Sequence) or isinstance(value, str):
         raise ArgumentTypeError(f"{name} must be an int or a tuple of ints, got {describe(value)}")
@@ -194,9 +210,9 @@ def per_axis(name: str, value: Any, rank: int, *, least: int = 1) -> tuple[int, 
 
 def axis_of(name: str, axis: Any, ndim: int) -> int:
     """A non-negative axis."""
-    if isinstance(axis, bool) or not hasattr(axis, "__index__"):
+    if not is_int(axis):
         raise ArgumentTypeError(f"{name} must be an int, got {describe(axis)}")
-    number = int(axis)
+    number = index(axis)
     if not -ndim <= number < ndim:
         raise ArgumentError(f"{name} {number} is out of range for an array of {ndim} axes")
     return number % ndim
@@ -209,7 +225,7 @@ def axes_of(name: str, axes: Any, ndim: int, *, count: int | None = None) -> tup
         if count > ndim:
             raise ArgumentError(f"need at least {count} axes, got an array of {ndim}")
         return tuple(range(ndim - count, ndim))
-    if hasattr(axes, "__index__") and not isinstance(axes, bool):
+    if is_int(axes):
         axes = (axes,)
     if not isinstance(axes, Sequence) or isinstance(axes, str):
         raise ArgumentTypeError(f"{name} must be an int or a tuple of ints, got {describe(axes)}")
@@ -227,3 +243,18 @@ def choice(name: str, value: Any, allowed: Sequence[str]) -> str:
         names = ", ".join(map(repr, allowed))
         raise ArgumentError(f"{name} must be one of {names}; got {value!r}")
     return value
+
+
+def device_of(be: Backend, device: Any) -> Any:
+    """A device of the library from what the user wrote; None stays None."""
+    if device is None:
+        return None
+    try:
+        found = be.check_device(device)
+        be.from_host(np.zeros(1, np.int32), found)
+    except Exception as error:  # every library raises its own kinds
+        known = ", ".join(be.devices())
+        raise ArgumentError(
+            f"device {device!r} is none that {be.name} can use here ({error}); there are: {known}"
+        ) from None
+    return found

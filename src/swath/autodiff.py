@@ -260,6 +260,10 @@ def _check_cotangent(cotangent: Any, value: Array) -> None:
             f"pullback: the cotangent must have the value's shape {tuple(value.shape)}, "
             f"got {tuple(cotangent.shape)}"
         )
+    if not be.is_floating(cotangent.dtype):
+        raise ArgumentTypeError(
+            f"pullback: the cotangent must be of a floating dtype, got {describe(cotangent)}"
+        )
     if be.is_complex(cotangent) and not be.is_complex(value):
         raise ArgumentTypeError(
             f"pullback: the value is real ({be.name_of(value.dtype)}), "

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from . import registry
+from . import arguments, registry
 from ._backends import Backend, backend_named, known_names, try_backend
-from .errors import ArgumentTypeError, describe
+from .errors import ArgumentError, ArgumentTypeError, UnsupportedError, describe, explain
 
 __all__ = ["Bound", "Namespace", "available_backends", "bind"]
 
@@ -60,7 +60,7 @@ class Bound:
     def __init__(self, backend: Backend, device: Any = None) -> None:
         self.backend = backend
         self.xp = backend.xp
-        self.device = backend.check_device(device)
+        self.device = arguments.device_of(backend, device)
 
     def __repr__(self) -> str:
         place = "" if self.device is None else f" on {self.device}"
@@ -89,7 +89,7 @@ class Bound:
         memory unless they already live in this one.
         """
         found = try_backend(x)
-        if found is self.backend:
+        if found is self.backend and not isinstance(x, np.ndarray):
             x = x if self.device is None else self.backend.moved(x, self.device)
             return x if dtype is None else self.xp.astype(x, dtype)
         if found is not None:
@@ -97,7 +97,10 @@ class Bound:
         elif hasattr(x, "__dlpack__"):
             table = np.from_dlpack(x)
         else:
-            table = np.asarray(x)
+            try:
+                table = np.asarray(x)
+            except ValueError:
+                raise ArgumentError(f"asarray: a ragged list is no array: {x!r}") from None
         if table.dtype.kind not in "biufc":
             raise ArgumentTypeError(f"asarray: cannot make a numeric array of {describe(x)}")
         narrow = {"float64": "float32", "complex128": "complex64"}
@@ -223,12 +226,16 @@ def bind(xp_or_name: Any, *, device: Any = None) -> Bound:
         )
     name = name.removeprefix("array_api_compat.")
     name = "jax" if name == "jax.numpy" else name
-    try:
-        backend = backend_named(name)
-    except ModuleNotFoundError as error:
-        extra = f': pip install "swath[{name}]"' if name in known_names() else ""
-        raise ImportError(f"bind: {name} is not installed{extra}") from error
-    return Bound(backend, device)
+    why = registry.COMMON_GAPS.get(name.partition(".")[0])
+    if why is not None:
+        raise UnsupportedError(f"bind: {name}: {why}")
+    with explain("bind", {}):
+        try:
+            backend = backend_named(name)
+        except ModuleNotFoundError as error:
+            extra = f': pip install "swath[{name}]"' if name in known_names() else ""
+            raise ImportError(f"bind: {name} is not installed{extra}") from error
+        return Bound(backend, device)
 
 
 def available_backends() -> dict[str, dict[str, Any]]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 from math import prod
+from operator import index
 
 from .errors import ArgumentError
 
@@ -366,7 +367,7 @@ def resolve_padding(
         return tuple(named)
     if isinstance(padding, bool):
         raise ArgumentError(f"padding must be an int or a name, got {padding!r}")
-    if hasattr(padding, "__index__"):
+    if _is_int(padding):
         p = int(padding)  # type: ignore[call-overload]
         return tuple(_pair(p, p) for _ in range(rank))
     if not isinstance(padding, Iterable):
@@ -374,7 +375,7 @@ def resolve_padding(
             f"padding must be an int, one per axis, (low, high) per axis or a name; got {padding!r}"
         )
     entries = list(padding)
-    if rank == 1 and len(entries) == 2 and all(hasattr(e, "__index__") for e in entries):
+    if rank == 1 and len(entries) == 2 and all(map(_is_int, entries)):
         raise ArgumentError(
             f"padding {tuple(entries)} is ambiguous for one sliding axis; "
             f"write (({entries[0]}, {entries[1]}),) for (low, high)"
@@ -386,15 +387,26 @@ def resolve_padding(
         )
     pairs: list[tuple[int, int]] = []
     for entry in entries:
-        if hasattr(entry, "__index__") and not isinstance(entry, bool):
+        if _is_int(entry):
             pairs.append(_pair(int(entry), int(entry)))
         elif isinstance(entry, Sequence) and len(entry) == 2:
-            if not all(hasattr(e, "__index__") and not isinstance(e, bool) for e in entry):
+            if not all(map(_is_int, entry)):
                 raise ArgumentError(f"padding entries must be integers, got {entry!r}")
             pairs.append(_pair(int(entry[0]), int(entry[1])))
         else:
             raise ArgumentError(f"padding entries must be ints or (low, high), got {entry!r}")
     return tuple(pairs)
+
+
+def _is_int(value: object) -> bool:
+    """Whether value stands for one integer; arrays of several have `__index__` and do not."""
+    if isinstance(value, bool):
+        return False
+    try:
+        index(value)  # type: ignore[arg-type]
+    except TypeError:
+        return False
+    return True
 
 
 def _pair(low: int, high: int) -> tuple[int, int]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ._backends import Backend, backend_named, try_backend
-from .errors import ArgumentTypeError
-from .registry import lookup
+from . import arguments
+from ._backends import Backend, try_backend
+from .errors import ArgumentError, ArgumentTypeError, explain
+from .registry import Operation, lookup
 from .sliding.plan import Plan, capture
 
 __all__ = ["plan"]
@@ -45,19 +47,25 @@ def plan(op: Callable[..., Any], *args: Any, **kwargs: Any) -> Plan:
     >>> p.method
     'toeplitz'
     """
-    record = lookup(op)
-    be: Backend = backend_named("numpy")
-    for value in (*args, *kwargs.values()):
-        found = try_backend(value)
-        if found is not None:
-            be = found
-            break
+    with explain("plan", {}):
+        record = lookup(op)
+        be = _library(record, args, kwargs)
     stand_ins = [_stand_in(a) for a in args]
     with capture(be) as plans:
         record.function(*stand_ins, **{k: _stand_in(v) for k, v in kwargs.items()})
-    if not plans:
-        raise ArgumentTypeError(f"{record.name} computes no sliding product, so it has no plan")
-    return plans[0]
+    if plans:
+        return plans[0]
+    if any(0 in getattr(v, "shape", ()) for v in stand_ins):
+        raise ArgumentError(f"plan: {record.name} computes nothing of an array without points")
+    raise ArgumentTypeError(f"plan: {record.name} computes no sliding product, so it has no plan")
+
+
+def _library(record: Operation, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Backend:
+    """The library of the arrays; stand-ins would hide that they come from several."""
+    names = list(inspect.signature(record.function).parameters)
+    given = {**dict(zip(names, args, strict=False)), **kwargs}
+    arrays = {k: v for k, v in given.items() if try_backend(v) is not None}
+    return arguments.arrays(**arrays)[0]
 
 
 def _stand_in(value: Any) -> Any:

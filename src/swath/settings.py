@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
+from operator import index
 
 from ._backends import WORKSPACE, backend_named, known_names, loaded
 from .errors import ArgumentError, describe
@@ -68,9 +69,13 @@ def workspace(limit: int) -> Generator[None]:
     >>> with swath.workspace(2**20):
     ...     y = swath.signal.convolve(np.ones(1000), np.ones(2))
     """
-    if isinstance(limit, bool) or not hasattr(limit, "__index__") or int(limit) < 1:
+    try:
+        count = 0 if isinstance(limit, bool) else index(limit)
+    except TypeError:
+        count = 0
+    if count < 1:
         raise ArgumentError(f"workspace: limit must be a positive int, got {describe(limit)}")
-    token = WORKSPACE.set(int(limit))
+    token = WORKSPACE.set(count)
     try:
         yield
     finally:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ._backends import backend_of, try_backend
 from .autodiff import differentiable, vjp
-from .errors import ArgumentError
+from .errors import ArgumentError, ArgumentTypeError, describe
 from .registry import lookup
 from .sliding.plan import Plan
 
@@ -35,6 +35,20 @@ def _host(x: Any) -> np.ndarray:
     if be.name_of(x.dtype) == "bfloat16":
         x = be.xp.astype(x, be.dtype("float32"))
     return np.asarray(be.to_numpy(x))
+
+
+def _table(name: str, x: Any) -> np.ndarray:
+    """x on the host, if it is numbers."""
+    try:
+        table = _host(x)
+    except ValueError:
+        table = np.asarray(None)
+    if table.dtype.kind not in "biufc":
+        raise ArgumentTypeError(
+            f"assert_close: {name} must be an array, a number or a nested list of numbers, got "
+            f"{describe(x)}"
+        )
+    return table
 
 
 def _dtype_name(dtype: Any) -> str:
@@ -70,6 +84,8 @@ def tolerance(dtype: Any, plan: Plan | None = None) -> float:
     scale = 2.0 if name.startswith("complex") else 1.0
     if plan is None:
         return 2.0 * scale * _EPS[name]
+    if not isinstance(plan, Plan):
+        raise ArgumentTypeError(f"tolerance: plan must be what swath.plan gives, got {plan!r}")
     if plan.method in ("fft", "overlap_save"):
         return 4.0 * scale * _EPS[name] * max(1.0, float(np.log2(plan.points)))
     return 2.0 * scale * plan.terms * _EPS[name]
@@ -105,7 +121,7 @@ def assert_close(
     AssertionError
         If shape, dtype, a value or the place of a NaN differs.
     """
-    got, want = _host(actual), np.asarray(desired)
+    got, want = _table("actual", actual), _table("desired", desired)
     if got.shape != want.shape:
         raise AssertionError(f"shape {got.shape}, expected {want.shape}")
     be = try_backend(actual)
@@ -126,12 +142,17 @@ def assert_close(
     finite = ~(np.isnan(want) | infinite)
     error = np.abs(got[finite] - want[finite])
     if bound is not None:
-        allowed = np.broadcast_to(np.asarray(bound), want.shape)[finite]
+        try:
+            allowed = np.broadcast_to(np.asarray(bound), want.shape)[finite]
+        except ValueError:
+            raise ArgumentError(
+                f"assert_close: bound must broadcast to shape {want.shape}, got {describe(bound)}"
+            ) from None
     else:
         largest = float(np.max(np.abs(want[finite]), initial=0.0))
         relative = 64 * _EPS[kind] if rtol is None else rtol
         allowed = np.full(error.shape, (atol or 0.0) + relative * largest)
-    over = error > allowed
+    over = ~(error <= allowed)  # a bound that is NaN allows nothing
     if np.any(over):
         worst = int(np.argmax(np.where(over, error - allowed, -1.0)))
         raise AssertionError(

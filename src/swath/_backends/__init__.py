@@ -13,6 +13,7 @@ from typing import Any
 
 import array_api_compat
 
+from ..errors import ArgumentTypeError
 from .base import WORKSPACE, Backend, Core
 
 __all__ = [
@@ -47,7 +48,10 @@ def backend_named(name: str) -> Backend:
             module = importlib.import_module(f".{_ADAPTERS[name]}", __name__)
             _BY_NAMESPACE[name] = module.make()
         else:
-            _BY_NAMESPACE[name] = Backend(importlib.import_module(name), name)
+            namespace = importlib.import_module(name)
+            if not hasattr(namespace, "__array_namespace_info__"):
+                raise ArgumentTypeError(f"{name} is no library of the array API standard")
+            _BY_NAMESPACE[name] = Backend(namespace, name)
         for result in _RESULTS:
             _BY_NAMESPACE[name].register_result(*result)
     return _BY_NAMESPACE[name]

@@ -258,9 +258,10 @@ def _working(name: str) -> Bound:
         extra = f"; pip install 'swath[{name}]' gets it" if name in DEFAULTS else ""
         raise DemoError(f"{name} is not installed{extra}" if extra else _unknown(name))
     try:
-        sw = swath.bind(name)
-        if not hasattr(sw.xp, "asarray"):
-            raise DemoError(_unknown(name))
+        try:
+            sw = swath.bind(name)
+        except TypeError:  # a package, but no array library
+            raise DemoError(_unknown(name)) from None
         if np.sum(sw.to_numpy(sw.asarray(np.ones(3, np.float32)))) != 3:
             raise DemoError(f"{name} is installed and does not compute")
     except DemoError:

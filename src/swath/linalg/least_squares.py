@@ -150,7 +150,7 @@ def _lead(**given: Any) -> tuple[int, ...]:
 def _problem(a: Any, b: Any, weights: Any, ridge: Any) -> _Problem:
     be, _ = matrices(a, "A")
     given = {"A": a, "b": b, "weights": weights, "ridge": ridge if _is_array(ridge) else None}
-    be, (a, b, weights, ridge_array) = arguments.arrays(**given)
+    be, (a, b, weights, ridge_array) = arguments.arrays("weights", "ridge", **given)
     arguments.numeric(be, "b", b)
     m = a.shape[-2]
     vector = b.ndim == 1 or (b.ndim == a.ndim - 1 and tuple(b.shape) == tuple(a.shape[:-1]))

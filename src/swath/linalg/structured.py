@@ -70,7 +70,7 @@ def _rows(v: Any, n: int, *flipped: int) -> Any:
 
 def _vectors(**given: Any) -> list[Any]:
     """The arguments as arrays of one dtype with at least one axis and the same leading axes."""
-    be, values = arguments.arrays(**given)
+    be, values = arguments.arrays("r", **given)
     for name, value in zip(given, values, strict=True):
         if value is not None and value.ndim < 1:
             raise ArgumentError(

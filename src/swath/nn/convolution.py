@@ -71,10 +71,7 @@ def _add_bias(y: Any, bias: Any, last: bool) -> Any:
 
 def _operands(x: Any, weight: Any, bias: Any) -> tuple[Backend, Any, Any, Any]:
     """The arrays in one dtype."""
-    for name, value in (("x", x), ("weight", weight)):
-        if value is None:
-            raise ArgumentTypeError(f"{name} must be an array, a number or a nested list, got None")
-    be, (x, weight, bias) = arguments.arrays(x=x, weight=weight, bias=bias)
+    be, (x, weight, bias) = arguments.arrays("bias", x=x, weight=weight, bias=bias)
     for name, value in (("x", x), ("weight", weight), ("bias", bias)):
         if value is not None:
             arguments.numeric(be, name, value)
@@ -302,6 +299,11 @@ def _spread_plan(
     dilations = arguments.per_axis("dilation", dilation, rank)
     extra = arguments.per_axis("output_padding", output_padding, rank, least=0)
     lengths = [x[a] for a in sliding_axes(len(x), rank, last)]
+    if 0 in lengths:
+        raise ArgumentError(
+            f"x has no points on a sliding axis (shape {x}), so there is nothing to spread; give "
+            f"at least one"
+        )
     reach = [
         max(0, n - 1) * s + d * (k - 1) + 1
         for n, k, s, d in zip(lengths, sizes, strides, dilations, strict=True)

@@ -32,7 +32,7 @@ def pool_axes(
     last = channels_last(channels)
     if axes is not None:
         return named_axes(axes, len(shape))
-    if hasattr(size, "__index__") and not isinstance(size, bool):
+    if arguments.is_int(size):
         n = int(size)
         raise ArgumentTypeError(
             f"{name} must be a tuple with one entry per sliding axis, got the int {n}; for two "

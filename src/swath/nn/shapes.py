@@ -163,7 +163,7 @@ def same_padding(
     ((2, 3), (1, 2))
     """
     with explain("same_padding", {}):
-        points = _shape("lengths", [lengths] if hasattr(lengths, "__index__") else lengths)
+        points = _shape("lengths", [lengths] if arguments.is_int(lengths) else lengths)
         rank = len(points)
         sizes = arguments.per_axis("size", size, rank)
         strides = arguments.per_axis("stride", stride, rank)

@@ -218,8 +218,6 @@ def max_unpool(
     """
     be, (x, indices) = arguments.arrays(x=x, indices=indices)
     for name, value in (("x", x), ("indices", indices)):
-        if value is None:
-            raise ArgumentTypeError(f"{name} must be an array, a number or a nested list, got None")
         arguments.numeric(be, name, value)
     indices = primal(indices)
     if not be.xp.isdtype(indices.dtype, "integral"):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import pi
-from numbers import Number
+from math import isinf, pi
+from numbers import Number, Real
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,15 @@ from ..autodiff import primal
 from ..errors import ArgumentError, ArgumentTypeError, describe
 from ..sliding.plan import capturing
 
-__all__ = ["angles_of", "coefficients", "complex_of", "divided", "library", "sampling_rate"]
+__all__ = [
+    "angles_of",
+    "coefficients",
+    "complex_of",
+    "divided",
+    "float_name",
+    "library",
+    "sampling_rate",
+]
 
 Array = Any
 
@@ -59,8 +67,11 @@ def complex_of(be: Backend, dtype: Any) -> str:
     return "complex64" if be.name_of(dtype) in ("float32", "complex64") else "complex128"
 
 
-def angles_of(be: Backend, name: str, freqs: Any, like: Any, fs: float) -> Array:
-    """Angles in radians per sample: on the host from numbers and lists, else beside `like`."""
+def angles_of(be: Backend, name: str, freqs: Any, beside: str, like: Any, fs: float) -> Array:
+    """Angles in radians per sample: on the host from numbers and lists, else beside `like`.
+
+    `name` and `beside` are what the caller calls `freqs` and `like`.
+    """
     if try_backend(primal(freqs)) is None:
         if not isinstance(freqs, Number | Sequence) or isinstance(freqs, str | bytes):
             raise ArgumentTypeError(
@@ -70,7 +81,7 @@ def angles_of(be: Backend, name: str, freqs: Any, like: Any, fs: float) -> Array
         if table.dtype.kind not in "iuf":
             raise ArgumentTypeError(f"{name} must hold real numbers, got {describe(freqs)}")
         return np.asarray(table * (2 * pi / fs))
-    arguments.arrays(coefficients=like, **{name: freqs})
+    arguments.arrays(**{beside: like, name: freqs})
     freqs = primal(freqs)
     arguments.numeric(be, name, freqs)
     arguments.real_only(be, name, freqs)
@@ -81,11 +92,27 @@ def angles_of(be: Backend, name: str, freqs: Any, like: Any, fs: float) -> Array
 
 
 def sampling_rate(fs: Any) -> float:
-    if isinstance(fs, bool) or not isinstance(fs, int | float):
+    if isinstance(fs, bool) or not isinstance(fs, Real):
         raise ArgumentTypeError(f"fs must be a number, got {describe(fs)}")
-    if not fs > 0:
+    rate = float(fs)
+    if not rate > 0:
         raise ArgumentError(f"fs must be positive, got {fs}")
-    return float(fs)
+    if isinf(rate):
+        raise ArgumentError("fs must be finite, got inf")
+    return rate
+
+
+def float_name(be: Backend, dtype: Any) -> str:
+    """The name of a real floating dtype that the user asked for."""
+    name = dtype
+    if not isinstance(dtype, str):
+        try:
+            name = be.name_of(dtype)
+        except TypeError:
+            name = ""
+    if name not in ("float16", "bfloat16", "float32", "float64"):
+        raise ArgumentTypeError(f"dtype must be a real floating dtype, got {dtype!r}")
+    return name
 
 
 def library(xp: Any) -> Backend:
@@ -94,4 +121,7 @@ def library(xp: Any) -> Backend:
     if not name:
         raise ArgumentTypeError(f"xp must be an array library or its name, got {describe(xp)}")
     name = name.removeprefix("array_api_compat.")
-    return backend_named({"jax.numpy": "jax"}.get(name, name))
+    try:
+        return backend_named({"jax.numpy": "jax"}.get(name, name))
+    except ModuleNotFoundError as error:
+        raise ArgumentError(f"xp is the array library {name!r}, which is not installed") from error

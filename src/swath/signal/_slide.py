@@ -49,6 +49,7 @@ def prepare(
             )
         return be, in1, in2, tuple(range(in1.ndim))
     places = arguments.axes_of("axes", axes, in1.ndim)
+    shapes = tuple(in1.shape), tuple(in2.shape)
     if in2.ndim == len(places) != in1.ndim:
         order = sorted(range(len(places)), key=places.__getitem__)
         in2 = _ops.permute(in2, order)
@@ -61,6 +62,12 @@ def prepare(
             f"{second} must have {in1.ndim} axes like {first}, or {len(places)} (one for each "
             f"entry of axes); got {in2.ndim}"
         )
+    for i, (n, m) in enumerate(zip(in1.shape, in2.shape, strict=True)):
+        if i not in places and n != m and n != 1 and m != 1:
+            raise ArgumentError(
+                f"{first} and {second} do not broadcast along axis {i}: lengths {n} and {m} "
+                f"(shapes {shapes[0]} and {shapes[1]}, sliding axes {places})"
+            )
     return be, in1, in2, places
 
 
@@ -92,11 +99,6 @@ def _layout(
     batch, groups, kernels = [], [], []
     for i in rest:
         n, m = shape1[i], shape2[i]
-        if n != m and n != 1 and m != 1:
-            raise ArgumentError(
-                f"in1 and in2 do not broadcast along axis {i}: lengths {n} and {m} "
-                f"(shapes {shape1} and {shape2}, sliding axes {axes})"
-            )
         (batch if m == 1 else kernels if n == 1 else groups).append(i)
     lengths, sizes = [shape1[i] for i in axes], [shape2[i] for i in axes]
     spans = tuple(mode_span(n, k, mode) for n, k in zip(lengths, sizes, strict=True))

@@ -9,6 +9,7 @@ import numpy as np
 from .. import _ops, arguments
 from .._backends import backend_named
 from ..autodiff import primal
+from ..errors import explain
 from ..planning import plan
 from ..registry import operation
 from ..sliding.plan import check_method
@@ -247,8 +248,11 @@ def correlation_lags(
     >>> swath.signal.correlation_lags(4, 3)
     array([-2, -1,  0,  1,  2,  3])
     """
-    n, k = arguments.positive("in1_len", in1_len), arguments.positive("in2_len", in2_len)
-    check_mode(mode)
+    with explain("correlation_lags", {}):
+        n, k = arguments.positive("in1_len", in1_len), arguments.positive("in2_len", in2_len)
+        check_mode(mode)
+        be = backend_named("numpy") if xp is None else library(xp)
+        device = arguments.device_of(be, device)
     if mode == "full":
         lags = np.arange(1 - k, n)
     elif mode == "same":
@@ -257,8 +261,7 @@ def correlation_lags(
     else:
         # The longer input contains the shorter one.
         lags = np.arange(n - k + 1) if n >= k else np.arange(n - k, 1)
-    be = backend_named("numpy") if xp is None else library(xp)
-    return be.from_host(lags, be.check_device(device))
+    return be.from_host(lags, device)
 
 
 def choose_conv_method(in1: Any, in2: Any, mode: str = "full") -> str:
@@ -293,8 +296,9 @@ def choose_conv_method(in1: Any, in2: Any, mode: str = "full") -> str:
     >>> swath.signal.choose_conv_method(np.ones(10**5), np.ones(31))
     'direct'
     """
-    check_mode(mode)
-    _, in1, in2, places = prepare(in1, in2, None)
+    with explain("choose_conv_method", {"in1": in1, "in2": in2}):
+        check_mode(mode)
+        _, in1, in2, places = prepare(in1, in2, None)
     in1, in2 = primal(in1), primal(in2)
     if not places or 0 in in1.shape or 0 in in2.shape:
         return "direct"

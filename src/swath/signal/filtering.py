@@ -33,10 +33,10 @@ def _only_gain(be: Backend, b: Any, a: Any, given: Any) -> Any:
     return divided(be, b, a, given)
 
 
-def _filter(b: Any, a: Any, **others: Any) -> tuple[Any, list[Any]]:
-    """b / a[0] and the other arrays, all of one floating dtype."""
+def _filter(b: Any, a: Any, *optional: str, **others: Any) -> tuple[Any, list[Any]]:
+    """b / a[0] and the other arrays, all of one floating dtype; those named may be None."""
     given = a
-    be, (b, a, *rest) = arguments.arrays(b=b, a=a, **others)
+    be, (b, a, *rest) = arguments.arrays(*optional, b=b, a=a, **others)
     b, a = coefficients(be, "b", b), coefficients(be, "a", a)
     for name, value in zip(others, rest, strict=True):
         if value is not None:
@@ -107,7 +107,7 @@ def lfilter(b: Any, a: Any, x: Any, axis: int = -1, zi: Any = None) -> Any:
     >>> swath.signal.lfilter([0.5, 0.5], 1.0, np.array([1.0, 2.0]), zi=np.array([4.0]))
     (array([4.5, 1.5]), array([1.]))
     """
-    b, (x, zi) = _filter(b, a, x=x, zi=zi)
+    b, (x, zi) = _filter(b, a, "zi", x=x, zi=zi)
     if x.ndim == 0:
         raise ArgumentError("x must have at least one axis, got a number")
     axis = arguments.axis_of("axis", axis, x.ndim)
@@ -214,8 +214,9 @@ def lfiltic(b: Any, a: Any, y: Any, x: Any = None) -> Any:
     >>> swath.signal.lfiltic([0.5, 0.25, 0.25], 1.0, [], np.array([4.0, 8.0]))
     array([3., 1.])
     """
-    del y
-    b, (x,) = _filter(b, a, x=x)
+    # Past outputs have no say, but belong beside the rest like any argument.
+    arguments.arrays("x", b=b, a=a, y=y, x=x)
+    b, (x,) = _filter(b, a, "x", x=x)
     count = b.shape[0] - 1
     if x is not None and x.ndim == 0:
         x = _ops.reshape(x, (1,))

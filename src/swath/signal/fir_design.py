@@ -17,7 +17,7 @@ from ..autodiff import primal
 from ..errors import ArgumentError, ArgumentTypeError
 from ..linalg import lstsq
 from ..registry import operation
-from ._coefficients import angles_of, library, sampling_rate
+from ._coefficients import angles_of, float_name, library, sampling_rate
 
 __all__ = ["fir_from_response"]
 
@@ -35,12 +35,14 @@ def _gains(freqs: Any, gains: Any, weight: Any, xp: Any, device: Any) -> tuple[B
             raise ArgumentTypeError(
                 f"xp is {asked.name}, but {name} is an array of {found.name}"  # type: ignore[union-attr]
             )
-        beside: Any = primal(next(iter(arrays.values())))
+        beside: Any = {k: v for k, v in arrays.items() if k == "freqs"}
     else:
+        # An array that stands beside lists tells them where to go.
         be = asked or backend_named("numpy")
-        beside = be.from_host(np.zeros(1, np.int32), be.check_device(device))
-    # An array that stands beside lists tells them where to go.
-    be, (_, gains, weight) = arguments.arrays(beside=beside, gains=gains, weight=weight)
+        place = arguments.device_of(be, device)
+        beside = {"freqs": be.from_host(np.zeros(1, np.int32), place)}
+    beside = {**beside, "gains": gains, "weight": weight}
+    be, (*_, gains, weight) = arguments.arrays("weight", **beside)
     return be, gains, weight
 
 
@@ -49,10 +51,7 @@ def _dtype(be: Backend, dtype: Any, gains: Any) -> Any:
     if dtype is None:
         name = be.name_of(gains.dtype)
         return be.dtype({"complex64": "float32", "complex128": "float64"}.get(name, name))
-    name = dtype if isinstance(dtype, str) else be.name_of(dtype)
-    if name not in ("float16", "bfloat16", "float32", "float64"):
-        raise ArgumentTypeError(f"dtype must be a real floating dtype, got {dtype!r}")
-    return be.dtype(name)
+    return be.dtype(float_name(be, dtype))
 
 
 def _table(be: Backend, angles: Array, steps: Any, like: Any, kind: Any, wave: str) -> Array:
@@ -162,11 +161,13 @@ def fir_from_response(
         )
     work = be.dtype("float32") if be.is_half(kind) else kind
     like = _ops.fill_like(gains, (), dtype=work)
-    angles = angles_of(be, "freqs", freqs, like, rate)
+    angles = angles_of(be, "freqs", freqs, "gains", like, rate)
     count = _lengths(angles, gains, weight)
     if weight is not None:
         arguments.numeric(be, "weight", weight)
         arguments.real_only(be, "weight", weight)
+        if be.concrete(be.xp.any(primal(weight) < 0)) is True:
+            raise ArgumentError("weight must be 0 or more")
         weight = _ops.cast(weight, work)
     free = (taps + 1) // 2 if symmetric else taps
     conditions = count if symmetric else 2 * count

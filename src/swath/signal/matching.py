@@ -80,7 +80,7 @@ def correlation_score(
     >>> float(swath.signal.correlation_score(x, [[1.0, 0.0], [0.0, -1.0]], 5.0))
     2.0
     """
-    be, (x, f, bias) = arguments.arrays(x=x, f=f, bias=bias)
+    be, (x, f, bias) = arguments.arrays("bias", x=x, f=f, bias=bias)
     for name, value in (("x", x), ("f", f), ("bias", bias)):
         if value is not None:
             arguments.numeric(be, name, value)

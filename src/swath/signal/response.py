@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from .. import _ops, arguments
-from .._backends import Backend, try_backend
+from .._backends import Backend
 from ..autodiff import primal
-from ..errors import ArgumentError
+from ..errors import ArgumentError, ArgumentTypeError, describe
 from ..registry import operation
 from ..sliding.plan import capturing
 from ._coefficients import angles_of, coefficients, complex_of, divided, sampling_rate
@@ -127,17 +127,19 @@ def freqz(
     array([1.   , 0.924, 0.707, 0.383])
     """
     rate = sampling_rate(fs)
+    if plot is not None and not callable(plot):
+        raise ArgumentTypeError(f"plot must be callable as plot(w, h), got {describe(plot)}")
     given = a
     be, (b, a) = arguments.arrays(b=b, a=a)
     b, a = coefficients(be, "b", b), coefficients(be, "a", a)
     b, a = (_single(be, v) for v in arguments.floating(be, b, a))
     real = _real_of(be, b)
-    if worN is None or (hasattr(worN, "__index__") and try_backend(primal(worN)) is None):
+    if worN is None or arguments.is_int(worN):
         count = 512 if worN is None else arguments.positive("worN", worN)
         stop = 2 * pi if whole else pi
         angles = np.linspace(0, stop, count, endpoint=bool(include_nyquist and not whole))
     else:
-        angles = angles_of(be, "worN", worN, _ops.real(b), rate)
+        angles = angles_of(be, "worN", worN, "b", _ops.real(b), rate)
     angles = angles.reshape(-1) if isinstance(angles, np.ndarray) else be.xp.reshape(angles, (-1,))
     h = _transfer(be, b, angles, 0.0)
     if a.shape[0] > 1:
@@ -219,7 +221,7 @@ def amplitude_response(h: Any, freqs: Any, *, fs: float = 2 * pi) -> Any:
     (h,) = arguments.floating(be, h)
     kind = h.dtype
     h = _single(be, h)
-    angles = angles_of(be, "freqs", freqs, h, rate)
+    angles = angles_of(be, "freqs", freqs, "h", h, rate)
     if not capturing() and not _symmetric(be, primal(h)):
         raise ArgumentError(
             "h is not symmetric (h[k] = h[K − 1 − k]), so its response has a phase of its own; "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import pi
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,9 @@ import numpy as np
 from .. import _ops, arguments
 from .._backends import Backend, backend_named, try_backend
 from ..autodiff import primal
-from ..errors import ArgumentError, ArgumentTypeError, describe
+from ..errors import ArgumentError, ArgumentTypeError, describe, explain
 from ..registry import operation
-from ._coefficients import library, sampling_rate
+from ._coefficients import float_name, library, sampling_rate
 
 __all__ = ["firwin", "get_window"]
 
@@ -65,24 +66,23 @@ def get_window(
     """
     from scipy.signal import get_window as make
 
-    count = arguments.positive("Nx", Nx)
-    be = backend_named("numpy") if xp is None else library(xp)
-    try:
-        table = make(window, count, fftbins)
-    except ValueError as error:
-        raise ArgumentError(f"get_window: SciPy does not make window {window!r}: {error}") from None
-    return _placed(be, np.asarray(table), device, dtype)
+    with explain("get_window", {}):
+        count = arguments.positive("Nx", Nx)
+        be = backend_named("numpy") if xp is None else library(xp)
+        try:
+            table = make(window, count, fftbins)
+        except ValueError as error:
+            raise ArgumentError(f"SciPy does not make window {window!r}: {error}") from None
+        return _placed(be, np.asarray(table), device, dtype)
 
 
 def _placed(be: Backend, table: np.ndarray, device: Any, dtype: Any) -> Array:
     """A float64 host table in the library, on the device and in the dtype asked for."""
-    probe = be.from_host(np.zeros(1, np.int32), be.check_device(device))
+    probe = be.from_host(np.zeros(1, np.int32), arguments.device_of(be, device))
     if dtype is None:
         name = "float64" if be.has_float64(probe) else "float32"
     else:
-        name = dtype if isinstance(dtype, str) else be.name_of(dtype)
-    if name not in ("float16", "bfloat16", "float32", "float64"):
-        raise ArgumentTypeError(f"dtype must be a real floating dtype, got {dtype!r}")
+        name = float_name(be, dtype)
     return be.constant(table, probe, be.dtype(name))
 
 
@@ -229,6 +229,10 @@ def _shape(be: Backend, window: Any, width: Any, taps: int, rate: float, like: A
     from scipy import signal
 
     if width is not None:
+        if isinstance(width, bool) or not isinstance(width, Real):
+            raise ArgumentTypeError(f"width must be a number, got {describe(width)}")
+        if not 0 < float(width) < rate / 2:
+            raise ArgumentError(f"width must lie between 0 and fs/2 = {rate / 2}, got {width}")
         beta = signal.kaiser_beta(signal.kaiser_atten(taps, float(width) / (rate / 2)))
         window = ("kaiser", beta)
     if try_backend(window) is not None:
