@@ -17,8 +17,15 @@ transpose_tests = pytest.mark.op("nn.conv_transpose")
 
 
 def count(xp, many, few):
-    """How many shapes to draw: JAX compiles each one."""
-    return few if xp.backend == "jax" else many
+    """How many shapes to draw: JAX compiles each one; second rows of a library take a share."""
+    if xp.backend == "jax":
+        return few
+    return many if xp.name in ("numpy", "torch", "strict") else max(few, many // 6)
+
+
+def widest(xp, taps):
+    """Largest window per axis to draw: eagerly, JAX compiles for every tap."""
+    return 2 if xp.backend == "jax" else taps
 
 
 def to_last(a):
@@ -31,13 +38,13 @@ def kernel_last(w):
     return np.moveaxis(w, (0, 1), (-1, -2))
 
 
-def draw(rng, rank):
+def draw(rng, rank, taps=3):
     """One layer: shapes and attributes, always with at least one output."""
     while True:
         groups = int(rng.choice([1, 1, 2, 3]))
         size, stride, dilation, padding, points = (
             tuple(int(v) for v in rng.integers(low, high, rank))
-            for low, high in ((1, 4), (1, 4), (1, 3), (0, 3), (3, 9))
+            for low, high in ((1, taps + 1), (1, 4), (1, 3), (0, 3), (3, 9))
         )
         fits = all(
             n + 2 * p >= d * (k - 1) + 1
@@ -85,8 +92,8 @@ def torch_conv(layer):
 @pytest.mark.parametrize("channels", ["first", "last"])
 def test_conv_equals_pytorch_with_every_gradient(xp, rng, rank, channels):
     last = channels == "last"
-    for _ in range(count(xp, 30, 1)):
-        layer = draw(rng, rank)
+    for _ in range(count(xp, 12, 1)):
+        layer = draw(rng, rank, widest(xp, 3))
         reference, leaves = torch_conv(layer)
         args, keywords = arguments(xp, layer, last)
         cotangent = rng.standard_normal(tuple(reference.shape))
@@ -114,8 +121,8 @@ def test_conv_equals_pytorch_with_every_gradient(xp, rng, rank, channels):
 def test_same_padding_with_any_stride_equals_lax(xp, rng, named):
     from jax import enable_x64, lax
 
-    for _ in range(count(xp, 12, 1)):
-        layer = draw(rng, 2)
+    for _ in range(count(xp, 6, 1)):
+        layer = draw(rng, 2, widest(xp, 3))
         with enable_x64(True):
             want = np.asarray(
                 lax.conv_general_dilated(
@@ -335,8 +342,8 @@ def test_conv_transpose_equals_pytorch_with_every_gradient(xp, rng, rank, channe
     function = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[rank - 1]
     last = channels == "last"
     done = 0
-    while done < count(xp, 30, 1):
-        layer = draw(rng, rank)
+    while done < count(xp, 12, 1):
+        layer = draw(rng, rank, widest(xp, 3))
         stride, padding, dilation = layer["stride"], layer["padding"], layer["dilation"]
         extra = tuple(
             int(rng.integers(0, max(s, d))) for s, d in zip(stride, dilation, strict=True)
@@ -409,7 +416,7 @@ def test_same_gives_stride_times_the_points(xp):
 @conv_tests
 @pytest.mark.on("numpy")
 def test_conv_needs_little_memory_beside_its_output(xp, rng):
-    x = rng.standard_normal((1, 1, 2048, 2048)).astype(np.float32)
+    x = rng.standard_normal((1, 1, 1280, 1280)).astype(np.float32)
     w = rng.standard_normal((1, 1, 11, 11)).astype(np.float32)
     allowed = max(64 * 2**20, x.nbytes)
 

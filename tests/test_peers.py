@@ -13,6 +13,9 @@ How many layers each peer took part in is asserted.
 
 from __future__ import annotations
 
+import doctest
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -418,3 +421,10 @@ def test_four_axes_equal_loops(xp, rng):
         assert_close(means, sums / 2, atol=1e-14)
         squares = oracles_nn.pool(x, *window, lambda v, _: float(np.sqrt((v**2).sum())))
         assert_close(xp.call(nn.lp_pool, args[0], size, **settings), squares)
+
+
+def test_the_dictionarys_examples_print_what_they_say():
+    page = Path(__file__).parents[1] / "docs" / "dictionary.rst"
+    result = doctest.testfile(str(page), module_relative=False)
+    assert result.attempted >= 6
+    assert result.failed == 0
