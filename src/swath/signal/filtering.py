@@ -227,8 +227,11 @@ def lfiltic(b: Any, a: Any, y: Any, x: Any = None) -> Any:
     x = _ops.cut(x, slice(0, min(count, x.shape[0])))
     seen = x.shape[0]
     later = _ops.reshape(_ops.cut(b, slice(1, None)), (1, 1, count))
-    geometry = Sliding((Span(count, seen, high=seen - 1),))
-    return _ops.reshape(product(geometry, later, _ops.reshape(x, (1, 1, seen))), (count,))
+    # zi[m] = Σ_j later[j] · x[j − m], so m counts downwards. Directly, and with x as the signal: no
+    # sample meets a tap that it does not belong to, for NaN · 0 is NaN.
+    geometry = Sliding((Span(seen, count, low=count - 1, high=count - seen),), method="direct")
+    downwards = product(geometry, _ops.reshape(x, (1, 1, seen)), later)
+    return _ops.flip(_ops.reshape(downwards, (count,)), (0,))
 
 
 @operation("signal.filter_bank", differentiable=("bank", "x"), linear=("bank", "x"))
