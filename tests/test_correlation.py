@@ -16,13 +16,15 @@ PAIRS = [
     (swath.signal.correlate, scipy.signal.correlate),
 ]
 LENGTHS = [(1, 1), (7, 3), (8, 4), (3, 7), (5, 5), (40, 9)]
+# Where every shape and method is compiled by itself: an even kernel, and one longer than the signal.
+COMPILED = {"real": [(8, 4), (3, 7)], "complex": [(7, 3)]}
 
 
 @BASIC
 @pytest.mark.parametrize("mode", ["full", "same", "valid"])
 @pytest.mark.parametrize("kind", ["real", "complex"])
 def test_equals_scipy_for_all_lengths_modes_and_methods(xp, rng, mode, kind):
-    for n, k in LENGTHS:
+    for n, k in COMPILED[kind] if xp.backend in ("jax", "dpnp") else LENGTHS:
         a, b = rng.standard_normal(n), rng.standard_normal(k)
         if kind == "complex":
             a, b = a + 1j * rng.standard_normal(n), b + 1j * rng.standard_normal(k)
