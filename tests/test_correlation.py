@@ -16,7 +16,7 @@ PAIRS = [
     (swath.signal.correlate, scipy.signal.correlate),
 ]
 LENGTHS = [(1, 1), (7, 3), (8, 4), (3, 7), (5, 5), (40, 9)]
-# Where every shape and method is compiled by itself: an even kernel, and one longer than the signal.
+# Where every shape and method is compiled by itself: an even kernel, one longer than the signal.
 COMPILED = {"real": [(8, 4), (3, 7)], "complex": [(7, 3)]}
 
 
