@@ -84,8 +84,11 @@ def test_jax_grad_equals_the_manual_pullback(xp, case):
     def loss(*arrays):
         return jax.numpy.sum(jax.numpy.real(call(*arrays) * ct))
 
-    found = xp.call(jax.grad(loss, argnums=places), *call.arrays)
-    manual = xp.call(lambda *a: call.manual(ct, *a), *call.arrays)
+    def both(*arrays):
+        return jax.grad(loss, argnums=places)(*arrays), call.manual(ct, *arrays)
+
+    # Step by step on one row only: every step of every case would be compiled by itself.
+    found, manual = (both if xp.name == "jax" else jax.jit(both))(*call.arrays)
     for x, got, want in zip(call.arrays, found, manual, strict=True):
         assert got.shape == want.shape == x.shape
         assert got.dtype == want.dtype == x.dtype

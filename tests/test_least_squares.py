@@ -9,12 +9,17 @@ import numpy as np
 import pytest
 import scipy.linalg
 
+import rows
 import swath
 from oracles_linalg import exact_solution
 from swath.errors import RankDeficientError
 from swath.testing import assert_close, check_adjoint, check_vjp
 
 linalg = swath.linalg
+# Outside of `jit` JAX compiles step by step, seconds for each test: in one precision only, which is
+# float32 where accuracy is the matter. Rows of other libraries have the rest.
+STEPS_ONCE = pytest.mark.on(*(set(rows.load()) - {"jax-x32"}))
+MOSTLY_COMPILED = pytest.mark.on(*(set(rows.load()) - {"jax"}))
 NIST = json.loads((Path(__file__).parent / "data" / "nist_linear.json").read_text())["sets"]
 
 
@@ -83,6 +88,7 @@ def test_equals_numpy(xp, rng, kind, shape):
     assert_close(got.success, np.array(True))
 
 
+@STEPS_ONCE
 @pytest.mark.op("linalg.lstsq")
 def test_vectors_matrices_and_batches(xp, rng):
     a, b = gaussian(rng, 2, 5, 3), gaussian(rng, 2, 5)
@@ -103,6 +109,7 @@ def test_vectors_matrices_and_batches(xp, rng):
     assert_close(got.x, np.array([numpy_lstsq(a[i], b[0]) for i in range(2)]), rtol=2000 * xp.eps)
 
 
+@STEPS_ONCE
 @pytest.mark.op("linalg.lstsq")
 def test_weights_and_ridge_equal_the_stacked_system(xp, rng):
     a, b = gaussian(rng, 8, 3, kind="complex"), gaussian(rng, 8, kind="complex")
@@ -148,6 +155,7 @@ def digits(x, exact):
     return min(15.0, -np.log10(max(error, 1e-15)))
 
 
+@MOSTLY_COMPILED
 @pytest.mark.op("linalg.lstsq")
 @pytest.mark.parametrize("name", ["Norris", "Pontius", "NoInt1"])
 def test_nist_sets_have_no_fewer_digits_than_householder_qr_less_half(xp, name):
@@ -175,6 +183,7 @@ def test_all_nist_sets_on_numpy(name):
         assert digits(got.residuals, float(d["rss"])) >= 9
 
 
+@MOSTLY_COMPILED
 @pytest.mark.op("linalg.lstsq")
 def test_forward_error_is_that_of_householder_qr(xp, rng):
     # Conditions far below, just below and beyond the limit where the orthogonal route takes over.
@@ -205,6 +214,7 @@ def deficient(rng, kind="real"):
     return np.round(a * 64) / 64  # dependent exactly, in float32 as well
 
 
+@STEPS_ONCE
 @pytest.mark.op("linalg.lstsq")
 def test_deficient_rank_gives_the_solution_of_least_norm(xp, rng):
     kind = "complex"
@@ -222,6 +232,7 @@ def test_deficient_rank_gives_the_solution_of_least_norm(xp, rng):
     assert float(xp.numpy(got.condition)) > 0.01 / xp.eps
 
 
+@STEPS_ONCE
 @pytest.mark.op("linalg.lstsq")
 def test_wide_and_deficient(xp, rng):
     a = gaussian(rng, 3, 5)
@@ -235,6 +246,7 @@ def test_wide_and_deficient(xp, rng):
     assert got.unscaled_covariance is None
 
 
+@STEPS_ONCE
 @pytest.mark.op("linalg.lstsq")
 def test_raise_names_the_columns_or_gives_nan_when_traced(xp, rng):
     a = deficient(rng)
@@ -251,6 +263,7 @@ def test_raise_names_the_columns_or_gives_nan_when_traced(xp, rng):
     assert issubclass(RankDeficientError, np.linalg.LinAlgError)
 
 
+@STEPS_ONCE
 @pytest.mark.op("linalg.lstsq")
 def test_drop_uses_a_basis_and_says_which(xp, rng):
     a = deficient(rng)
@@ -274,6 +287,7 @@ def test_drop_uses_a_basis_and_says_which(xp, rng):
     assert full.columns == (0, 1, 2)
 
 
+@MOSTLY_COMPILED
 @pytest.mark.op("linalg.lstsq")
 def test_zero_columns_wild_scales_and_nan(xp, rng):
     a, b = gaussian(rng, 4, 7, 4), gaussian(rng, 4, 7)
@@ -312,6 +326,7 @@ def test_no_rows_or_no_columns(xp):
 # -- derivatives -----------------------------------------------------------------------------------
 
 
+@STEPS_ONCE
 @pytest.mark.op("linalg.lstsq", "linalg.gram", "linalg.project")
 def test_derivatives(xp, rng):
     a, b = xp.asarray(gaussian(rng, 6, 3)), xp.asarray(gaussian(rng, 6))
@@ -324,6 +339,7 @@ def test_derivatives(xp, rng):
     check_vjp(linalg.lstsq, c, d)
 
 
+@STEPS_ONCE
 @pytest.mark.op("linalg.lstsq")
 def test_derivative_at_constant_deficient_rank(xp, rng):
     # A = B C has rank 2 for all B (5, 2) and C (2, 3) nearby: follow a curve of such matrices.
@@ -391,6 +407,7 @@ def test_torch_second_derivatives_and_vmap(xp, rng):
 # -- projection and dependence ---------------------------------------------------------------------
 
 
+@STEPS_ONCE
 @pytest.mark.op("linalg.project")
 def test_projection_is_idempotent_and_its_rest_orthogonal(xp, rng):
     a, b = gaussian(rng, 8, 3, kind="complex"), gaussian(rng, 8, 2, kind="complex")
@@ -407,7 +424,7 @@ def test_projection_is_idempotent_and_its_rest_orthogonal(xp, rng):
 
 
 @pytest.mark.on(
-    "numpy", "numpy-readonly", "jax", "jax-x32", "torch", "strict", "strict-device1",
+    "numpy", "numpy-readonly", "jax", "torch", "strict", "strict-device1",
     "strict-no-float64", "dpnp", "cupy",
 )  # fmt: skip
 @pytest.mark.op("linalg.gram_report", "linalg.independent_columns")
