@@ -1,14 +1,16 @@
 """Calls with bad input of every public function: the documented result, or an error with its text.
 
-Each family keeps its rows in a module of its own. A row is made by `refuse` (the error and a
-pattern of its text, which names the argument, what was given and what would work) or by `gives`
-(the result that the documentation promises). `NEVER` says for what reason a kind of bad input
-cannot occur for an operation; a test makes sure that every operation has every kind in one of the
-two ways.
+Every module of this package holds the rows of one family, in `BAD` and `NEVER`. A row is made by
+`refuse` (the error and a pattern of its text, which names the argument, what was given and what
+would work) or by `gives` (the result that the documentation promises). `NEVER` says for what
+reason a kind of bad input cannot occur for an operation; a test makes sure that every operation
+has every kind in one of the two ways.
 """
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -122,15 +124,10 @@ def gives(
 
 
 def _load() -> tuple[list[Bad], dict[tuple[str, str], str]]:
-    from . import functions, linalg, nn, primitives, signal
-
-    rows = [*primitives.BAD, *signal.BAD, *nn.BAD, *linalg.BAD, *functions.BAD]
-    never = {
-        (op, kind): why
-        for family in (primitives, signal, nn, linalg, functions)
-        for kind, why, ops in family.NEVER
-        for op in ops
-    }
+    names = sorted(m.name for m in pkgutil.iter_modules(__path__))
+    modules = [importlib.import_module(f"{__name__}.{name}") for name in names]
+    rows = [row for module in modules for row in module.BAD]
+    never = {(op, kind): why for module in modules for kind, why, ops in module.NEVER for op in ops}
     return rows, never
 
 

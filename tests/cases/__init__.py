@@ -1,11 +1,14 @@
 """Small, well-behaved calls of every registered operation, by dotted name.
 
 The generic tests (derivatives, transformations, agreement of backends) run over them; an operation
-without a case fails the suite. Each family keeps its cases in a module of its own.
+without a case fails the suite. Every module of this package holds the cases of one family, in
+`CASES`.
 """
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -41,9 +44,8 @@ class Case:
 
 
 def _load() -> list[Case]:
-    from . import linalg, nn, primitives, signal
-
-    return [*primitives.CASES, *signal.CASES, *nn.CASES, *linalg.CASES]
+    modules = sorted(m.name for m in pkgutil.iter_modules(__path__))
+    return [c for m in modules for c in importlib.import_module(f"{__name__}.{m}").CASES]
 
 
 def __getattr__(name: str) -> Any:
