@@ -181,8 +181,9 @@ def vjp(
         What ``op(*args, **kwargs)`` returns.
     pullback : callable
         ``pullback(cotangent)`` returns one entry per positional argument: an array of the
-        argument's shape and dtype, or None where the argument is no differentiable array. The
-        cotangent has the shape of the value (of its first output where it has several).
+        argument's shape and dtype, a tuple of such entries where the argument is a tuple of
+        arrays, or None where it is no differentiable array. The cotangent has the shape of the
+        value (of its first output where it has several).
 
     Raises
     ------
@@ -211,6 +212,9 @@ def vjp(
     tape = Tape()
 
     def lift(value: Any) -> Any:
+        # A tuple of arrays is one argument, as (c, r) of a Toeplitz matrix.
+        if isinstance(value, tuple) and any(differentiable(v) for v in value):
+            return tuple(lift(v) for v in value)
         return Node(value, tape) if differentiable(value) else value
 
     nodes = [lift(a) for a in args]
@@ -218,9 +222,9 @@ def vjp(
     keywords = {k: lift(v) if k in allowed else v for k, v in kwargs.items()}
     # Arrays without a derivative (tables, frequencies) stay plain.
     parameters = list(inspect.signature(operation.function).parameters)
-    for i, node in enumerate(nodes):
+    for i in range(len(nodes)):
         name = parameters[i] if i < len(parameters) else None
-        if isinstance(node, Node) and name not in allowed:
+        if name not in allowed:
             nodes[i] = args[i]
     result = operation.function(*nodes, **keywords)
     value, output = operation.split(result)
@@ -233,6 +237,8 @@ def vjp(
             found = tape.pull(output, cotangent)
 
         def entry(node: Any) -> Any:
+            if isinstance(node, tuple) and any(isinstance(n, Node) for n in node):
+                return tuple(entry(n) for n in node)
             if not isinstance(node, Node):
                 return None
             if node.index in found:

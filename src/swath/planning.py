@@ -64,12 +64,17 @@ def _library(record: Operation, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     """The library of the arrays; stand-ins would hide that they come from several."""
     names = list(inspect.signature(record.function).parameters)
     given = {**dict(zip(names, args, strict=False)), **kwargs}
+    for name, value in list(given.items()):
+        if isinstance(value, tuple):
+            given.update({f"{name}[{i}]": v for i, v in enumerate(value)})
     arrays = {k: v for k, v in given.items() if try_backend(v) is not None}
     return arguments.arrays(**arrays)[0]
 
 
 def _stand_in(value: Any) -> Any:
     """An array of the same shape and dtype without memory."""
+    if isinstance(value, tuple):
+        return tuple(_stand_in(v) for v in value)
     be = try_backend(value)
     if be is None:
         return value

@@ -11,6 +11,7 @@ from .structured import (
     hankel,
     toeplitz,
 )
+from .toeplitz_product import matmul_toeplitz
 
 __all__ = [
     "circulant",
@@ -22,6 +23,7 @@ __all__ = [
     "hankel",
     "independent_columns",
     "lstsq",
+    "matmul_toeplitz",
     "project",
     "toeplitz",
 ]

@@ -1,0 +1,215 @@
+"""Products with Toeplitz matrices that are never formed.
+
+The matrix of first column c (M) and first row r (N) is made of windows of one vector
+t = (r[N−1], …, r[1], c[0], …, c[M−1]): T x is the part of the convolution of t and x that uses no
+padding. Public function -> one sliding product (`swath.sliding`), whose planner chooses.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from .. import _ops, arguments
+from .._backends import Backend
+from ..autodiff import primal
+from ..errors import ArgumentError, describe
+from ..geometry import Sliding, Span
+from ..registry import operation
+from ..sliding import correlate
+
+__all__ = ["matmul_toeplitz", "multiply", "toeplitz_arguments"]
+
+Array = Any
+
+
+def toeplitz_arguments(c_or_cr: Any, name: str, x: Any) -> tuple[Backend, Any, Any, Any]:
+    """First column, first row and a right factor (or side) of one library, not yet of one dtype.
+
+    Parameters
+    ----------
+    c_or_cr : array or tuple of two arrays
+        c of (..., M), or (c, r) with r of (..., N); without r, r = conj(c).
+    name : str
+        What the caller calls `x`.
+    x : array
+        At least one axis.
+
+    Returns
+    -------
+    be, c, r, x
+        The adapter and the arrays; a matrix without r has conj(c).
+    """
+    c, r = c_or_cr if isinstance(c_or_cr, tuple) and len(c_or_cr) == 2 else (c_or_cr, None)
+    given = {"c": c, "r": r, name: x}
+    be, values = arguments.arrays("r", **given)
+    for key, value in zip(given, values, strict=True):
+        if value is None:
+            continue
+        arguments.numeric(be, key, value)
+        if value.ndim < 1:
+            raise ArgumentError(f"{key} must have at least one axis, got {describe(primal(value))}")
+    c, r, x = values
+    return be, c, _ops.conj(c) if r is None else r, x
+
+
+def check_lead(**given: Any) -> tuple[int, ...]:
+    """The broadcast leading shape of arrays, given with the number of their own axes."""
+    leads = {k: tuple(v.shape[: v.ndim - own]) for k, (v, own) in given.items()}
+    try:
+        return np.broadcast_shapes(*leads.values())
+    except ValueError:
+        said = ", ".join(f"{k}: {s}" for k, s in leads.items())
+        raise ArgumentError(
+            f"the leading (batch) axes must broadcast against each other, got {said}"
+        ) from None
+
+
+def check_all_finite(be: Backend, **given: Any) -> None:
+    """Refuse NaN and infinities where values can be read."""
+    for name, value in given.items():
+        plain = primal(value)
+        if be.is_floating(plain.dtype) and be.concrete(be.xp.all(be.xp.isfinite(plain))) is False:
+            raise ArgumentError(
+                f"{name} must be finite, got NaN or infinities; check_finite=False allows them"
+            )
+
+
+def diagonals(c: Any, r: Any) -> Any:
+    """All diagonals (..., M + N − 1), from the upper right corner to the lower left one."""
+    lead = np.broadcast_shapes(tuple(c.shape[:-1]), tuple(r.shape[:-1]))
+    c = _ops.broadcast_to(c, (*lead, c.shape[-1]))
+    r = _ops.broadcast_to(r, (*lead, r.shape[-1]))
+    axis = len(lead)
+    tail = _ops.cut(r, *[slice(None)] * axis, slice(1, None))
+    return _ops.concat([_ops.flip(tail, (axis,)), c], axis=-1)
+
+
+def multiply(t: Any, x: Any, method: str = "auto") -> Any:
+    """Products of Toeplitz matrices with matrices.
+
+    Parameters
+    ----------
+    t : array or node
+        Diagonals (..., M + N − 1) as `diagonals` gives them.
+    x : array or node
+        (..., N, k) of the same dtype.
+    method : str
+        The algorithm of the sliding product.
+
+    Returns
+    -------
+    array or node
+        (..., M, k) with the leading axes broadcast.
+    """
+    n, k = x.shape[-2:]
+    m = t.shape[-1] - n + 1
+    rank = max(t.ndim - 1, x.ndim - 2)
+    t_lead = (1,) * (rank - t.ndim + 1) + tuple(t.shape[:-1])
+    x_lead = (1,) * (rank - x.ndim + 2) + tuple(x.shape[:-2])
+    lead = np.broadcast_shapes(t_lead, x_lead)
+    if 0 in (m, n, k, *lead):
+        return _ops.fill_like(t, (*lead, m, k))
+    # Axes of t alone are batch, axes of both are groups, axes of x alone are output channels.
+    shared = [i for i in range(rank) if t_lead[i] != 1 and x_lead[i] != 1]
+    batch = [i for i in range(rank) if t_lead[i] != 1 and x_lead[i] == 1]
+    rows = [i for i in range(rank) if t_lead[i] == 1]
+    count = prod(lead[i] for i in shared)
+    t = _ops.permute(_ops.reshape(t, (*t_lead, m + n - 1)), (*batch, *shared, *rows, rank))
+    t = _ops.reshape(t, (prod(t_lead[i] for i in batch), count, m + n - 1))
+    x = _ops.permute(_ops.reshape(x, (*x_lead, n, k)), (*batch, *shared, *rows, rank + 1, rank))
+    x = _ops.reshape(x, (count * prod(x_lead[i] for i in rows) * k, 1, n))
+    y = correlate(Sliding((Span(m + n - 1, n),), count, False, method), t, _ops.flip(x, (2,)))
+    order = (*batch, *shared, *rows)
+    y = _ops.reshape(y, (*(lead[i] for i in order), k, m))
+    return _ops.permute(y, (*(order.index(i) for i in range(rank)), rank + 1, rank))
+
+
+@operation(
+    "linalg.matmul_toeplitz",
+    differentiable=("c_or_cr", "x"),
+    linear=("x",),
+    reads_values=True,
+)
+def matmul_toeplitz(
+    c_or_cr: Any, x: Any, check_finite: bool = False, workers: int | None = None
+) -> Any:
+    """Product of a Toeplitz matrix and vectors or a matrix, without forming the matrix.
+
+    With the matrix of `toeplitz`, T[i, j] = c[i − j] for i >= j and r[j − i] for i < j::
+
+        y[i] = Σ_j T[i, j] x[j]
+
+    Parameters
+    ----------
+    c_or_cr : array or tuple of two arrays
+        First column c, (..., M); or (c, r) with the first row r, (..., N), of which ``r[0]`` is
+        ignored. Without r it is conj(c): a Hermitian matrix.
+    x : array
+        (N,), or (..., N, k): from two axes on the last two are a matrix.
+    check_finite : bool, default False
+        Whether to refuse NaN and infinities. Of traced arrays (jit, vmap, grad) no values are
+        read, and nothing is refused.
+    workers : int, optional
+        Taken for SciPy's sake and ignored; on NumPy `scipy.fft.set_workers` sets it for all.
+
+    Returns
+    -------
+    array
+        (..., M) for x of one axis, else (..., M, k), the leading axes of c, r and x broadcast, in
+        their common dtype.
+
+    Raises
+    ------
+    ValueError
+        If x has not as many rows as r has entries, leading axes do not broadcast, or a value is
+        not finite where `check_finite` asks.
+    TypeError
+        If the arrays live in different libraries or on different devices, or hold booleans.
+
+    See Also
+    --------
+    toeplitz, ToeplitzOperator
+
+    Notes
+    -----
+    Cost: O((M + N) log(M + N)) for every column of x by FFT; where sums of each row by itself cost
+    less than four times as much, they are taken, with their smaller error (see `swath.plan`).
+    Integers are exact modulo 2^bits in their own dtype, by sums; SciPy returns floats.
+
+    References
+    ----------
+    .. [1] G. H. Golub and C. F. Van Loan, *Matrix Computations*, 4th ed., section 4.7.7.
+
+    Examples
+    --------
+    >>> import numpy as np, swath
+    >>> c, r = np.array([1, 3, 6, 10]), np.array([1, -1, -2, -3])
+    >>> swath.linalg.matmul_toeplitz((c, r), np.array([[1, 10], [2, 11], [2, 11], [5, 19]]))
+    array([[-20, -80],
+           [ -7,  -8],
+           [  9,  85],
+           [ 33, 218]])
+    """
+    del workers
+    be, c, r, x = toeplitz_arguments(c_or_cr, "x", x)
+    vector = x.ndim == 1
+    if x.shape[0 if vector else -2] != r.shape[-1]:
+        raise ArgumentError(
+            f"x must have one row for each of the matrix's {r.shape[-1]} columns, (N,) or "
+            f"(..., N, k); got {describe(primal(x))}"
+        )
+    check_lead(c=(c, 1), r=(r, 1), x=(x, 1 if vector else 2))
+    if check_finite:
+        check_all_finite(be, c=c, r=r, x=x)
+    c, r, x = arguments.promote(be, c, r, x)
+    if vector:
+        x = _ops.reshape(x, (*x.shape, 1))
+    if 0 in (c.shape[-1], r.shape[-1]):
+        lead = check_lead(c=(c, 1), r=(r, 1), x=(x, 2))
+        y = _ops.fill_like(c, (*lead, c.shape[-1], x.shape[-1]))
+    else:
+        y = multiply(diagonals(c, r), x)
+    return _ops.reshape(y, y.shape[:-1]) if vector else y
