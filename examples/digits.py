@@ -96,7 +96,7 @@ def gradient(w: Weights, x: np.ndarray, labels: np.ndarray) -> Weights:
 
 
 def jax_gradient() -> Any:
-    """The function `gradient`, compiled, with derivatives by jax.grad."""
+    """The function `gradient` with derivatives by jax.grad, to be compiled."""
     import jax
     from jax import numpy as jnp
 
@@ -109,7 +109,7 @@ def jax_gradient() -> Any:
         logs = jax.nn.log_softmax(z)
         return -jnp.mean(jnp.take_along_axis(logs, labels[:, None], axis=1))
 
-    return jax.jit(jax.grad(loss))
+    return jax.grad(loss)
 
 
 # -- training ------------------------------------------------------------------------------------
@@ -131,16 +131,18 @@ def batches(x: np.ndarray, labels: np.ndarray, epochs: int, seed: int = 1) -> An
             yield np.stack(shifted), labels[rows]
 
 
-def adam(w: Weights, moments: Weights, g: Weights, step: int, rate: float, sqrt: Any) -> Weights:
-    """One step of Adam with weight decay; `moments` holds a pair for every weight: changed."""
-    new = {}
+def adam(
+    w: Weights, moments: Weights, g: Weights, step: Any, rate: Any, sqrt: Any
+) -> tuple[Weights, Weights]:
+    """One step of Adam with weight decay: new weights and, for each, a new pair of moments."""
+    new, kept = {}, {}
     for name, value in w.items():
         m, v = moments[name]
         m, v = 0.9 * m + 0.1 * g[name], 0.999 * v + 0.001 * g[name] * g[name]
-        moments[name] = (m, v)
+        kept[name] = (m, v)
         slope = (m / (1 - 0.9**step)) / (sqrt(v / (1 - 0.999**step)) + 1e-8)
         new[name] = value - rate * (slope + DECAY * value)
-    return new
+    return new, kept
 
 
 def train(
@@ -152,20 +154,27 @@ def train(
         from jax import numpy as jnp
 
         with jax.enable_x64(True):
-            return _descend(x, labels, epochs, steps, jax_gradient(), jnp)
-    return _descend(x, labels, epochs, steps, gradient, np)
+            compiled = jax.jit(partial(_step, jax_gradient(), jnp.sqrt))
+            return _descend(x, labels, epochs, steps, compiled, jnp)
+    return _descend(x, labels, epochs, steps, partial(_step, gradient, np.sqrt), np)
+
+
+def _step(
+    gradient: Any, sqrt: Any, w: Weights, moments: Weights, x: Any, labels: Any, at: Any, rate: Any
+) -> tuple[Weights, Weights]:
+    return adam(w, moments, gradient(w, x, labels), at, rate, sqrt)
 
 
 def _descend(
-    x: np.ndarray, labels: np.ndarray, epochs: int, steps: int, gradient: Any, xp: Any
+    x: np.ndarray, labels: np.ndarray, epochs: int, steps: int, step: Any, xp: Any
 ) -> Weights:
     w = {name: xp.asarray(value) for name, value in start().items()}
     moments = {name: (0 * value, 0 * value) for name, value in w.items()}
     total = epochs * (len(x) // BATCH)
-    for step, (images, truth) in enumerate(batches(x, labels, epochs), 1):
-        g = gradient(w, xp.asarray(images), xp.asarray(truth))
-        w = adam(w, moments, g, step, RATE * (1 - (step - 1) / total), xp.sqrt)
-        if step == steps:
+    for at, (images, truth) in enumerate(batches(x, labels, epochs), 1):
+        rate = RATE * (1 - (at - 1) / total)
+        w, moments = step(w, moments, xp.asarray(images), xp.asarray(truth), float(at), rate)
+        if at == steps:
             break
     return {name: np.array(value) for name, value in w.items()}
 
