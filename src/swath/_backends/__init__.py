@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import array_api_compat
@@ -29,8 +30,8 @@ __all__ = [
 
 _BY_TYPE: dict[type, Backend | None] = {}
 _BY_NAMESPACE: dict[str, Backend] = {}
-# Result classes with their array fields and their static ones.
-_RESULTS: list[tuple[type, tuple[str, ...], tuple[str, ...]]] = []
+# Result classes with their array fields, their static ones, and what puts them together.
+_RESULTS: list[tuple[type, tuple[str, ...], tuple[str, ...], Callable[..., Any] | None]] = []
 
 # Library -> the adapter's module; any other array-API namespace gets the standard-only fallback.
 _ADAPTERS = {"numpy": "numpy_", "jax": "jax_", "torch": "torch_", "cupy": "cupy_"}
@@ -57,11 +58,19 @@ def backend_named(name: str) -> Backend:
     return _BY_NAMESPACE[name]
 
 
-def register_result(cls: type, fields: tuple[str, ...], static: tuple[str, ...] = ()) -> None:
-    """Make a result class a container for every adapter, those made later included."""
-    _RESULTS.append((cls, fields, static))
+def register_result(
+    cls: type,
+    fields: tuple[str, ...],
+    static: tuple[str, ...] = (),
+    make: Callable[..., Any] | None = None,
+) -> None:
+    """Make a result class a container for every adapter, those made later included.
+
+    `make(**fields)` puts one together without checks, where the constructor has some.
+    """
+    _RESULTS.append((cls, fields, static, make))
     for backend in _BY_NAMESPACE.values():
-        backend.register_result(cls, fields, static)
+        backend.register_result(cls, fields, static, make)
 
 
 def _library(x: Any) -> str | None:

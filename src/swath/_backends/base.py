@@ -15,6 +15,8 @@ import array_api_compat
 import array_api_extra as xpx
 import numpy as np
 
+from ..errors import UnsupportedError
+
 Array = Any
 
 
@@ -278,6 +280,17 @@ class Backend:
             return self.new_like(a, a.shape, fill=float("nan"))
         return self.xp.stack([self.cholesky(a[i, ...]) for i in range(a.shape[0])], axis=0)
 
+    # -- sparse matrices ------------------------------------------------------------------------
+
+    def sparse_rows(
+        self, values: Array, columns: np.ndarray, starts: np.ndarray, shape: tuple[int, int]
+    ) -> Any:
+        """A sparse matrix from values row by row, their columns, and where each row starts."""
+        raise UnsupportedError(
+            f"{self.name} has no sparse matrices; there are CSR on NumPy (SciPy), CuPy and "
+            f"PyTorch, and BCOO on JAX"
+        )
+
     # -- the library's own kernels --------------------------------------------------------------
 
     #: Roles of a sliding product (see `Sliding`) for which `native_product` has a kernel.
@@ -333,5 +346,14 @@ class Backend:
         """Gradients of a scalar function by the library's own autodiff; None where it has none."""
         return None
 
-    def register_result(self, cls: type, fields: Sequence[str], static: Sequence[str]) -> None:
-        """Make a result class a container that the library's transformations look into."""
+    def register_result(
+        self,
+        cls: type,
+        fields: Sequence[str],
+        static: Sequence[str],
+        make: Callable[..., Any] | None = None,
+    ) -> None:
+        """Make a result class a container that the library's transformations look into.
+
+        `make(**fields)` puts one together without checks, where the constructor has some.
+        """

@@ -10,6 +10,7 @@ import cupy as cp
 import numpy as np
 from cupy.lib.stride_tricks import as_strided
 
+from ..errors import UnsupportedError
 from .base import Array
 from .numpy_ import NumpyBackend
 
@@ -104,6 +105,21 @@ class CupyBackend(NumpyBackend):
         # By default CuPy returns garbage for an indefinite matrix; make it say so.
         with errstate(linalg="raise"):
             return super().cholesky(a)
+
+    def sparse_rows(
+        self, values: Array, columns: np.ndarray, starts: np.ndarray, shape: tuple[int, int]
+    ) -> Any:
+        from cupyx.scipy.sparse import csr_matrix
+
+        # cuSPARSE computes in these four.
+        if self.name_of(values.dtype) not in ("float32", "float64", "complex64", "complex128"):
+            raise UnsupportedError(
+                f"CuPy's sparse matrices are float32, float64, complex64 or complex128, not "
+                f"{self.name_of(values.dtype)}"
+            )
+        with values.device:
+            places = cp.asarray(columns, dtype=cp.int32), cp.asarray(starts, dtype=cp.int32)
+            return csr_matrix((values, *places), shape=shape)
 
     def fft(self, x: Array, axes: Sequence[int], lengths: Sequence[int]) -> Array:
         transform = cp.fft.fftn if x.dtype.kind == "c" else cp.fft.rfftn

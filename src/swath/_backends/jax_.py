@@ -204,8 +204,41 @@ class JaxBackend(Backend):
     ) -> Sequence[Array] | None:
         return jax.jit(jax.grad(function, argnums=tuple(range(len(arrays)))))(*arrays)
 
-    def register_result(self, cls: type, fields: Sequence[str], static: Sequence[str]) -> None:
-        jax.tree_util.register_dataclass(cls, list(fields), list(static))
+    def sparse_rows(
+        self, values: Array, columns: np.ndarray, starts: np.ndarray, shape: tuple[int, int]
+    ) -> Any:
+        # JAX's own BCSR has fewer products and no gradients; BCOO is its main format.
+        from jax.experimental.sparse import BCOO
+
+        rows = np.repeat(np.arange(shape[0]), np.diff(starts))
+        places = jnp.asarray(np.stack([rows, columns], axis=1), jnp.int32)
+        return BCOO((values, places), shape=shape, indices_sorted=True, unique_indices=True)
+
+    def register_result(
+        self,
+        cls: type,
+        fields: Sequence[str],
+        static: Sequence[str],
+        make: Callable[..., Any] | None = None,
+    ) -> None:
+        if make is None:
+            jax.tree_util.register_dataclass(cls, list(fields), list(static))
+            return
+        keys = [jax.tree_util.GetAttrKey(name) for name in fields]
+
+        def flatten(value: Any) -> Any:
+            children = [getattr(value, name) for name in fields]
+            return children, tuple(getattr(value, name) for name in static)
+
+        def flatten_with_keys(value: Any) -> Any:
+            children, rest = flatten(value)
+            return list(zip(keys, children, strict=True)), rest
+
+        def unflatten(rest: Any, children: Any) -> Any:
+            named = zip((*fields, *static), (*children, *rest), strict=True)
+            return make(**dict(named))
+
+        jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
 
 
 def _threes(axes: Sequence[int], lengths: Sequence[int]) -> list[tuple[list[int], list[int]]]:

@@ -10,6 +10,7 @@ import array_api_compat.numpy as xp
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from ..errors import UnsupportedError
 from .base import Array, Backend
 
 __all__ = ["make"]
@@ -145,6 +146,18 @@ class NumpyBackend(Backend):
             # A zero pivot gives infinities, as in every traced library, not an exception.
             return np.full(b.shape, np.nan, np.result_type(a, b))
         return solve_triangular(a, b, lower=lower, trans=1 if transpose else 0, check_finite=False)
+
+    def sparse_rows(
+        self, values: Array, columns: np.ndarray, starts: np.ndarray, shape: tuple[int, int]
+    ) -> Any:
+        from scipy.sparse import csr_array
+
+        if self.is_half(values.dtype):
+            raise UnsupportedError("SciPy's sparse matrices have no float16; use float32")
+        # 32-bit places where they suffice, as SciPy's own routines make them.
+        kind = np.int32 if max(*shape, values.shape[0]) < 2**31 else np.int64
+        places = columns.astype(kind), starts.astype(kind)
+        return csr_array((values, *places), shape=shape)
 
     def fft(self, x: Array, axes: Sequence[int], lengths: Sequence[int]) -> Array:
         transform = _scipy_fft().fftn if x.dtype.kind == "c" else _scipy_fft().rfftn

@@ -159,6 +159,14 @@ class TorchBackend(Backend):
         factor, info = torch.linalg.cholesky_ex(a)
         return torch.where((info == 0)[..., None, None], factor, float("nan"))
 
+    def sparse_rows(
+        self, values: Array, columns: np.ndarray, starts: np.ndarray, shape: tuple[int, int]
+    ) -> Any:
+        places = [
+            torch.asarray(p, dtype=torch.int64, device=values.device) for p in (starts, columns)
+        ]
+        return torch.sparse_csr_tensor(*places, values, size=shape)
+
     native_roles = ("y", "x", "w")
 
     def native_product(self, role: str, g: Any, a: Array, b: Array) -> Array:
