@@ -1,0 +1,110 @@
+"""What lies beyond the ends of a signal: every way that scipy.signal extends one, along one axis.
+
+The continuation is a row of pieces, each a run of the signal forwards or backwards, a ramp or an
+end value, so that it is differentiable and never gathers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from .. import _ops
+from .._backends import backend_of
+from ..autodiff import primal
+
+__all__ = ["EXTENSIONS", "extended"]
+
+Array = Any
+#: Besides "constant", which is a padding.
+EXTENSIONS = (
+    "symmetric", "reflect", "edge", "wrap", "smooth", "antisymmetric", "antireflect", "line",
+)  # fmt: skip
+
+
+def extended(x: Any, axis: int, low: int, high: int, mode: str) -> Any:
+    """x with `low` points before and `high` after it along an axis.
+
+    Parameters
+    ----------
+    x : array or node
+        Of a floating dtype where the mode computes (smooth, antireflect, line), with at least one
+        point along the axis.
+    axis : int
+        Non-negative.
+    low, high : int
+        Points to add, in any number.
+    mode : str
+        One of `EXTENSIONS`. Of a single point, those that need a slope repeat it.
+    """
+    n = x.shape[axis]
+    if n == 1 and mode in ("reflect", "antireflect", "smooth", "line"):
+        mode = "edge"
+    before = list(_side(x, axis, -low, 0, mode))
+    after = list(_side(x, axis, n, n + high, mode))
+    parts = [*before, x, *after]
+    return _ops.concat(parts, axis) if len(parts) > 1 else x
+
+
+def _side(x: Any, axis: int, start: int, stop: int, mode: str) -> Iterator[Any]:
+    """Pieces of the continuation on points start … stop−1, all before x or all behind it."""
+    if start >= stop:
+        return
+    n = x.shape[axis]
+    end = _run(x, axis, 0, 1) if stop <= 0 else _run(x, axis, n - 1, n)
+    if mode == "edge":
+        shape = (*x.shape[:axis], stop - start, *x.shape[axis + 1 :])
+        yield _ops.broadcast_to(end, shape)
+    elif mode == "smooth":
+        first = 0 if stop <= 0 else n - 2
+        slope = _ops.subtract(_run(x, axis, first + 1, first + 2), _run(x, axis, first, first + 1))
+        yield _ramp(end, slope, axis, start, stop, 0 if stop <= 0 else n - 1)
+    elif mode == "line":
+        rise = _ops.subtract(_run(x, axis, n - 1, n), _run(x, axis, 0, 1))
+        slope = _ops.divide(rise, _ops.fill_like(x, (), n - 1))
+        yield _ramp(end, slope, axis, start, stop, 0 if stop <= 0 else n - 1)
+    else:
+        yield from _images(x, axis, start, stop, mode, end)
+
+
+def _images(x: Any, axis: int, start: int, stop: int, mode: str, end: Any) -> Iterator[Any]:
+    """The continuation by copies of x, block by block of one period."""
+    n = x.shape[axis]
+    period = n - 1 if mode in ("reflect", "antireflect") else n
+    place = start
+    while place < stop:
+        block, r = divmod(place, period)
+        last = min(period, r + stop - place)
+        place += last - r
+        if mode == "wrap" or block % 2 == 0:
+            piece = _run(x, axis, r, last)
+        else:
+            piece = _ops.flip(_run(x, axis, n - last, n - r), (axis,))
+            if mode == "antisymmetric":
+                piece = _scaled(piece, -1)
+            elif mode == "antireflect":
+                piece = _ops.subtract(_scaled(end, 2), piece)
+        # Turned about both ends in turn, a signal climbs by twice its rise in two periods.
+        climbs = abs(block) - abs(block) % 2
+        if mode == "antireflect" and climbs:
+            rise = _ops.subtract(_run(x, axis, n - 1, n), _run(x, axis, 0, 1))
+            piece = _ops.add(piece, _scaled(rise, climbs if block > 0 else -climbs))
+        yield piece
+
+
+def _run(x: Any, axis: int, start: int, stop: int) -> Any:
+    return _ops.cut(x, *[slice(None)] * axis, slice(start, stop))
+
+
+def _scaled(x: Any, factor: int) -> Any:
+    return _ops.multiply(x, _ops.fill_like(x, (), factor))
+
+
+def _ramp(end: Any, slope: Any, axis: int, start: int, stop: int, origin: int) -> Any:
+    plain = primal(end)
+    shape = [1] * end.ndim
+    shape[axis] = stop - start
+    steps = backend_of(plain).constant(
+        [float(i - origin) for i in range(start, stop)], plain, plain.dtype
+    )
+    return _ops.add(end, _ops.multiply(slope, _ops.reshape(steps, shape)))

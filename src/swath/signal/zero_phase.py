@@ -1,0 +1,142 @@
+"""Filtering without delay: a causal filter forwards in time and then backwards.
+
+The extended signal meets the taps in two products: first as a convolution, then, backwards, as a
+correlation. Where the padding is shorter than the filter, its end value goes on for ever, which is
+what SciPy's initial states stand for.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import _ops, arguments
+from .._backends import backend_of
+from ..autodiff import primal
+from ..errors import ArgumentError, UnsupportedError
+from ..registry import operation
+from ._extension import extended
+from ._slide import convolve_axes
+from .filtering import _filter
+
+__all__ = ["filtfilt"]
+
+_PADDING = {"odd": "antireflect", "even": "reflect", "constant": "edge"}
+
+
+@operation(
+    "signal.filtfilt",
+    differentiable=("b", "a", "x"),
+    arrays=("b", "a", "x"),
+    linear=("x",),
+    reads_values=True,
+)
+def filtfilt(
+    b: Any,
+    a: Any,
+    x: Any,
+    axis: int = -1,
+    padtype: str | None = "odd",
+    padlen: int | None = None,
+    method: str = "pad",
+    irlen: int | None = None,
+) -> Any:
+    """Filter forwards and backwards in time with a FIR filter, without delay.
+
+    Away from the ends, with h = b / a[0]::
+
+        y[n] = Σ_j Σ_k h[j] · h[k] · x[n + j − k],     0 <= j, k < K
+
+    Parameters
+    ----------
+    b : array of shape (K,)
+        Taps.
+    a : array of shape (1,), or a number
+        What the taps are divided by. Filters with feedback (more coefficients) are not done here.
+    x : array
+        The signal; real, complex or integer.
+    axis : int, default −1
+        Axis of time.
+    padtype : {"odd", "even", "constant", None}, default "odd"
+        What continues the signal at both ends: its image turned about the last sample, its mirror
+        image, the last sample, or no padding.
+    padlen : int, optional
+        Points of padding at each end, fewer than samples; 3·K by default. Beyond them the last
+        value goes on.
+    method : {"pad"}, default "pad"
+        Gustafsson's method, ``"gust"``, is not done here.
+    irlen : int, optional
+        Belongs to ``method="gust"``, and is ignored as in SciPy.
+
+    Returns
+    -------
+    array
+        Of x's shape, in the common dtype of `b`, `a` and `x`; integers alone become the default
+        float.
+
+    Raises
+    ------
+    NotImplementedError
+        If `a` has more than one coefficient, or with ``method="gust"``.
+    ValueError
+        If `x` has no more samples than `padlen`, `a[0]` is 0 (eagerly; traced, the output is then
+        infinite or NaN), or a name is unknown.
+
+    Notes
+    -----
+    Cost: 2·N·K multiply-adds at the rate of matrix products. The gain is |H(ω)|², twice that of
+    `lfilter` in decibels. Complex taps are not conjugated on the way back, as in SciPy.
+
+    References
+    ----------
+    .. [1] A. V. Oppenheim and R. W. Schafer, *Discrete-Time Signal Processing*, 3rd ed., ch. 5.
+
+    Examples
+    --------
+    >>> import numpy as np, swath
+    >>> swath.signal.filtfilt([0.5, 0.5], 1.0, np.array([0.0, 0.0, 4.0, 0.0, 0.0]), padlen=1)
+    array([0., 1., 2., 1., 0.])
+    """
+    if method == "gust":
+        raise UnsupportedError(
+            'method="gust" (Gustafsson) is not done here: use method="pad", or '
+            "scipy.signal.filtfilt on the host"
+        )
+    arguments.choice("method", method, ("pad",))
+    if padtype is not None:
+        arguments.choice("padtype", padtype, tuple(_PADDING))
+    b, (x,) = _filter(b, a, x=x)
+    if x.ndim == 0:
+        raise ArgumentError("x must have at least one axis, got a number")
+    axis = arguments.axis_of("axis", axis, x.ndim)
+    taps = b.shape[0]
+    edge = padding_of(padtype, padlen, taps)
+    if x.shape[axis] <= edge:
+        raise ArgumentError(
+            f"x must have more samples along axis {axis} than padlen = {edge}, got "
+            f"{x.shape[axis]}; pass a smaller padlen, or padtype=None"
+        )
+    be, kind = backend_of(primal(x)), x.dtype
+    if 0 in x.shape:
+        return _ops.fill_like(x, x.shape)
+    if be.is_half(kind):
+        b, x = _ops.cast(b, be.dtype("float32")), _ops.cast(x, be.dtype("float32"))
+    # Points further out than the filter reaches have no say.
+    edge = min(edge, taps - 1)
+    rest = taps - 1 - edge
+    kernel = _ops.reshape(b, [taps if i == axis else 1 for i in range(x.ndim)])
+    if padtype is not None:
+        x = extended(x, axis, edge, edge, _PADDING[padtype])
+    x = extended(x, axis, rest, 0, "edge")
+    y = convolve_axes(x, kernel, (axis,), "valid", "auto")
+    y = extended(y, axis, 0, rest, "edge")
+    y = convolve_axes(y, kernel, (axis,), "valid", "auto", turned=True)
+    return _ops.cast(y, kind)
+
+
+def padding_of(padtype: str | None, padlen: int | None, taps: int) -> int:
+    """Points of padding at each end."""
+    if padlen is not None:
+        padlen = arguments.positive("padlen", padlen, least=0)
+    if padtype is None:
+        return 0
+    return 3 * taps if padlen is None else padlen
