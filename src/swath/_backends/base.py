@@ -311,6 +311,36 @@ class Backend:
             total = total + function(i)
         return total
 
+    # -- loops, compiled where programs are ------------------------------------------------------
+
+    def fori_loop(self, start: int, stop: int, body: Callable[[Any, Any], Any], init: Any) -> Any:
+        """body(stop − 1, … body(start, init)); arrays of the state keep shape and dtype."""
+        for i in range(start, stop):
+            init = body(i, init)
+        return init
+
+    def while_loop(
+        self,
+        test: Callable[[tuple[Array, ...]], Array],
+        step: Callable[[tuple[Array, ...]], tuple[Array, ...]],
+        init: tuple[Array, ...],
+        limit: int,
+    ) -> tuple[Array, ...]:
+        """step(… step(init)) while the one-element array test(state) holds, `limit` times at most.
+
+        Where its value cannot be read all steps are made, and those too many are undone.
+        """
+        for _ in range(limit):
+            go = test(init)
+            known = self.concrete(go)
+            if known is False:
+                break
+            new = step(init)
+            if known is None:
+                new = tuple(self.xp.where(go, a, b) for a, b in zip(new, init, strict=True))
+            init = new
+        return init
+
     def slab(self, x: Array, axis: int, start: Any, length: int) -> Array:
         """x[start : start + length] along an axis; start may be traced."""
         return x[(*[slice(None)] * axis, slice(start, start + length), ...)]

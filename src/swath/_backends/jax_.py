@@ -172,6 +172,24 @@ class JaxBackend(Backend):
     def sum_slabs(self, function: Callable[[Any], Array], count: int) -> Array:
         return lax.fori_loop(1, count, lambda i, total: total + function(i), function(0))
 
+    def fori_loop(self, start: int, stop: int, body: Callable[[Any, Any], Any], init: Any) -> Any:
+        return lax.fori_loop(start, stop, body, init)
+
+    def while_loop(
+        self,
+        test: Callable[[tuple[Array, ...]], Array],
+        step: Callable[[tuple[Array, ...]], tuple[Array, ...]],
+        init: tuple[Array, ...],
+        limit: int,
+    ) -> tuple[Array, ...]:
+        def goes(counted: tuple[Any, tuple[Array, ...]]) -> Array:
+            return (counted[0] < limit) & test(counted[1])
+
+        def counts(counted: tuple[Any, tuple[Array, ...]]) -> tuple[Any, tuple[Array, ...]]:
+            return counted[0] + 1, step(counted[1])
+
+        return lax.while_loop(goes, counts, (0, init))[1]
+
     def slab(self, x: Array, axis: int, start: Any, length: int) -> Array:
         return lax.dynamic_slice_in_dim(x, start, length, axis)
 
