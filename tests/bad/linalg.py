@@ -35,6 +35,8 @@ HOLED = np.array([[1.0, nan], [1.0, 1.0], [1.0, 2.0]])
 def vectors(name: str, argument: str, *rest: int) -> list[Bad]:
     """What the matrices made of vectors have in common."""
     return [
+        # As in SciPy, a number is a column of one entry to toeplitz alone.
+        gives(name, RANK, call(np.array(1.0)), ones(1, 1)) if name == T else
         refuse(
             name, RANK, call(np.array(1.0), *rest), ValueError,
             rf"{argument} must have at least one axis \(the vector is the last\), got \w+ of shape",

@@ -68,9 +68,14 @@ def _rows(v: Any, n: int, *flipped: int) -> Any:
     return apply(_OWN, None, windows)
 
 
-def _vectors(**given: Any) -> list[Any]:
-    """The arguments as arrays of one dtype with at least one axis and the same leading axes."""
+def _vectors(*, scalars: bool = False, **given: Any) -> list[Any]:
+    """The arguments as arrays of one dtype with at least one axis and the same leading axes.
+
+    `scalars`: a number counts as a vector of one entry.
+    """
     be, values = arguments.arrays("r", **given)
+    if scalars:
+        values = [_ops.reshape(v, (1,)) if v is not None and v.ndim == 0 else v for v in values]
     for name, value in zip(given, values, strict=True):
         if value is not None and value.ndim < 1:
             raise ArgumentError(
@@ -105,7 +110,7 @@ def toeplitz(c: Any, r: Any = None) -> Any:
     Parameters
     ----------
     c : array
-        First column, (..., M). Leading axes are batch.
+        First column, (..., M). Leading axes are batch. A number counts as one entry.
     r : array, optional
         First row, (..., N), of which ``r[0]`` is ignored; by default conj(c), a Hermitian matrix.
 
@@ -117,7 +122,7 @@ def toeplitz(c: Any, r: Any = None) -> Any:
     Raises
     ------
     ValueError
-        If c or r has no axis, or their leading axes do not broadcast.
+        If the leading axes of c and r do not broadcast.
     TypeError
         If c and r live in different libraries or on different devices.
 
@@ -137,7 +142,7 @@ def toeplitz(c: Any, r: Any = None) -> Any:
            [2, 1],
            [3, 2]])
     """
-    c, r = _vectors(c=c, r=r)
+    c, r = _vectors(scalars=True, c=c, r=r)
     if r is None:
         r = _ops.conj(c)
     rows, columns = c.shape[-1], r.shape[-1]

@@ -136,7 +136,8 @@ def fftconvolve(in1: Any, in2: Any, mode: str = "full", axes: Any = None) -> Any
     Parameters
     ----------
     in1, in2 : array
-        As for `convolve`; integers become the default float.
+        As for `convolve`; integers become the default float, unless one of the inputs has length 1
+        along every sliding axis.
     mode : {"full", "same", "valid"}, default "full"
         As for `convolve`.
     axes : int or tuple of int, optional
@@ -165,8 +166,7 @@ def fftconvolve(in1: Any, in2: Any, mode: str = "full", axes: Any = None) -> Any
     array([1., 5., 6.])
     """
     check_mode(mode)
-    _, in1, in2, places = prepare(in1, in2, axes, floats=True)
-    return convolve_axes(in1, in2, places, mode, "fft")
+    return _spectral(in1, in2, mode, axes, "fft")
 
 
 @operation("signal.oaconvolve", differentiable=("in1", "in2"), linear=("in1", "in2"))
@@ -180,7 +180,8 @@ def oaconvolve(in1: Any, in2: Any, mode: str = "full", axes: Any = None) -> Any:
     Parameters
     ----------
     in1, in2 : array
-        As for `convolve`; integers become the default float.
+        As for `convolve`; integers become the default float, unless one of the inputs has length 1
+        along every sliding axis.
     mode : {"full", "same", "valid"}, default "full"
         As for `convolve`.
     axes : int or tuple of int, optional
@@ -207,8 +208,15 @@ def oaconvolve(in1: Any, in2: Any, mode: str = "full", axes: Any = None) -> Any:
     array([2., 2., 2., 2.])
     """
     check_mode(mode)
-    _, in1, in2, places = prepare(in1, in2, axes, floats=True)
-    return convolve_axes(in1, in2, places, mode, "overlap_save")
+    return _spectral(in1, in2, mode, axes, "overlap_save")
+
+
+def _spectral(in1: Any, in2: Any, mode: str, axes: Any, method: str) -> Any:
+    """A convolution in floating point, but of integers where nothing slides, as SciPy's."""
+    be, in1, in2, places = prepare(in1, in2, axes)
+    if any(in1.shape[a] != 1 and in2.shape[a] != 1 for a in places):
+        in1, in2 = arguments.floating(be, in1, in2)
+    return convolve_axes(in1, in2, places, mode, method)
 
 
 def correlation_lags(
