@@ -231,13 +231,6 @@ BAD = [
     (linalg.conv_matrix, (W, (5, 5)), {"stride": -1}, ValueError, "stride must be at least 1"),
     (linalg.conv_matrix, (W, (5, 5)), {"padding": "sam"}, ValueError, "padding must be an int"),
     (linalg.conv_matrix, (W[:, :0], (5, 5)), {}, ValueError, "weight must not be empty"),
-    (
-        linalg.conv_matrix,
-        (W, (5, 5)),
-        {"format": "csr"},
-        NotImplementedError,
-        "format 'csr' is not available yet; format=\"dense\"",
-    ),
     (linalg.conv_matrix, (W, (5, 5)), {"format": "coo"}, ValueError, "format must be one of"),
 ]
 

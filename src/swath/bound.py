@@ -119,6 +119,8 @@ class Bound:
         record = registry.find(value)
         if record is not None:
             return self._operation(record)
+        if inspect.isclass(value) and hasattr(value, "__swath_arrays__"):
+            return self._maker_of_operators(value)
         if inspect.isfunction(value) and "xp" in inspect.signature(value).parameters:
             return self._maker(value)
         return value
@@ -165,6 +167,23 @@ class Bound:
             return function(*args, **{**makes, **kwargs})
 
         bound.__swath_unbound__ = function  # type: ignore[attr-defined]
+        return bound
+
+    def _maker_of_operators(self, cls: Any) -> Callable[..., Any]:
+        names = list(inspect.signature(cls).parameters)
+        arrays = cls.__swath_arrays__
+
+        @functools.wraps(cls, updated=())
+        def bound(*args: Any, **kwargs: Any) -> Any:
+            positional = tuple(
+                self._convert(a) if i < len(names) and names[i] in arrays else a
+                for i, a in enumerate(args)
+            )
+            return cls(
+                *positional,
+                **{k: self._convert(v) if k in arrays else v for k, v in kwargs.items()},
+            )
+
         return bound
 
     def _maker(self, function: Callable[..., Any]) -> Callable[..., Any]:

@@ -133,6 +133,11 @@ def find(op: Any) -> Operation | None:
 def lookup(op: Any) -> Operation:
     """The record of a public function (also of a bound one)."""
     record = find(getattr(op, "__swath_unbound__", op))
+    owner = type(getattr(op, "__self__", None))
+    if record is None and getattr(owner, "__swath_linear__", False):
+        # A product of a linear operator: A.matvec and its like.
+        name = f"linalg.{owner.__name__}.{op.__name__}"
+        return Operation(name, op, ("x",), ("x",), ("x",))
     if record is None:
         names = ", ".join(sorted(_OPERATIONS))
         raise ArgumentTypeError(

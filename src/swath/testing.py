@@ -188,8 +188,9 @@ def check_adjoint(
 
     Parameters
     ----------
-    op : callable
-        A registered operation with linear arguments.
+    op : callable or linear operator
+        A registered operation with linear arguments; or, alone, a linear operator of swath, of
+        SciPy or of anyone who gives it shape, dtype, matvec and rmatvec.
     *args, **kwargs
         Its arguments; the linear ones are replaced by random arrays one at a time.
     seed : int, default 0
@@ -204,10 +205,15 @@ def check_adjoint(
 
     Notes
     -----
-    No conjugate: the transpose, not the Hermitian adjoint, as everywhere in `swath.vjp`.
+    Of operations the transpose, without conjugates, as everywhere in `swath.vjp`; of a linear
+    operator the Hermitian adjoint `rmatvec`, with the inner product Σ conj(x) y, and the transpose
+    `T` where there is one.
     """
     import inspect
 
+    if not args and hasattr(op, "rmatvec") and hasattr(op, "shape"):
+        _check_operator(op, seed, rtol)
+        return
     record = lookup(op)
     names = list(inspect.signature(record.function).parameters)
     rng = np.random.default_rng(seed)
@@ -251,6 +257,34 @@ def check_adjoint(
         checked += 1
     if not checked:
         raise AssertionError(f"{record.name}: no linear floating argument was given")
+
+
+def _check_operator(a: Any, seed: int, rtol: float | None) -> None:
+    """⟨y, A x⟩ = ⟨Aᴴ y, x⟩ and ⟨y, A x⟩ = ⟨Aᵀ y, x⟩ without the conjugate."""
+    like = a._anchor() if hasattr(a, "_anchor") else np.zeros((), a.dtype)
+    be = backend_of(like)
+    kind = a.dtype if be.is_floating(a.dtype) else be.default_float(like)
+    m, n = a.shape
+    rng = np.random.default_rng(seed)
+    x = _random_like(rng, be.new_like(like, (n,), dtype=kind))
+    y = _random_like(rng, be.new_like(like, (m,), dtype=kind))
+    there, name = a.matvec(x), be.name_of(kind)
+    limit = 1000 * _EPS[name] if rtol is None else rtol
+    scale = float(np.linalg.norm(_host(there)) * np.linalg.norm(_host(y))) + 1e-300
+    pairs = [("rmatvec", a.rmatvec(y), True)]
+    turned = getattr(a, "T", None)
+    if turned is not None:
+        pairs.append(("T", turned.matvec(y), False))
+    for way, back, conjugate in pairs:
+        if tuple(back.shape) != (n,):
+            raise AssertionError(f"adjoint, {way}: shape {tuple(back.shape)}, expected {(n,)}")
+        left = complex(np.vdot(_host(y), _host(there))) if conjugate else _dot(y, there)
+        right = complex(np.vdot(_host(back), _host(x))) if conjugate else _dot(back, x)
+        if not abs(left - right) <= limit * scale:
+            raise AssertionError(
+                f"adjoint, {way}: <y, Ax> = {left}, and {right} from the other side, difference "
+                f"{abs(left - right):.3e} > {limit * scale:.3e}"
+            )
 
 
 def check_vjp(

@@ -116,10 +116,6 @@ BAD: list[Bad] = [
         LAYER, "negative padding", call(ones(2, 1, 3), 4, padding=-1), ValueError,
         r"padding must be 0 or more, got \(-1, -1\); slice the input to crop",
     ),
-    refuse(
-        LAYER, "format to come", call(ones(2, 1, 3), 4, format="csr"), NotImplementedError,
-        "format 'csr' is not available yet; format=\"dense\" gives the matrix as an array",
-    ),
     # -- least squares
     refuse(
         G, RANK, call(ones(3)), ValueError,

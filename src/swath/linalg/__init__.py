@@ -1,11 +1,12 @@
 """Toeplitz matrices and least squares."""
 
 from .dependence import gram_report, independent_columns
+from .layer_matrix import conv_matrix
 from .least_squares import lstsq, project
 from .normal_equations import gram
+from .operators import ConvolutionOperator, ConvOperator, ToeplitzOperator
 from .structured import (
     circulant,
-    conv_matrix,
     convolution_matrix,
     correlation_matrix,
     hankel,
@@ -14,6 +15,9 @@ from .structured import (
 from .toeplitz_product import matmul_toeplitz
 
 __all__ = [
+    "ConvOperator",
+    "ConvolutionOperator",
+    "ToeplitzOperator",
     "circulant",
     "conv_matrix",
     "convolution_matrix",

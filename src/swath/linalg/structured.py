@@ -1,4 +1,4 @@
-"""Toeplitz, Hankel and circulant matrices, and the matrices of convolutions and correlations.
+"""Toeplitz, Hankel and circulant matrices, and those of convolutions and correlations.
 
 They are made of windows of a padded vector. Entries are placed, never multiplied by 0 or 1: a NaN
 in the kernel stays where the kernel is.
@@ -9,7 +9,6 @@ Public function -> one padded vector -> its windows (`swath.primitives`) -> adap
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -17,14 +16,12 @@ import numpy as np
 from .. import _ops, arguments
 from .._backends import Backend
 from ..autodiff import Core, apply, primal
-from ..errors import ArgumentError, UnsupportedError, describe
-from ..geometry import Span, resolve_padding
+from ..errors import ArgumentError, describe
 from ..primitives import sliding_windows
 from ..registry import operation
 
 __all__ = [
     "circulant",
-    "conv_matrix",
     "convolution_matrix",
     "correlation_matrix",
     "hankel",
@@ -32,7 +29,7 @@ __all__ = [
 ]
 
 Array = Any
-_MODES = ("full", "same", "valid")
+MODES = ("full", "same", "valid")
 
 
 class _Own(Core):
@@ -128,7 +125,7 @@ def toeplitz(c: Any, r: Any = None) -> Any:
 
     Notes
     -----
-    Cost: M·N copies. The matrix-vector product needs no matrix: see `swath.signal.convolve`.
+    Cost: M·N copies. The matrix-vector product needs no matrix: see `matmul_toeplitz`.
 
     References
     ----------
@@ -236,7 +233,7 @@ def circulant(c: Any) -> Any:
     return _rows(_ops.concat([back, head], axis=-1), n, -2)
 
 
-def _margins(taps: int, n: int, mode: str, *, same_as: str) -> tuple[int, int]:
+def margins(taps: int, n: int, mode: str, *, same_as: str) -> tuple[int, int]:
     """Rows of the full matrix that a mode leaves out before and after."""
     small = min(taps, n) - 1
     if mode == "full":
@@ -251,7 +248,7 @@ def _margins(taps: int, n: int, mode: str, *, same_as: str) -> tuple[int, int]:
 def _kernel(a: Any, n: Any, mode: Any) -> tuple[Any, int]:
     (a,) = _vectors(a=a)
     n = arguments.positive("n", n)
-    arguments.choice("mode", mode, _MODES)
+    arguments.choice("mode", mode, MODES)
     if a.shape[-1] == 0:
         raise ArgumentError(f"a must have at least one entry, got {describe(primal(a))}")
     return a, n
@@ -300,7 +297,7 @@ def convolution_matrix(a: Any, n: int, mode: str = "full") -> Any:
            [0, 0, 2]])
     """
     a, n = _kernel(a, n, mode)
-    top, bottom = _margins(a.shape[-1], n, mode, same_as="longer")
+    top, bottom = margins(a.shape[-1], n, mode, same_as="longer")
     widths = [(0, 0)] * (a.ndim - 1) + [(n - 1 - top, n - 1 - bottom)]
     # v = a between n − 1 zeros on both sides: full[i, j] = v[i + n − 1 − j].
     return _rows(_ops.pad(a, widths), n, -1)
@@ -351,7 +348,7 @@ def correlation_matrix(a: Any, n: int, mode: str = "valid") -> Any:
     """
     a, n = _kernel(a, n, mode)
     taps = a.shape[-1]
-    top, bottom = _margins(taps, n, mode, same_as="signal")
+    top, bottom = margins(taps, n, mode, same_as="signal")
     # v = conj(a) between n − 1 zeros on both sides: full[i, j] = v[n + K − 2 − i + j].
     v = _ops.conj(a)
     ends = (n - 1 - bottom, n - 1 - top)
@@ -360,135 +357,3 @@ def correlation_matrix(a: Any, n: int, mode: str = "valid") -> Any:
     # With mode="same" and a kernel longer than x, the outer taps are in no row at all.
     cuts = slice(max(-ends[0], 0), v.shape[-1] - max(-ends[1], 0))
     return _rows(_ops.cut(v, *[slice(None)] * (a.ndim - 1), cuts), n, -2)
-
-
-def _axis_table(span: Span) -> list[int]:
-    """For every (output, input point) of one axis the tap that joins them; `size` where none."""
-    table = [span.size] * (span.out * span.length)
-    for j in range(span.size):
-        outputs, inputs = span.tap(j)
-        points = range(inputs.start, inputs.stop, inputs.step or 1)
-        for i, p in zip(range(outputs.start, outputs.stop), points, strict=True):
-            table[i * span.length + p] = j
-    return table
-
-
-_FORMATS = ("dense", "csr", "operator")
-
-
-@operation("linalg.conv_matrix", differentiable=("weight",), linear=("weight",))
-def conv_matrix(
-    weight: Any,
-    spatial_shape: int | tuple[int, ...],
-    *,
-    stride: int | tuple[int, ...] = 1,
-    padding: Any = 0,
-    dilation: int | tuple[int, ...] = 1,
-    groups: int = 1,
-    format: str = "dense",
-) -> Any:
-    r"""The matrix of a layer convolution: blocks of Toeplitz matrices, nested once per axis.
-
-    It maps an input of C channels and spatial shape S, flattened in C order with channels first, to
-    the O channels and spatial shape S' of `swath.nn.conv`, flattened likewise::
-
-        M[(o, i), (c, p)] = weight[o, c, j]   where p = stride·i + dilation·j − low on every axis
-
-    and 0 where no tap j joins output i and point p.
-
-    Parameters
-    ----------
-    weight : array
-        (O, C/groups, \*K), 1 to 4 sliding axes, as in `swath.nn.conv` with ``channels="first"``.
-    spatial_shape : int or tuple of int
-        S, one entry per sliding axis.
-    stride, dilation : int or tuple of int, default 1
-        Step between windows; step between taps.
-    padding : int, tuple or str, default 0
-        As in `swath.nn.conv`: an int, one per axis, (low, high) per axis, or ``"valid"``,
-        ``"same"``, ``"same_lower"``, ``"full"``, ``"causal"``. Padding is with zeros.
-    groups : int, default 1
-        Groups of channels that see only each other; the matrix is then block diagonal.
-    format : {"dense"}
-        ``"csr"`` and ``"operator"`` are not available yet.
-
-    Returns
-    -------
-    array
-        (O·prod(S'), C·prod(S)) in the dtype of weight.
-
-    Raises
-    ------
-    ValueError
-        If O is no multiple of groups, or a dilated kernel is longer than the padded axis.
-    NotImplementedError
-        For the formats that are not available yet.
-
-    Notes
-    -----
-    Memory is the size of the matrix: O·C·prod(S)·prod(S')/groups entries before the groups' zero
-    blocks. Nothing is conjugated.
-
-    Examples
-    --------
-    >>> import numpy as np, swath
-    >>> swath.linalg.conv_matrix(np.array([[[1, 2]]]), 4, stride=2)
-    array([[1, 2, 0, 0],
-           [0, 0, 1, 2]])
-    """
-    _, weight = arguments.one_array("weight", weight)
-    arguments.choice("format", format, _FORMATS)
-    if format != "dense":
-        raise UnsupportedError(
-            f'format {format!r} is not available yet; format="dense" gives the matrix as an array'
-        )
-    rank = weight.ndim - 2
-    if not 1 <= rank <= 4:
-        raise ArgumentError(
-            f"weight must be (O, C/groups, *K) with 1 to 4 sliding axes, got "
-            f"{describe(primal(weight))}"
-        )
-    if 0 in weight.shape:
-        raise ArgumentError(f"weight must not be empty, got {describe(primal(weight))}")
-    space = arguments.per_axis("spatial_shape", spatial_shape, rank)
-    strides = arguments.per_axis("stride", stride, rank)
-    dilations = arguments.per_axis("dilation", dilation, rank)
-    groups = arguments.positive("groups", groups)
-    out_channels, depth, *sizes = (int(n) for n in weight.shape)
-    if out_channels % groups:
-        raise ArgumentError(
-            f"weight has {out_channels} output channels, which is no multiple of groups={groups}"
-        )
-    pads = resolve_padding(padding, space, sizes, strides, dilations)
-    spans = [
-        Span(n, k, s, d, low, high)
-        for n, k, s, d, (low, high) in zip(space, sizes, strides, dilations, pads, strict=True)
-    ]
-    for axis, span in enumerate(spans):
-        if span.out == 0:
-            raise ArgumentError(
-                f"the kernel spans {span.extent} points on sliding axis {axis}, but the padded "
-                f"axis has {span.length + span.low + span.high}; use more padding"
-            )
-    # A slot of zeros behind the last tap, for the pairs that no tap joins.
-    blocks = _ops.pad(weight, [(0, 0), (0, 0), *[(0, 1)] * rank])
-    for axis, span in enumerate(spans):
-        blocks = _ops.take(blocks, _axis_table(span), axis + 2)
-    out = [s.out for s in spans]
-    pairs = [n for span in spans for n in (span.out, span.length)]
-    blocks = _ops.reshape(blocks, (out_channels, depth, *pairs))
-    # (O, C, S'1, S1, S'2, S2, …) -> (O, *S', C, *S)
-    order = (0, *(2 + 2 * a for a in range(rank)), 1, *(3 + 2 * a for a in range(rank)))
-    rows, columns = out_channels * prod(out), depth * prod(space)
-    matrix = _ops.reshape(_ops.permute(blocks, order), (rows, columns))
-    if groups == 1:
-        return matrix
-    share = rows // groups
-    parts = [
-        _ops.pad(
-            _ops.cut(matrix, slice(g * share, (g + 1) * share)),
-            [(0, 0), (g * columns, (groups - 1 - g) * columns)],
-        )
-        for g in range(groups)
-    ]
-    return _ops.concat(parts, axis=0)
