@@ -75,6 +75,8 @@ class _Add(_Pair):
 
 def _add_axis(be: Backend, blocks: Array, axis: int, span: Span) -> Array:
     """Reduce the last axis (taps) of blocks into `axis`."""
+    if span.dilation == 1 < span.stride:
+        return _add_runs(be, blocks, axis, span)
     shape = (*blocks.shape[:axis], span.length, *blocks.shape[axis + 1 : -1])
     if be.mutable:
         out = be.new_like(blocks, shape)
@@ -92,6 +94,41 @@ def _add_axis(be: Backend, blocks: Array, axis: int, span: Span) -> Array:
         term = be.pad(blocks[..., j], widths, 0, gaps)
         total = term if total is None else total + term
     return total
+
+
+def _add_runs(be: Backend, blocks: Array, axis: int, span: Span) -> Array:
+    """The same for windows more than a point apart: runs of `stride` taps lie end to end.
+
+    So ⌈size / stride⌉ terms are added, not one for every tap.
+    """
+    xp, n, step = be.xp, span.out, span.stride
+    runs = -(-span.size // step)
+    blocks = xp.moveaxis(blocks, -1, axis + 1)
+    lead, rest = blocks.shape[:axis], blocks.shape[axis + 2 :]
+    every = [slice(None)] * axis
+    if be.mutable:
+        total = be.new_like(blocks, (*lead, n - 1 + runs, step, *rest))
+        for i in range(runs):
+            taps = slice(i * step, min((i + 1) * step, span.size))
+            total[(*every, slice(i, i + n), slice(0, taps.stop - taps.start))] += blocks[
+                (*every, slice(None), taps)
+            ]
+    else:
+        widths = [(0, 0)] * blocks.ndim
+        widths[axis + 1] = (0, runs * step - span.size)
+        blocks, total = be.pad(blocks, widths), None
+        for i in range(runs):
+            widths = [(0, 0)] * blocks.ndim
+            widths[axis] = (i, runs - 1 - i)
+            taps = slice(i * step, (i + 1) * step)
+            term = be.pad(blocks[(*every, slice(None), taps, ...)], widths)
+            total = term if total is None else total + term
+    total = xp.reshape(total, (*lead, (n - 1 + runs) * step, *rest))
+    if total.shape[axis] > span.length:
+        return total[(*every, slice(0, span.length), ...)]
+    widths = [(0, 0)] * total.ndim
+    widths[axis] = (0, span.length - total.shape[axis])
+    return be.pad(total, widths)
 
 
 _TAKE, _ADD = _Take(), _Add()

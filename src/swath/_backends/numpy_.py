@@ -170,4 +170,8 @@ class NumpyBackend(Backend):
 
 def make() -> Backend:
     """The adapter."""
+    # glibc returns freed blocks of more than 128 KiB to the system at once, and the page faults of
+    # the next ones cost more than the products of a chunk. It stops once it has seen a large block
+    # freed; this one is never written, so it takes no memory.
+    np.empty(2**24, np.uint8)
     return NumpyBackend(xp, "numpy")
