@@ -9,16 +9,38 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from .autodiff import primal
-from .errors import ArgumentTypeError, describe, explain
+from .errors import ArgumentError, ArgumentTypeError, describe, explain
 
-__all__ = ["Operation", "lookup", "operation", "operations", "supports"]
+__all__ = ["Feature", "Operation", "lookup", "operation", "operations", "supports"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, eq=False)
+class Feature:
+    """What operations can do beside their plain call: an argument, a dtype, a derivative, a trace.
+
+    Attributes
+    ----------
+    name : str
+        As users call it.
+    kind : str
+        The heading that it stands under in the documentation's table.
+    only : tuple of str
+        The libraries that have such a thing (``jax.grad``); empty for all.
+    gaps : mapping of str to str
+        Libraries of those that cannot, each with the reason.
+    """
+
+    name: str
+    kind: str
+    only: tuple[str, ...] = ()
+    gaps: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -43,6 +65,10 @@ class Operation:
         What cannot be traced, in words; empty if everything can.
     gaps : mapping of str to str
         Backends that cannot run it, each with the reason.
+    features : mapping of str to Feature
+        What it can do, by name: what the tests run, and the documentation's table shows.
+    lacks : mapping of str to str
+        Features that it refuses on every library, each with the words of the error.
     """
 
     name: str
@@ -53,8 +79,24 @@ class Operation:
     reads_values: bool = False
     eager_only: str = ""
     gaps: Mapping[str, str] = field(default_factory=dict)
+    features: Mapping[str, Feature] = field(default_factory=dict)
+    lacks: Mapping[str, str] = field(default_factory=dict)
     first: Callable[[Any], Any] | None = None
     replace_first: Callable[[Any, Any], Any] | None = None
+
+    def gap(self, library: str, feature: str | None = None) -> str | None:
+        """Why it, or one of its features, cannot run on a library; None where it can."""
+        found = {**COMMON_GAPS, **self.gaps}.get(library)
+        if found is not None or feature is None:
+            return found
+        if feature in self.lacks:
+            return self.lacks[feature]
+        if feature not in self.features:
+            return f"{self.name} has no {feature}"
+        what = self.features[feature]
+        if what.only and library not in what.only:
+            return f"{' and '.join(what.only)} alone"
+        return what.gaps.get(library)
 
     def split(self, result: Any) -> tuple[Any, Any]:
         """The result with plain arrays, and its first output (perhaps a node)."""
@@ -79,6 +121,8 @@ def operation(
     reads_values: bool = False,
     eager_only: str = "",
     gaps: Mapping[str, str] | None = None,
+    features: Iterable[Feature] = (),
+    lacks: Mapping[str, str] | None = None,
     first: Callable[[Any], Any] | None = None,
     replace_first: Callable[[Any, Any], Any] | None = None,
 ) -> Callable[[F], F]:
@@ -112,6 +156,8 @@ def operation(
             reads_values=reads_values,
             eager_only=eager_only,
             gaps=dict(gaps or {}),
+            features={feature.name: feature for feature in features},
+            lacks=dict(lacks or {}),
             first=first,
             replace_first=replace_first,
         )
@@ -163,8 +209,8 @@ def operations() -> dict[str, Operation]:
     return dict(sorted(_OPERATIONS.items()))
 
 
-def supports(op: Any, xp: Any) -> bool:
-    """Whether an operation runs on an array library.
+def supports(op: Any, xp: Any, feature: str | None = None) -> bool:
+    """Whether an operation, or one of its features, runs on an array library.
 
     Parameters
     ----------
@@ -172,6 +218,9 @@ def supports(op: Any, xp: Any) -> bool:
         A registered operation or its dotted name.
     xp : module or str
         The array library or its import name.
+    feature : str, optional
+        One of the features that operations record, as ``"dilation"`` or ``"bfloat16"``: those of
+        the documentation's table.
 
     Returns
     -------
@@ -179,10 +228,19 @@ def supports(op: Any, xp: Any) -> bool:
         True where the operation is tested on that library. Libraries without an adapter of their
         own use the array-API standard alone and count as supported; ``dask`` is not yet.
 
+    Raises
+    ------
+    ValueError
+        If no operation has a feature of that name.
+    TypeError
+        If `op` is no operation or `xp` no library.
+
     Examples
     --------
     >>> import numpy as np, swath
     >>> swath.supports(swath.nn.conv, np), swath.supports("nn.conv", "dask.array")
+    (True, False)
+    >>> swath.supports("nn.conv", "jax", "bfloat16"), swath.supports("nn.conv", np, "bfloat16")
     (True, False)
     """
     record = _OPERATIONS[op] if isinstance(op, str) and op in _OPERATIONS else lookup(op)
@@ -191,9 +249,17 @@ def supports(op: Any, xp: Any) -> bool:
         raise ArgumentTypeError(
             f"supports: xp must be an array library or its import name, got {describe(xp)}"
         )
+    if feature is not None and feature not in features():
+        known = ", ".join(sorted(features()))
+        raise ArgumentError(f"supports: feature {feature!r} is none of {known}")
     name = name.removeprefix("array_api_compat.").split(".")[0]
     name = {"array_api_strict": "strict"}.get(name, name)
-    return name not in {**COMMON_GAPS, **record.gaps}
+    return record.gap(name, feature) is None
+
+
+def features() -> dict[str, Feature]:
+    """All features that operations record, by name, in the order of their declaration."""
+    return {n: f for record in _OPERATIONS.values() for n, f in record.features.items()}
 
 
 #: Libraries on which no operation is tested yet, with the reason.

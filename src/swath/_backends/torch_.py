@@ -69,6 +69,9 @@ class TorchBackend(Backend):
                 return None
             raise
 
+    def detach(self, x: Array) -> Array:
+        return x.detach()
+
     def synchronize(self, x: Array) -> None:
         if x.is_cuda:
             torch.cuda.synchronize(x.device)
@@ -222,7 +225,7 @@ class TorchBackend(Backend):
 
     def call(self, core: Core, geometry: Any, arrays: Sequence[Array]) -> Array:
         if _differentiated(arrays):
-            return _Rule.apply(core, geometry, *arrays)
+            return _Rule.apply(_Task(core, geometry), *arrays)
         return core.forward(self, geometry, *arrays)
 
     def gradients(
@@ -268,6 +271,15 @@ def _differentiated(arrays: Sequence[Array]) -> bool:
     return getattr(torch.autograd.forward_ad, "_current_level", 0) >= 0
 
 
+class _Task:
+    """A core and its geometry as one leaf: PyTorch takes a bare tuple for a container of inputs."""
+
+    __slots__ = ("core", "geometry")
+
+    def __init__(self, core: Core, geometry: Any) -> None:
+        self.core, self.geometry = core, geometry
+
+
 class _Rule(torch.autograd.Function):
     """One Function for all cores. It saves inputs and output only.
 
@@ -278,13 +290,12 @@ class _Rule(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(core: Core, geometry: Any, *arrays: Array) -> Array:
-        return core.forward(_BACKEND, geometry, *arrays)
+    def forward(task: _Task, *arrays: Array) -> Array:
+        return task.core.forward(_BACKEND, task.geometry, *arrays)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Array) -> None:
-        core, geometry, *arrays = inputs
-        ctx.core, ctx.geometry = core, geometry
+        ctx.task, *arrays = inputs
         ctx.save_for_backward(*arrays, output)
         ctx.save_for_forward(*arrays, output)
         if not _BACKEND.is_floating(output.dtype):
@@ -293,14 +304,14 @@ class _Rule(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, cotangent: Array) -> tuple[Any, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         *arrays, output = ctx.saved_tensors
-        wanted = ctx.needs_input_grad[2:]
-        pulled = ctx.core.pull(_BACKEND, ctx.geometry, arrays, output, cotangent.conj(), wanted)
-        return (None, None, *(None if p is None else p.conj() for p in pulled))
+        task, wanted = ctx.task, ctx.needs_input_grad[1:]
+        pulled = task.core.pull(_BACKEND, task.geometry, arrays, output, cotangent.conj(), wanted)
+        return (None, *(None if p is None else p.conj() for p in pulled))
 
     @staticmethod
-    def jvp(ctx: Any, _core: None, _geometry: None, *tangents: Array) -> Array:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def jvp(ctx: Any, _task: None, *tangents: Array) -> Array:  # pyright: ignore[reportIncompatibleMethodOverride]
         *arrays, output = ctx.saved_tensors
-        return ctx.core.push(_BACKEND, ctx.geometry, arrays, output, tangents)
+        return ctx.task.core.push(_BACKEND, ctx.task.geometry, arrays, output, tangents)
 
 
 _BACKEND = TorchBackend(xp, "torch")

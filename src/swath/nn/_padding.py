@@ -148,7 +148,10 @@ class _Fold(Core):
         (y,) = arrays
         xp = be.xp
         if be.mutable:
-            y = xp.asarray(y, copy=True)
+            # A copy of our own to write into.
+            own = be.new_like(y, tuple(y.shape))
+            own[...] = y
+            y = own
         pairs = list(zip(geometry.axes, geometry.widths, strict=True))
         for axis, (low, high) in reversed(pairs):
             n = y.shape[axis] - low - high

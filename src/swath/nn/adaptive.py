@@ -19,6 +19,7 @@ from ..geometry import Span, Windows
 from ..registry import operation
 from ..sliding import choose, window_extreme
 from ..sliding.reduce import Mean, first_taps, flat_index, mean_windows
+from . import _features
 from .pooling import accumulating, pool_axes
 
 __all__ = ["adaptive_avg_pool", "adaptive_max_pool"]
@@ -72,7 +73,12 @@ def _targets(
     return be, x, sorted(found)
 
 
-@operation("nn.adaptive_max_pool", differentiable=("x",))
+@operation(
+    "nn.adaptive_max_pool",
+    differentiable=("x",),
+    features=(*_features.ADAPTIVE, *_features.PLACES),
+    lacks={"complex": "x must be real"},
+)
 def adaptive_max_pool(
     x: Any,
     output_size: Any,
@@ -153,7 +159,12 @@ def _places(be: Backend, g: Windows, x: Any, y: Any, before: Any, scale: int) ->
     return own if before is None else own + choose(g, before, taps)
 
 
-@operation("nn.adaptive_avg_pool", differentiable=("x",), linear=("x",))
+@operation(
+    "nn.adaptive_avg_pool",
+    differentiable=("x",),
+    linear=("x",),
+    features=(*_features.ADAPTIVE, *_features.COMPLEX),
+)
 def adaptive_avg_pool(
     x: Any, output_size: Any, *, channels: str = "first", axes: Any = None
 ) -> Any:

@@ -19,7 +19,7 @@ from ..geometry import Sliding, Span, resolve_padding
 from ..registry import operation
 from ..sliding import correlate, spread
 from ..sliding.plan import check_method
-from . import _padding
+from . import _features, _padding
 from ._layout import batched, channels_last, check_rank, frozen, sliding_axes
 from .shapes import conv_spans
 
@@ -132,7 +132,12 @@ def _padding_value(mode: Any, be: Backend, x: Any) -> Any:
     raise ArgumentError(f"padding_mode must be one of {names}, or a number; got {mode!r}")
 
 
-@operation("nn.conv", differentiable=("x", "weight", "bias"), linear=("x", "weight"))
+@operation(
+    "nn.conv",
+    differentiable=("x", "weight", "bias"),
+    linear=("x", "weight"),
+    features=_features.CONV,
+)
 def conv(
     x: Any,
     weight: Any,
@@ -367,7 +372,12 @@ def _cached_spread(*args: Any) -> _Spread:
     return _spread_plan(*args)
 
 
-@operation("nn.conv_transpose", differentiable=("x", "weight", "bias"), linear=("x", "weight"))
+@operation(
+    "nn.conv_transpose",
+    differentiable=("x", "weight", "bias"),
+    linear=("x", "weight"),
+    features=_features.TRANSPOSE,
+)
 def conv_transpose(
     x: Any,
     weight: Any,

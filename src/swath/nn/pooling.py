@@ -17,6 +17,7 @@ from ..geometry import Span, Windows, pooling_span, resolve_padding
 from ..registry import operation
 from ..sliding import sum_windows, window_extreme
 from ..sliding.reduce import Mean, first_taps, flat_index, lowest, mean_windows
+from . import _features
 from ._layout import channels_last, check_rank, frozen, sliding_axes
 
 __all__ = ["avg_pool", "lp_pool", "max_pool", "min_pool"]
@@ -128,7 +129,12 @@ def _extreme(x: Any, settings: tuple[Any, ...], return_indices: bool, *, largest
     return (y, flat_index(be, g, taps)) if return_indices else y
 
 
-@operation("nn.max_pool", differentiable=("x",))
+@operation(
+    "nn.max_pool",
+    differentiable=("x",),
+    features=_features.EXTREME,
+    lacks={"complex": "x must be real"},
+)
 def max_pool(
     x: Any,
     size: Any,
@@ -210,7 +216,12 @@ def max_pool(
     return _extreme(x, settings, return_indices, largest=True)
 
 
-@operation("nn.min_pool", differentiable=("x",))
+@operation(
+    "nn.min_pool",
+    differentiable=("x",),
+    features=_features.EXTREME,
+    lacks={"complex": "x must be real"},
+)
 def min_pool(
     x: Any,
     size: Any,
@@ -259,7 +270,7 @@ def accumulating(be: Backend, x: Any) -> tuple[Any, Any]:
     return (_ops.cast(x, be.dtype("float32")) if be.is_half(kind) else x), kind
 
 
-@operation("nn.avg_pool", differentiable=("x",), linear=("x",))
+@operation("nn.avg_pool", differentiable=("x",), linear=("x",), features=_features.AVERAGE)
 def avg_pool(
     x: Any,
     size: Any,
@@ -402,7 +413,7 @@ def norm(x: Any, p: float, total: Callable[[Any], Any]) -> Any:
     return apply(_ROOT, p, total(powers))
 
 
-@operation("nn.lp_pool", differentiable=("x",))
+@operation("nn.lp_pool", differentiable=("x",), features=_features.NORM)
 def lp_pool(
     x: Any,
     size: Any,

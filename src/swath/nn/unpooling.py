@@ -16,6 +16,7 @@ from ..autodiff import Core, apply, primal
 from ..errors import ArgumentError, ArgumentTypeError, describe
 from ..geometry import resolve_padding
 from ..registry import operation
+from . import _features
 from ._layout import batched, channels_last
 from .pooling import pool_axes
 
@@ -156,6 +157,8 @@ def _check_places(be: Backend, indices: Array, lengths: Sequence[int]) -> None:
     arrays=("indices",),
     linear=("x",),
     reads_values=True,
+    features=_features.UNPOOL,
+    lacks={rule.name: "for named paddings give output_size" for rule in _features.RULES},
 )
 def max_unpool(
     x: Any,

@@ -11,6 +11,7 @@ from .._backends import Backend
 from ..autodiff import Core, apply
 from ..errors import ArgumentError, ArgumentTypeError, describe
 from ..registry import operation
+from . import _features
 from ._layout import channels_last
 from .pooling import accumulating, checked_p, named_axes, norm
 
@@ -113,7 +114,12 @@ def _finish(y: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
     return _ops.reshape(y, tuple(n for i, n in enumerate(y.shape) if i not in axes))
 
 
-@operation("nn.global_max_pool", differentiable=("x",))
+@operation(
+    "nn.global_max_pool",
+    differentiable=("x",),
+    features=_features.WHOLE,
+    lacks={"complex": "x must be real"},
+)
 def global_max_pool(
     x: Any, *, keepdims: bool = True, channels: str = "first", axes: Any = None
 ) -> Any:
@@ -153,7 +159,12 @@ def global_max_pool(
     return _finish(_peak(x, places), places, keepdims)
 
 
-@operation("nn.global_avg_pool", differentiable=("x",), linear=("x",))
+@operation(
+    "nn.global_avg_pool",
+    differentiable=("x",),
+    linear=("x",),
+    features=(*_features.WHOLE, *_features.COMPLEX),
+)
 def global_avg_pool(
     x: Any, *, keepdims: bool = True, channels: str = "first", axes: Any = None
 ) -> Any:
@@ -187,7 +198,11 @@ def global_avg_pool(
     return _finish(y, places, keepdims)
 
 
-@operation("nn.global_lp_pool", differentiable=("x",))
+@operation(
+    "nn.global_lp_pool",
+    differentiable=("x",),
+    features=(*_features.WHOLE, *_features.ORDER, *_features.COMPLEX),
+)
 def global_lp_pool(
     x: Any, p: float = 2, *, keepdims: bool = True, channels: str = "first", axes: Any = None
 ) -> Any:
