@@ -141,6 +141,19 @@ class Backend:
         both = zip(yes(*operands), no(*operands), strict=True)
         return tuple(self.xp.where(flag, a, b) for a, b in both)
 
+    def detach(self, x: Array) -> Array:
+        """x as a constant for the library's own autodiff."""
+        return x
+
+    def run(
+        self, function: Callable[..., tuple[Array, ...]], geometry: Any, *arrays: Array
+    ) -> tuple[Array, ...]:
+        """function(self, geometry, *arrays), as one program where the library compiles.
+
+        `function` is one of a module, `geometry` hashable.
+        """
+        return function(self, geometry, *arrays)
+
     def traced(self, *arrays: Array) -> bool:
         """Whether the values of any of the arrays are unknown while Python runs."""
         return False

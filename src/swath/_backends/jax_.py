@@ -91,6 +91,14 @@ class JaxBackend(Backend):
             return lax.cond(flag, yes, no, *operands)
         return yes(*operands) if flag.item() else no(*operands)
 
+    def detach(self, x: Array) -> Array:
+        return lax.stop_gradient(x)
+
+    def run(
+        self, function: Callable[..., tuple[Array, ...]], geometry: Any, *arrays: Array
+    ) -> tuple[Array, ...]:
+        return _compiled(function)(geometry, *arrays)
+
     def synchronize(self, x: Array) -> None:
         x.block_until_ready()
 
@@ -332,6 +340,14 @@ def _primitive(core: Core) -> Primitive:
 
     batching.primitive_batchers[primitive] = batch
     return primitive
+
+
+@cache
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    def run(geometry: Any, *arrays: Array) -> Any:
+        return function(_BACKEND, geometry, *arrays)
+
+    return jax.jit(run, static_argnums=0)
 
 
 @cache

@@ -16,6 +16,10 @@ from .base import Array, Backend
 __all__ = ["make"]
 
 
+# Largest triangular matrices of a batch that are solved together, one row at a time.
+_SMALL = 32
+
+
 @cache
 def _name_of(dtype: Any) -> str:
     # NumPy builds the name anew at every request, at the cost of a small convolution.
@@ -136,6 +140,8 @@ class NumpyBackend(Backend):
             lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
             a = np.broadcast_to(a, (*lead, *a.shape[-2:]))
             b = np.broadcast_to(b, (*lead, *b.shape[-2:]))
+            if a.shape[-1] <= _SMALL:
+                return _substitute(a, b, lower=lower, transpose=transpose)
             out = np.empty(b.shape, np.result_type(a, b))
             for i in np.ndindex(*lead):
                 out[i] = self.solve_triangular(a[i], b[i], lower=lower, transpose=transpose)
@@ -166,6 +172,21 @@ class NumpyBackend(Backend):
     def ifft(self, x: Array, axes: Sequence[int], lengths: Sequence[int], *, real: bool) -> Array:
         transform = _scipy_fft().irfftn if real else _scipy_fft().ifftn
         return transform(x, s=tuple(lengths), axes=tuple(axes), overwrite_x=True)
+
+
+def _substitute(a: Array, b: Array, *, lower: bool, transpose: bool) -> Array:
+    """Triangular solves of many small matrices, the batch as the last axis, in cache lines."""
+    if transpose:
+        a, lower = np.swapaxes(a, -1, -2), not lower
+    n = a.shape[-1]
+    a = np.ascontiguousarray(np.moveaxis(a.reshape(-1, n, n), 0, -1))
+    x = np.moveaxis(b.reshape(-1, *b.shape[-2:]), 0, -1).astype(np.result_type(a, b), order="C")
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        for i in range(n) if lower else reversed(range(n)):
+            x[i] /= a[i, i]
+            for j in range(i + 1, n) if lower else range(i):
+                x[j] -= a[j, i] * x[i]
+    return np.ascontiguousarray(np.moveaxis(x, -1, 0)).reshape(b.shape)
 
 
 def make() -> Backend:

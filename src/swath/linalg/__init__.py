@@ -1,6 +1,7 @@
 """Toeplitz matrices and least squares."""
 
 from .dependence import gram_report, independent_columns
+from .extended import gram_extended
 from .layer_matrix import conv_matrix
 from .least_squares import lstsq, project
 from .normal_equations import gram
@@ -23,6 +24,7 @@ __all__ = [
     "convolution_matrix",
     "correlation_matrix",
     "gram",
+    "gram_extended",
     "gram_report",
     "hankel",
     "independent_columns",

@@ -1,10 +1,13 @@
-"""Small pieces that the least-squares modules share, on plain arrays."""
+"""Small pieces that the least-squares modules share."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from .. import _ops, arguments
 from .._backends import Backend
+from ..autodiff import primal
+from ..errors import ArgumentError, describe
 
 __all__ = [
     "adjoint",
@@ -12,8 +15,11 @@ __all__ = [
     "default_rcond",
     "diagonal",
     "identity",
+    "matrices",
     "power_of_two",
+    "real_dtype",
     "scaled_gram",
+    "weights_of",
 ]
 
 Array = Any
@@ -61,3 +67,33 @@ def scaled_gram(be: Backend, a: Array) -> Array:
     """aᴴa, Hermitian bit for bit."""
     g = be.matmul(adjoint(be, a), a)
     return 0.5 * g + 0.5 * adjoint(be, g)
+
+
+def weights_of(a: Any, weights: Any) -> Any:
+    """Weights as reals of the precision of a, (..., m) with the leading axes of a or fewer."""
+    be, (_, w) = arguments.arrays(A=a, weights=weights)
+    arguments.real_only(be, "weights", w)
+    m = a.shape[-2]
+    if w.ndim < 1 or w.shape[-1] != m:
+        raise ArgumentError(
+            f"weights must have one entry for each of the {m} rows of A, got {describe(primal(w))}"
+        )
+    return _ops.cast(w, real_dtype(be, a))
+
+
+def real_dtype(be: Backend, a: Any) -> Any:
+    """The real dtype of the precision of a."""
+    if not be.is_complex(primal(a)):
+        return a.dtype
+    return be.dtype("float64" if be.name_of(a.dtype) == "complex128" else "float32")
+
+
+def matrices(a: Any, name: str = "A") -> tuple[Backend, Any]:
+    """A as an array of matrices of numbers."""
+    be, a = arguments.one_array(name, a)
+    arguments.numeric(be, name, a)
+    if a.ndim < 2:
+        raise ArgumentError(
+            f"{name} must have at least two axes (..., m, n), got {describe(primal(a))}"
+        )
+    return be, a
