@@ -257,8 +257,9 @@ BAD: list[Bad] = [
     refuse(BANK, "None", call(None, ones(3)), TypeError, NONE.format("bank")),
     # -- responses
     refuse(
-        FREQZ, RANK, call(ones(2, 2)), ValueError,
-        r"b must be one row of coefficients, got shape \(2, 2\)",
+        FREQZ, RANK, call(ones(2, 2), 1, ones(3)), ValueError,
+        r"the axes after the first of b and a must broadcast with those of the frequencies, got "
+        r"\(2,\) of b, \(\) of a, \(3,\) of worN",
     ),
     refuse(FREQZ, DTYPE, call(TRUTH), TypeError, r"b must be numeric, got .*bool"),
     refuse(
@@ -276,7 +277,7 @@ BAD: list[Bad] = [
     refuse(FREQZ, "None", call(ones(2), None), TypeError, NONE.format("a")),
     refuse(
         FREQZ, "negative number of frequencies", call(ones(2), 1, -4), ValueError,
-        "worN must be at least 1, got -4",
+        "worN must be at least 0, got -4",
     ),
     refuse(
         FREQZ, "negative sampling rate", call(ones(2), fs=-1), ValueError,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from math import isinf, pi
 from numbers import Number, Real
 from typing import Any
@@ -12,16 +13,19 @@ import numpy as np
 from .. import _ops, arguments
 from .._backends import Backend, backend_named, try_backend
 from ..autodiff import primal
-from ..errors import ArgumentError, ArgumentTypeError, describe
+from ..errors import ArgumentError, ArgumentTypeError, UnsupportedError, describe
 from ..sliding.plan import capturing
 
 __all__ = [
     "angles_of",
     "coefficients",
     "complex_of",
+    "design_arrays",
     "divided",
     "float_name",
+    "host_values",
     "library",
+    "placed",
     "sampling_rate",
 ]
 
@@ -92,6 +96,13 @@ def angles_of(be: Backend, name: str, freqs: Any, beside: str, like: Any, fs: fl
 
 
 def sampling_rate(fs: Any) -> float:
+    """A positive, finite sampling rate."""
+    if fs is None:
+        raise ArgumentError("Sampling rate fs must be a number and can not be none.")
+    if try_backend(primal(fs)) is not None:
+        raise ArgumentError(
+            f"Sampling rate fs must be a single scalar, a Python number; got {describe(primal(fs))}"
+        )
     if isinstance(fs, bool) or not isinstance(fs, Real):
         raise ArgumentTypeError(f"fs must be a number, got {describe(fs)}")
     rate = float(fs)
@@ -120,8 +131,65 @@ def library(xp: Any) -> Backend:
     name = xp if isinstance(xp, str) else getattr(xp, "__name__", "")
     if not name:
         raise ArgumentTypeError(f"xp must be an array library or its name, got {describe(xp)}")
-    name = name.removeprefix("array_api_compat.")
+    name = name.rpartition("array_api_compat.")[2]
     try:
         return backend_named({"jax.numpy": "jax"}.get(name, name))
     except ModuleNotFoundError as error:
         raise ArgumentError(f"xp is the array library {name!r}, which is not installed") from error
+
+
+def host_values(name: str, value: Any) -> np.ndarray:
+    """The numbers of an argument on the host, for what SciPy computes there; traced ones fail."""
+    be, value = arguments.one_array(name, value)
+    value = primal(value)
+    arguments.numeric(be, name, value)
+    if be.traced(value) or be.concrete(be.xp.all(value == value)) is None:
+        raise UnsupportedError(
+            f"{name} is traced; SciPy computes this on the host from known values: call it outside "
+            f"of the compiled function and pass the result in"
+        )
+    return be.to_numpy(value)
+
+
+def placed(be: Backend, table: np.ndarray, device: Any, dtype: Any) -> Array:
+    """A float64 host table in the library, on the device and in the dtype asked for."""
+    probe = be.from_host(np.zeros(1, np.int32), arguments.device_of(be, device))
+    if dtype is None:
+        name = "float64" if be.has_float64(probe) else "float32"
+    else:
+        name = float_name(be, dtype)
+    return be.constant(table, probe, be.dtype(name))
+
+
+def design_arrays(
+    xp: Any, device: Any, dtype: Any, *optional: str, **given: Any
+) -> tuple[Backend, list[Any], Callable[[Any], Any]]:
+    """The arguments of a design as real arrays of one floating dtype, and what ends the design.
+
+    Where none is an array the work is done by NumPy in float64, and the result goes to `xp`,
+    `device` and `dtype`. An array's library and device stand, and its dtype unless `dtype` is
+    given; half precision is worked on in float32. Those named in `optional` may be None.
+    """
+    found = {k: v for k, v in given.items() if try_backend(primal(v)) is not None}
+    for name, value in found.items():
+        if xp is not None and library(xp) is not try_backend(primal(value)):
+            raise ArgumentTypeError(
+                f"xp is {library(xp).name}, but {name} is {describe(primal(value))}"
+            )
+    be, values = arguments.arrays(*optional, **given)
+    for name, value in zip(given, values, strict=True):
+        if value is not None:
+            arguments.numeric(be, name, value)
+            arguments.real_only(be, name, value)
+    if not found:
+        values = [None if v is None else np.asarray(v, np.float64) for v in values]
+        target = backend_named("numpy") if xp is None else library(xp)
+        return be, values, lambda h: placed(target, h, device, dtype)
+    values = arguments.floating(be, *values)
+    kind = next(v for v in values if v is not None).dtype
+    if be.is_half(kind):
+        single = be.dtype("float32")
+        values = [None if v is None else _ops.cast(v, single) for v in values]
+    if dtype is not None:
+        kind = be.dtype(float_name(be, dtype))
+    return be, values, partial(_ops.cast, dtype=kind)

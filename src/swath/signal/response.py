@@ -1,51 +1,130 @@
 """What a filter does to each frequency: its transfer function, an eigenvalue on e^{iωn}.
 
-Both functions evaluate Σ b_k e^{−iωk}. The exponentials are split, k = K₀·p + q, so that a table of
-about 2√K columns serves K taps: one matrix product over q, one sum over p.
+All functions evaluate Σ b_k e^{−iωk}. The exponentials are split, k = K₀·p + q, so that a table of
+about 2√K columns serves K taps: one matrix product over q, one sum over p. Axes that filters and
+frequencies share are a batch of such products.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
-from math import isqrt, pi
+from math import isqrt, pi, prod
 from typing import Any
 
 import numpy as np
 
 from .. import _ops, arguments
-from .._backends import Backend
+from .._backends import Backend, try_backend
 from ..autodiff import primal
 from ..errors import ArgumentError, ArgumentTypeError, describe
 from ..registry import operation
 from ..sliding.plan import capturing
 from ._coefficients import angles_of, coefficients, complex_of, divided, sampling_rate
+from ._slide import convolve_axes
 
-__all__ = ["amplitude_response", "freqz"]
+__all__ = ["amplitude_response", "freqz", "group_delay"]
 
 Array = Any
 
 
 def _waves(be: Backend, angles: Array, steps: Sequence[float], like: Any, kind: Any) -> Array:
-    """e^{−iωs}, a row for every frequency and a column for every step s."""
+    """e^{−iωs}, with an axis for the steps s appended."""
+    shape = (*angles.shape, len(steps))
     if isinstance(angles, np.ndarray) and be.name != "numpy":
-        return be.constant(np.exp(-1j * np.outer(angles, steps)), primal(like), kind)
+        table = np.exp(-1j * np.outer(angles, steps)).reshape(shape)
+        return be.constant(table, primal(like), kind)
     xp = be.xp
     column = be.constant(list(steps), angles, angles.dtype)
-    phase = xp.reshape(angles, (-1, 1)) * xp.reshape(column, (1, len(steps)))
+    phase = xp.reshape(angles, (*angles.shape, 1)) * column
     waves = xp.astype(phase, be.dtype(complex_of(be, phase.dtype)))
     return xp.astype(xp.exp(waves * -1j), kind)
 
 
-def _transfer(be: Backend, b: Any, angles: Array, delay: float) -> Any:
-    """Σ b_k e^{−iω(k − delay)} at every frequency, flattened."""
-    taps = b.shape[0]
+def _transfer(be: Backend, b: Any, angles: Array, delay: float = 0.0) -> Any:
+    """Σ b_k e^{−iω(k − delay)}: b (K, *S) and angles broadcast, S against the angles' shape."""
+    taps, batch, places = b.shape[0], tuple(b.shape[1:]), tuple(angles.shape)
+    rank = max(len(batch), len(places))
+    filters = (1,) * (rank - len(batch)) + batch
+    freqs = (1,) * (rank - len(places)) + places
+    both = [i for i in range(rank) if filters[i] != 1 and freqs[i] != 1]
+    own = [i for i in range(rank) if filters[i] != 1 and freqs[i] == 1]
+    rest = [i for i in range(rank) if i not in both and i not in own]
+    shared, points, count = (
+        prod(n[i] for i in part) for n, part in ((filters, both), (freqs, rest), (filters, own))
+    )
+    # Angles (G, W), taps (K, G, F), the result (G, W, F).
+    xp = np if isinstance(angles, np.ndarray) else be.xp
+    angles = xp.permute_dims(xp.reshape(angles, freqs), (*both, *rest, *own))
+    angles = xp.reshape(angles, (shared, points))
+    table = _ops.permute(
+        _ops.reshape(b, (taps, *filters)), (0, *(1 + i for i in both + rest + own))
+    )
+    table = _ops.reshape(table, (taps, shared, count))
     inner = isqrt(taps - 1) + 1
     outer = -(-taps // inner)
     kind = be.dtype(complex_of(be, b.dtype))
     fine = _waves(be, angles, [float(q) for q in range(inner)], b, kind)
     coarse = _waves(be, angles, [float(inner * p) - delay for p in range(outer)], b, kind)
-    table = _ops.reshape(_ops.pad(_ops.cast(b, kind), ((0, inner * outer - taps),)), (outer, inner))
-    return _ops.total(_ops.multiply(_ops.matmul(fine, _ops.permute(table, (1, 0))), coarse), (1,))
+    table = _ops.pad(_ops.cast(table, kind), ((0, inner * outer - taps), (0, 0), (0, 0)))
+    table = _ops.permute(_ops.reshape(table, (outer, inner, shared, count)), (2, 1, 0, 3))
+    sums = _ops.matmul(fine, _ops.reshape(table, (shared, inner, outer * count)))
+    sums = _ops.reshape(sums, (shared, points, outer, count))
+    coarse = be.xp.reshape(coarse, (shared, points, outer, 1))
+    h = _ops.total(_ops.multiply(sums, coarse), (2,))
+    order = [*both, *rest, *own]
+    shape = [freqs[i] if i in rest else filters[i] for i in order]
+    h = _ops.reshape(h, shape)
+    return _ops.permute(h, [order.index(i) for i in range(rank)])
+
+
+def _grid(
+    be: Backend, name: str, value: Any, beside: str, like: Any, rate: float, stop: float, ends: bool
+) -> Array:
+    """Angles, at least one axis: a number of them evenly from 0 to `stop`, or those given.
+
+    A count may be an int or an array of one integer without axes, as in SciPy.
+    """
+    if value is None:
+        value = 512
+    found = try_backend(primal(value))
+    if found is not None and value.ndim == 0 and not found.is_floating(value.dtype):
+        count = found.concrete(primal(value))
+        if count is None:
+            raise ArgumentTypeError(
+                f"{name} is a traced integer; how many frequencies must be known: pass an int"
+            )
+        value = count
+    if arguments.is_int(value):
+        count = arguments.positive(name, value, least=0)
+        return np.linspace(0, stop, count, endpoint=ends)
+    if isinstance(value, complex) and value.imag == 0:
+        value = value.real
+    angles = angles_of(be, name, value, beside, like, rate)
+    if angles.ndim == 0:
+        angles = angles[None]
+    return angles
+
+
+def _columns(be: Backend, name: str, value: Any) -> Any:
+    """Coefficients along the first axis; a number counts as one."""
+    arguments.numeric(be, name, value)
+    if value.ndim == 0:
+        value = _ops.reshape(value, (1,))
+    if value.shape[0] == 0:
+        raise ArgumentError(f"{name} must have at least one coefficient, got none")
+    return value
+
+
+def _compatible(**given: Any) -> None:
+    """Refuse shapes that do not broadcast."""
+    try:
+        np.broadcast_shapes(*given.values())
+    except ValueError:
+        raise ArgumentError(
+            "the axes after the first of b and a must broadcast with those of the frequencies, got "
+            + ", ".join(f"{shape} of {name}" for name, shape in given.items())
+        ) from None
 
 
 def _single(be: Backend, x: Any) -> Any:
@@ -78,11 +157,12 @@ def freqz(
 
     Parameters
     ----------
-    b, a : array of shape (K,), (L,)
-        Coefficients of numerator and denominator; `a` may be a number. Feedback is allowed here.
+    b, a : array of shape (K, ...), (L, ...)
+        Coefficients of numerator and denominator along the first axis; the others broadcast with
+        the frequencies. `a` may be a number. Feedback is allowed here.
     worN : int or array, default 512
         How many frequencies from 0 up to fs/2 (fs, with `whole`), or the frequencies, in units of
-        `fs`.
+        `fs`, of any shape.
     whole : bool, default False
         Whether a number of frequencies goes round the whole circle.
     plot : callable, optional
@@ -95,25 +175,28 @@ def freqz(
     Returns
     -------
     w : array
-        The frequencies, flattened, in units of `fs`.
+        The frequencies in units of `fs`, of the shape of `worN` (a number has one axis).
     h : array
-        The complex response at each.
+        The complex response: the axes after the first of `b` and `a`, broadcast with those of w.
+        Many filters at the same frequencies are b of shape (K, F, 1), and h of (F, W).
 
     Raises
     ------
     ValueError
-        If `b` or `a` is empty or has several axes, `worN` is below 1, or `fs` is not positive.
+        If `b` or `a` is empty, shapes do not broadcast, `worN` is negative, or `fs` is not
+        positive.
     TypeError
         If `worN` is not real.
 
     Notes
     -----
+    The response is the filter's eigenvalue on e^{iωn}: filtering that signal multiplies it by h.
+
     Cost: a multiply-add per frequency and tap. Frequencies that are given as numbers are turned
     into exponentials in float64; those in an array in the array's precision, with an error of
     eps·ω·K in the phase.
 
-    `swath.vjp` takes the cotangent of `h`. Row by row a filter of several axes is not accepted: use
-    the library's `vmap`.
+    `swath.vjp` takes the cotangent of `h`.
 
     References
     ----------
@@ -131,21 +214,19 @@ def freqz(
         raise ArgumentTypeError(f"plot must be callable as plot(w, h), got {describe(plot)}")
     given = a
     be, (b, a) = arguments.arrays(b=b, a=a)
-    b, a = coefficients(be, "b", b), coefficients(be, "a", a)
+    b, a = _columns(be, "b", b), _columns(be, "a", a)
     b, a = (_single(be, v) for v in arguments.floating(be, b, a))
     real = _real_of(be, b)
-    if worN is None or arguments.is_int(worN):
-        count = 512 if worN is None else arguments.positive("worN", worN)
-        stop = 2 * pi if whole else pi
-        angles = np.linspace(0, stop, count, endpoint=bool(include_nyquist and not whole))
-    else:
-        angles = angles_of(be, "worN", worN, "b", _ops.real(b), rate)
-    angles = angles.reshape(-1) if isinstance(angles, np.ndarray) else be.xp.reshape(angles, (-1,))
-    h = _transfer(be, b, angles, 0.0)
+    stop, ends = (2 * pi, False) if whole else (pi, bool(include_nyquist))
+    angles = _grid(be, "worN", worN, "b", _ops.real(b), rate, stop, ends)
+    _compatible(b=tuple(b.shape[1:]), a=tuple(a.shape[1:]), worN=tuple(angles.shape))
+    h = _transfer(be, b, angles)
     if a.shape[0] > 1:
-        h = _ops.divide(h, _transfer(be, a, angles, 0.0))
-    else:
+        h = _ops.divide(h, _transfer(be, a, angles))
+    elif a.ndim == 1:
         h = divided(be, h, a, given)
+    else:
+        h = _ops.divide(h, _ops.cast(_ops.reshape(a, tuple(a.shape[1:])), h.dtype))
     w = angles * (rate / (2 * pi))
     if isinstance(w, np.ndarray):
         w = be.constant(w, primal(b), real)
@@ -227,10 +308,8 @@ def amplitude_response(h: Any, freqs: Any, *, fs: float = 2 * pi) -> Any:
             "h is not symmetric (h[k] = h[K − 1 − k]), so its response has a phase of its own; "
             "signal.freqz gives the complex response of any filter"
         )
-    shape = tuple(angles.shape)
-    flat = angles.reshape(-1) if isinstance(angles, np.ndarray) else be.xp.reshape(angles, (-1,))
-    value = _ops.real(_transfer(be, h, flat, (h.shape[0] - 1) / 2))
-    return _ops.cast(_ops.reshape(value, shape), kind)
+    value = _ops.real(_transfer(be, h, angles, (h.shape[0] - 1) / 2))
+    return _ops.cast(value, kind)
 
 
 def _symmetric(be: Backend, h: Array) -> bool:
@@ -240,3 +319,158 @@ def _symmetric(be: Backend, h: Array) -> bool:
     off = xp.max(xp.abs(h - xp.flip(h, axis=0)))
     # A NaN is no asymmetry: it shows in the result.
     return be.concrete(off > slack * xp.max(xp.abs(h))) is not True
+
+
+@operation(
+    "signal.group_delay",
+    differentiable=("system",),
+    arrays=("system", "w"),
+    reads_values=True,
+    first=lambda result: result[1],
+    replace_first=lambda result, delay: (result[0], delay),
+)
+def group_delay(system: Any, w: Any = 512, whole: bool = False, fs: float = 2 * pi) -> Any:
+    """By how many samples a filter delays the envelope of each frequency.
+
+    With B the response of the taps b and B′ that of the taps k·b[k]::
+
+        τ(ω) = −d arg B(ω) / dω = Re(B′(ω) / B(ω))
+
+    and for a filter with feedback the delay of b less that of a.
+
+    Parameters
+    ----------
+    system : (b, a) or array of shape (K,)
+        Coefficients of numerator and denominator, one row each; or the taps of a FIR filter alone.
+        Feedback is allowed here.
+    w : int or array, default 512
+        How many frequencies from 0 up to fs/2 (fs, with `whole`), or the frequencies, in units of
+        `fs`, of any shape.
+    whole : bool, default False
+        Whether a number of frequencies goes round the whole circle.
+    fs : float, default 2π
+        Sampling rate: the unit of frequencies. By default radians per sample.
+
+    Returns
+    -------
+    w : array
+        The frequencies in units of `fs` (a number has one axis).
+    delay : array
+        The group delay in samples, real, of the shape of w. Where the response is exactly 0 there
+        is none: 0 is given, with a warning unless traced.
+
+    Raises
+    ------
+    ValueError
+        If b or a has several axes or is empty, `w` is negative, or `fs` is not positive.
+    TypeError
+        If `system` is neither a pair nor an array, or `w` is not real.
+
+    Warns
+    -----
+    UserWarning
+        Where a response is 0 (or nearly so: there the delay may be anything), if values are known.
+
+    Notes
+    -----
+    Cost: two multiply-adds per frequency and tap. A linear-phase filter of K taps delays by
+    (K − 1) / 2. `swath.vjp` takes the cotangent of the delay.
+
+    References
+    ----------
+    .. [1] J. O. Smith, *Introduction to Digital Filters with Audio Applications*, W3K 2007,
+       "Numerical computation of group delay".
+
+    Examples
+    --------
+    >>> import numpy as np, swath
+    >>> w, delay = swath.signal.group_delay((np.array([1.0, 2.0, 1.0]), 1), w=3)
+    >>> delay.round(12)
+    array([1., 1., 1.])
+    """
+    rate = sampling_rate(fs)
+    be, b, a = _system(system)
+    b, a = (_single(be, v) for v in arguments.floating(be, b, a))
+    like = _ops.real(b)
+    angles = _grid(be, "w", w, "system", like, rate, 2 * pi if whole else pi, ends=False)
+    # The delay of b·z⁻ᴺ / a: the taps of one product b ∗ conj(reversed a), N = L − 1 too late.
+    order = a.shape[0] - 1
+    taps = b
+    if order:
+        taps = convolve_axes(b, _ops.flip(_ops.conj(a), (0,)), (0,), "full", "direct")
+    taps = _ops.multiply(taps, _unit(be, primal(taps)))
+    count = taps.shape[0]
+    ramp = be.constant([float(k) for k in range(count)], primal(like), like.dtype)
+    pair = _ops.concat(
+        [
+            _ops.reshape(v, (count, 1))
+            for v in (taps, _ops.multiply(taps, _ops.cast(ramp, taps.dtype)))
+        ],
+        1,
+    )
+    pair = _ops.reshape(pair, (count, 2, *(1,) * angles.ndim))
+    found = _transfer(be, pair, angles)
+    response, rising = (
+        _ops.reshape(_ops.cut(found, slice(i, i + 1)), tuple(angles.shape)) for i in (0, 1)
+    )
+    plain = primal(response)
+    none = plain == 0
+    _warned(be, plain, none, primal(taps))
+    # Re(B′ / B) in reals: a NaN goes through a complex division with a warning.
+    turned = _ops.conj(response)
+    size = _ops.real(_ops.multiply(response, turned))
+    size = _ops.select(none, _ops.fill_like(size, (), 1), size)
+    ratio = _ops.divide(_ops.real(_ops.multiply(rising, turned)), size)
+    delay = _ops.subtract(ratio, _ops.fill_like(ratio, (), order))
+    delay = _ops.select(none, _ops.fill_like(delay, ()), delay)
+    places = angles * (rate / (2 * pi))
+    if isinstance(places, np.ndarray):
+        places = be.constant(places, primal(b), delay.dtype)
+    return places, delay
+
+
+def _system(system: Any) -> tuple[Backend, Any, Any]:
+    """Numerator and denominator, a row each."""
+    if isinstance(system, tuple | list):
+        if len(system) != 2:
+            raise ArgumentError(
+                f"system must be (b, a), or an array of taps; got {len(system)} entries"
+            )
+        be, (b, a) = arguments.arrays(b=system[0], a=system[1])
+        return be, coefficients(be, "b", b), coefficients(be, "a", a)
+    if try_backend(primal(system)) is None:
+        raise ArgumentTypeError(
+            f"system must be (b, a) or an array of taps, got {describe(system)}"
+        )
+    be, b = arguments.one_array("system", system)
+    b = coefficients(be, "system", b)
+    return be, b, _ops.fill_like(b, (1,), 1)
+
+
+def _unit(be: Backend, taps: Array) -> Array:
+    """What brings the largest tap to 1: delays do not depend on it, squares stay in range."""
+    xp = be.xp
+    size = xp.max(xp.abs(taps))
+    good = (size > 0) & xp.isfinite(size)
+    return xp.astype(1 / xp.where(good, size, xp.ones_like(size)), taps.dtype)
+
+
+def _warned(be: Backend, response: Array, none: Array, taps: Array) -> None:
+    """Warn of frequencies without a delay, where values are known."""
+    xp = be.xp
+    if 0 in response.shape or capturing():
+        return
+    if be.concrete(xp.any(none)) is True:
+        warnings.warn(
+            "group_delay: the response is 0 at some of the frequencies; there is no delay, and 0 "
+            "is given",
+            stacklevel=4,
+        )
+        return
+    limit = xp.sum(xp.abs(taps)) * (10 * float(xp.finfo(response.dtype).eps))
+    if be.concrete(xp.any(xp.abs(response) < limit)) is True:
+        warnings.warn(
+            "group_delay: the response is nearly 0 at some of the frequencies; the delay there may "
+            "be anything",
+            stacklevel=4,
+        )

@@ -1,7 +1,12 @@
-"""FIR design by windows, and SciPy's windows themselves."""
+"""FIR design by windows: of ideal bands (firwin), of a response between points (firwin2).
+
+Both are straight lines of array operations, so that edges, frequencies and gains may be traced and
+differentiated; windows come from SciPy.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import pi
 from numbers import Real
 from typing import Any
@@ -9,81 +14,17 @@ from typing import Any
 import numpy as np
 
 from .. import _ops, arguments
-from .._backends import Backend, backend_named, try_backend
-from ..autodiff import primal
-from ..errors import ArgumentError, ArgumentTypeError, describe, explain
+from .._backends import Backend, try_backend
+from ..autodiff import Core, apply, primal
+from ..errors import ArgumentError, ArgumentTypeError, describe
 from ..registry import operation
-from ._coefficients import float_name, library, sampling_rate
+from ._coefficients import complex_of, design_arrays, sampling_rate
+from .windows import host_window
 
-__all__ = ["firwin", "get_window"]
+__all__ = ["firwin", "firwin2"]
 
 Array = Any
 _KINDS = {"lowpass": True, "bandstop": True, "highpass": False, "bandpass": False}
-
-
-def get_window(
-    window: Any,
-    Nx: int,
-    fftbins: bool = True,
-    *,
-    xp: Any = None,
-    device: Any = None,
-    dtype: Any = None,
-) -> Any:
-    """A window by its name, as `scipy.signal.get_window` makes it, in any array library.
-
-    Parameters
-    ----------
-    window : str, float or tuple
-        As SciPy's: ``"hann"``, ``("kaiser", beta)``, a number (the beta of a Kaiser window), ….
-    Nx : int
-        Number of points.
-    fftbins : bool, default True
-        Whether the window is periodic, for spectral analysis; False gives a symmetric one, for
-        filters.
-    xp : module or str, optional
-        Array library of the result; NumPy by default.
-    device : object, optional
-        Its device.
-    dtype : str or dtype, optional
-        Real floating dtype; by default the widest of the device.
-
-    Returns
-    -------
-    array of shape (Nx,)
-        Computed on the host in float64.
-
-    Raises
-    ------
-    ValueError
-        If the window is unknown or `Nx` below 1.
-
-    Examples
-    --------
-    >>> import swath
-    >>> swath.signal.get_window("hann", 4)
-    array([0. , 0.5, 1. , 0.5])
-    """
-    from scipy.signal import get_window as make
-
-    with explain("get_window", {}):
-        count = arguments.positive("Nx", Nx)
-        be = backend_named("numpy") if xp is None else library(xp)
-        try:
-            table = make(window, count, fftbins)
-        except ValueError as error:
-            raise ArgumentError(f"SciPy does not make window {window!r}: {error}") from None
-        return _placed(be, np.asarray(table), device, dtype)
-
-
-def _placed(be: Backend, table: np.ndarray, device: Any, dtype: Any) -> Array:
-    """A float64 host table in the library, on the device and in the dtype asked for."""
-    probe = be.from_host(np.zeros(1, np.int32), arguments.device_of(be, device))
-    if dtype is None:
-        name = "float64" if be.has_float64(probe) else "float32"
-    else:
-        name = float_name(be, dtype)
-    return be.constant(table, probe, be.dtype(name))
 
 
 @operation("signal.firwin", differentiable=("cutoff",), arrays=("cutoff",), reads_values=True)
@@ -161,19 +102,7 @@ def firwin(
     taps = arguments.positive("numtaps", numtaps)
     rate = 2.0 if fs is None else sampling_rate(fs)
     given = try_backend(primal(cutoff)) is not None
-    if given:
-        if xp is not None and library(xp) is not try_backend(primal(cutoff)):
-            raise ArgumentTypeError(f"xp is {library(xp).name}, but cutoff is {describe(cutoff)}")
-        be, edges = arguments.one_array("cutoff", cutoff)
-    else:
-        table = arguments.one_array("cutoff", cutoff)[1]
-        be, edges = backend_named("numpy"), np.asarray(table)
-    arguments.numeric(be, "cutoff", edges)
-    arguments.real_only(be, "cutoff", edges)
-    (edges,) = arguments.floating(be, edges)
-    kind = edges.dtype
-    if be.is_half(kind):
-        edges = _ops.cast(edges, be.dtype("float32"))
+    be, (edges,), finish = design_arrays(xp, device, dtype, cutoff=cutoff)
     if edges.ndim > 1:
         raise ArgumentError(f"cutoff must have at most one axis, got shape {tuple(edges.shape)}")
     edges = _ops.reshape(edges, (-1,)) if edges.ndim else _ops.reshape(edges, (1,))
@@ -190,16 +119,11 @@ def firwin(
             f"numtaps must be odd for a filter that passes fs/2, got {taps}: a symmetric filter of "
             f"even length has gain 0 there"
         )
-    shape = _shape(be, window, width, taps, rate, primal(edges))
+    shape = _shape(be, window, width, taps, rate, "cutoff", primal(edges))
     h = _ops.multiply(_ideal(be, taps, edges, passes, nyquist), shape)
     if scale:
         h = _scaled(be, h, edges, passes)
-    if not given:
-        target = backend_named("numpy") if xp is None else library(xp)
-        return _placed(target, h, device, dtype)
-    if dtype is not None:
-        kind = primal(_placed(be, np.zeros(1), None, dtype)).dtype
-    return _ops.cast(h, kind)
+    return finish(h)
 
 
 def _passes(pass_zero: Any, count: int) -> bool:
@@ -224,8 +148,10 @@ def _increasing(be: Backend, edges: Array) -> bool:
     return be.concrete(xp.all(bounds[1:] > bounds[:-1])) is not False
 
 
-def _shape(be: Backend, window: Any, width: Any, taps: int, rate: float, like: Array) -> Array:
-    """The window beside the edges."""
+def _shape(
+    be: Backend, window: Any, width: Any, taps: int, rate: float, name: str, like: Array
+) -> Array:
+    """The window beside `like`, the argument of this name."""
     from scipy import signal
 
     if width is not None:
@@ -236,17 +162,13 @@ def _shape(be: Backend, window: Any, width: Any, taps: int, rate: float, like: A
         beta = signal.kaiser_beta(signal.kaiser_atten(taps, float(width) / (rate / 2)))
         window = ("kaiser", beta)
     if try_backend(window) is not None:
-        _, (_, shape) = arguments.arrays(cutoff=like, window=window)
+        _, (_, shape) = arguments.arrays(**{name: like, "window": window})
         if tuple(shape.shape) != (taps,):
             raise ArgumentError(
                 f"window must have the {taps} points of the filter, got {tuple(shape.shape)}"
             )
         return be.xp.astype(shape, like.dtype)
-    try:
-        table = signal.get_window(window, taps, fftbins=False)
-    except ValueError as error:
-        raise ArgumentError(f"SciPy does not make window {window!r}: {error}") from None
-    return be.constant(np.asarray(table), like, like.dtype)
+    return be.constant(host_window(window, taps, fftbins=False), like, like.dtype)
 
 
 def _places(taps: int) -> np.ndarray:
@@ -285,3 +207,262 @@ def _scaled(be: Backend, h: Any, edges: Any, passes: bool) -> Any:
         middle = _ops.multiply(_ops.total(_ops.cut(edges, slice(0, 2)), (0,)), half)
         waves = _ops.cos(_ops.multiply(middle, be.constant(pi * m, plain, plain.dtype)))
     return _ops.divide(h, _ops.total(_ops.multiply(h, waves), (0,)))
+
+
+# -- firwin2 ------------------------------------------------------------------------------------
+
+
+class _Pick(Core):
+    """x[indices] for a nondecreasing array of indices, which may be traced."""
+
+    name = "pick"
+    native = True
+
+    def forward(self, be: Backend, geometry: Any, *arrays: Array) -> Array:
+        x, indices = arrays
+        return be.xp.take(x, indices, axis=0)
+
+    def pull(
+        self,
+        be: Backend,
+        geometry: Any,
+        arrays: Sequence[Array],
+        out: Array,
+        cotangent: Array,
+        wanted: Sequence[bool],
+    ) -> Sequence[Any]:
+        # As indices do not decrease, each element sums a run of the cotangent: no scatter.
+        x, indices = arrays
+        xp, n = be.xp, x.shape[0]
+        sums = xp.cumulative_sum(cotangent, axis=0, dtype=cotangent.dtype, include_initial=True)
+        ends = xp.searchsorted(indices, be.arange(n + 1, x, indices.dtype), side="left")
+        at_ends = xp.take(sums, ends, axis=0)
+        return (at_ends[1:] - at_ends[:-1], None)
+
+
+class _Sampled(Core):
+    """The inverse Fourier transform of gains times a fixed phase: real taps of n points.
+
+    With gains g of n/2 + 1 points and the phase p::
+
+        h[k] = (1/n) Σ_j w_j g_j Re(p_j e^{2πijk/n}),     w = 1 at both ends, else 2
+    """
+
+    name = "sampled"
+    native = True
+
+    def forward(self, be: Backend, geometry: Any, *arrays: Array) -> Array:
+        gains, phase = arrays
+        n = 2 * (gains.shape[0] - 1)
+        return be.ifft(be.xp.astype(gains, phase.dtype) * phase, (0,), (n,), real=True)
+
+    def pull(
+        self,
+        be: Backend,
+        geometry: Any,
+        arrays: Sequence[Array],
+        out: Array,
+        cotangent: Array,
+        wanted: Sequence[bool],
+    ) -> Sequence[Any]:
+        gains, phase = arrays
+        xp, n = be.xp, 2 * (gains.shape[0] - 1)
+        spectrum = xp.conj(be.fft(cotangent, (0,), (n,)))
+        weight = np.full(gains.shape[0], 2.0 / n)
+        weight[[0, -1]] = 1.0 / n
+        back = xp.real(phase * spectrum) * be.constant(weight, gains, gains.dtype)
+        return (back, None)
+
+
+_PICK = _Pick()
+_SAMPLED = _Sampled()
+
+
+@operation(
+    "signal.firwin2",
+    differentiable=("gain",),
+    arrays=("freq", "gain"),
+    linear=("gain",),
+    reads_values=True,
+)
+def firwin2(
+    numtaps: int,
+    freq: Any,
+    gain: Any,
+    *,
+    nfreqs: int | None = None,
+    window: Any = "hamming",
+    antisymmetric: bool = False,
+    fs: float | None = None,
+    xp: Any = None,
+    device: Any = None,
+    dtype: Any = None,
+) -> Any:
+    """A linear-phase FIR filter with a response given at points, by the window method.
+
+    The gains are interpolated linearly to an even grid from 0 to fs/2; the taps are the inverse
+    Fourier transform of that response with the filter's delay of (K − 1) / 2, times a window.
+
+    Parameters
+    ----------
+    numtaps : int
+        K.
+    freq : array of shape (M,)
+        Frequencies in units of `fs`, from 0 to fs/2, not decreasing. One that stands twice is a
+        jump of the response; 0 and fs/2 may not.
+    gain : array of shape (M,)
+        The response at each. An even K has none at fs/2; an antisymmetric filter none at 0, and
+        with an odd K none at fs/2 either: there the gain must be 0.
+    nfreqs : int, optional
+        Points of the grid, more than K; by default 1 more than the next power of 2 from K on.
+    window : str, float, tuple, array of shape (K,) or None, default "hamming"
+        As in `get_window`; None for no window.
+    antisymmetric : bool, default False
+        Whether h[k] = −h[K − 1 − k] (types III and IV): the response is i times the gains.
+    fs : float, optional
+        Sampling rate; 2 by default, so that 1 is the Nyquist frequency.
+    xp : module or str, optional
+        Array library of the result where no argument is an array; NumPy by default.
+    device : object, optional
+        Its device, likewise.
+    dtype : str or dtype, optional
+        Real floating dtype of the taps; by default that of the arrays, or the widest of the device.
+
+    Returns
+    -------
+    array of shape (K,)
+        The taps.
+
+    Raises
+    ------
+    ValueError
+        If lengths differ, frequencies do not run from 0 to fs/2, one stands more than twice, a
+        gain that must be 0 is not, or `nfreqs` is too small. Values are looked at only where they
+        are known.
+    TypeError
+        If `freq` or `gain` is not real, or they live in different libraries.
+
+    Notes
+    -----
+    Cost: one Fourier transform of 2·(nfreqs − 1) points. Lists are worked on in float64 on the
+    host, unless they stand beside an array. The taps are linear in `gain`, and `swath.vjp` takes
+    them so; JAX and PyTorch also differentiate them in the frequencies between the ends (a jump
+    counts as fixed: its derivative would be infinite).
+
+    References
+    ----------
+    .. [1] A. V. Oppenheim and R. W. Schafer, *Discrete-Time Signal Processing*, 3rd ed., ch. 7.
+
+    Examples
+    --------
+    >>> import swath
+    >>> swath.signal.firwin2(5, [0.0, 0.5, 1.0], [1.0, 1.0, 0.0]).round(4)
+    array([-0.0085,  0.1108,  0.75  ,  0.1108, -0.0085])
+    """
+    taps = arguments.positive("numtaps", numtaps)
+    nyquist = 1.0 if fs is None else sampling_rate(fs) / 2
+    be, (freq, gain), finish = design_arrays(xp, device, dtype, freq=freq, gain=gain)
+    if freq.ndim != 1 or freq.shape[0] < 2 or tuple(freq.shape) != tuple(gain.shape):
+        raise ArgumentError(
+            f"freq and gain must be of same length, one axis of at least 2 points, got shapes "
+            f"{tuple(freq.shape)} and {tuple(gain.shape)}"
+        )
+    if nfreqs is None:
+        points = 1 + 2 ** (taps - 1).bit_length()
+    else:
+        points = arguments.positive("nfreqs", nfreqs)
+        if points <= taps:
+            raise ArgumentError(
+                f"numtaps = {taps} and nfreqs = {points}, but ntaps must be less than nfreqs"
+            )
+    if not isinstance(antisymmetric, bool | np.bool_):
+        raise ArgumentTypeError(
+            f"antisymmetric must be True or False, got {describe(antisymmetric)}"
+        )
+    _grid_checked(be, primal(freq), nyquist)
+    _zeros_checked(be, primal(gain), taps, bool(antisymmetric))
+    response = _interpolated(be, freq, gain, points, nyquist)
+    steps = np.arange(points) / (points - 1)
+    phase = np.exp(-0.5j * pi * (taps - 1) * steps) * (1j if antisymmetric else 1.0)
+    kind = be.dtype(complex_of(be, response.dtype))
+    full = apply(_SAMPLED, None, response, be.constant(phase, primal(response), kind))
+    h = _ops.cut(full, slice(0, taps))
+    if window is not None:
+        h = _ops.multiply(h, _shape(be, window, None, taps, 2 * nyquist, "gain", primal(h)))
+    if antisymmetric and taps % 2:
+        # Exactly 0, where the sum leaves rounding.
+        h = _ops.select(be.constant(_places(taps) == 0, primal(h), be.xp.bool), _zero(h), h)
+    return finish(h)
+
+
+def _zero(x: Any) -> Array:
+    return _ops.fill_like(x, ())
+
+
+def _grid_checked(be: Backend, freq: Array, nyquist: float) -> None:
+    """Frequencies from 0 to nyquist, each at most twice; nothing where values are not known."""
+    xp = be.xp
+
+    def known(flag: Array) -> bool:
+        return be.concrete(flag) is True
+
+    top = be.new_like(freq, (), fill=nyquist)
+    if known((freq[0] != 0) | (freq[-1] != top)):
+        raise ArgumentError(f"freq must start with 0 and end with fs/2 = {nyquist}")
+    steps = freq[1:] - freq[:-1]
+    if known(xp.any(~(steps >= 0))):
+        raise ArgumentError("the values of freq must be nondecreasing")
+    if freq.shape[0] > 2 and known(xp.any(steps[1:] + steps[:-1] == 0)):
+        raise ArgumentError("a value of freq must not occur more than twice")
+    for place, name in ((0, "0"), (-1, "fs/2")):
+        if known(steps[place] == 0):
+            raise ArgumentError(f"{name} must not be repeated in freq")
+
+
+def _zeros_checked(be: Backend, gain: Array, taps: int, antisymmetric: bool) -> None:
+    """Gains where a filter of this symmetry has none."""
+    even = taps % 2 == 0
+    kind = ("II", "IV") if even else ("I", "III")
+    said = f"a Type {kind[antisymmetric]} filter (numtaps {taps}"
+    said += ", antisymmetric)" if antisymmetric else ", symmetric)"
+    if antisymmetric and be.concrete(gain[0] != 0) is True:
+        raise ArgumentError(f"{said} has no response at 0: gain[0] must be 0")
+    if antisymmetric != even and be.concrete(gain[-1] != 0) is True:
+        raise ArgumentError(f"{said} has no response at fs/2: gain[-1] must be 0")
+
+
+def _interpolated(be: Backend, freq: Any, gain: Any, points: int, nyquist: float) -> Any:
+    """Gains on an even grid from 0 to nyquist, linear between the given ones.
+
+    A frequency that stands twice is moved apart by eps·nyquist to both sides, as in SciPy: a grid
+    point that it falls on gets the mean.
+    """
+    xp = be.xp
+    plain = primal(freq)
+    kind = plain.dtype
+    count = plain.shape[0]
+    grid = be.constant(np.linspace(0.0, nyquist, points), plain, kind)
+    jump = plain[1:] == plain[:-1]
+    never = be.new_like(plain, (1,), dtype=xp.bool, fill=False)
+    apart = be.new_like(plain, (), fill=float(xp.finfo(kind).eps) * nyquist)
+    zero = be.new_like(plain, ())
+    moved = xp.where(xp.concat([never, jump]), apart, zero)
+    moved = moved - xp.where(xp.concat([jump, never]), apart, zero)
+    plain = plain + moved
+    if be.concrete(xp.all(plain[1:] > plain[:-1])) is False:
+        raise ArgumentError(
+            "freq cannot contain numbers that are too close (within eps·fs/2) to a repeated value"
+        )
+    freq = _ops.add(freq, moved)
+    segment = xp.searchsorted(plain[1 : count - 1], grid, side="right")
+
+    def ends(x: Any) -> tuple[Any, Any]:
+        low = apply(_PICK, None, _ops.cut(x, slice(0, count - 1)), segment)
+        return low, apply(_PICK, None, _ops.cut(x, slice(1, None)), segment)
+
+    (left, right), (below, above) = ends(freq), ends(gain)
+    # Within a jump the place counts as fixed.
+    inside = xp.take(jump, segment, axis=0)
+    left, right = (_ops.select(inside, primal(v), v) for v in (left, right))
+    share = _ops.divide(_ops.subtract(grid, left), _ops.subtract(right, left))
+    return _ops.add(below, _ops.multiply(_ops.subtract(above, below), share))
