@@ -6,8 +6,10 @@ import importlib
 import inspect
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import swath
+from swath.registry import features as recorded
 
 ROWS = Path(__file__).parents[1] / "ci" / "rows.toml"
 PACKAGES = ("swath", "swath.signal", "swath.nn", "swath.linalg", "swath.testing")
@@ -31,6 +33,55 @@ def capabilities() -> str:
         lines.append(f"     - {', '.join(record.differentiable) or '–'}")
         lines.append(f"     - {record.eager_only or 'yes'}")
     return "\n".join(lines) + "\n"
+
+
+def features() -> str:
+    """Feature × library, a table for each kind of feature."""
+    with ROWS.open("rb") as f:
+        rows = tomllib.load(f)["row"]
+    # A library whose rows all need a GPU has been run nowhere yet.
+    unrun = {row["backend"]: True for row in rows}
+    for row in rows:
+        unrun[row["backend"]] &= row["gpu"]
+    known = recorded()
+    lines: list[str] = []
+    for kind in dict.fromkeys(feature.kind for feature in known.values()):
+        lines += [f".. rubric:: {kind.capitalize()}", "", ".. list-table::", "   :header-rows: 1"]
+        lines += ["", "   * - feature", *[f"     - {name}" for name in unrun], "     - of"]
+        for feature in (f for f in known.values() if f.kind == kind):
+            lines.append(f"   * - {feature.name}")
+            for library, gpu in unrun.items():
+                lines.append(f"     - {_cell(feature, library, gpu)}")
+            lines.append(f"     - {_holders(feature.name)}")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _cell(feature: Any, library: str, gpu: bool) -> str:
+    if feature.only and library not in feature.only:
+        return "–"
+    if library in feature.gaps:
+        return f"no: {feature.gaps[library]}"
+    return "not run" if gpu else "yes"
+
+
+def _holders(name: str) -> str:
+    """The operations that have a feature, and those that refuse it in which words."""
+    found = swath.operations()
+    layers = {op: r for op, r in found.items() if r.features}
+    having = [op for op, r in layers.items() if name in r.features]
+    refusing: dict[str, list[str]] = {}
+    for op, record in layers.items():
+        if name in record.lacks:
+            refusing.setdefault(record.lacks[name], []).append(op)
+    text = "all" if len(having) == len(layers) else ", ".join(_short(having))
+    for words, ops in refusing.items():
+        text += f"; not {', '.join(_short(ops))}: “{words}”"
+    return text
+
+
+def _short(ops: list[str]) -> list[str]:
+    return [f"``{op.removeprefix('nn.')}``" for op in ops]
 
 
 def rows() -> str:
@@ -57,6 +108,7 @@ def write(folder: Path) -> None:
     """Write all tables into a folder."""
     folder.mkdir(exist_ok=True)
     (folder / "capabilities.inc").write_text(capabilities(), encoding="utf-8")
+    (folder / "features.inc").write_text(features(), encoding="utf-8")
     for package in PACKAGES:
         (folder / f"{package}.rst").write_text(members(package), encoding="utf-8")
     (folder / "rows.inc").write_text(rows(), encoding="utf-8")
