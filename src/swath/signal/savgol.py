@@ -22,13 +22,13 @@ from ..registry import operation
 from ._coefficients import design_arrays, library, placed
 from ._slide import convolve_axes
 
-__all__ = ["MODES", "reach", "savgol_coeffs", "savgol_filter"]
+__all__ = ["MODES", "neighbours", "savgol_coeffs", "savgol_filter"]
 
 Array = Any
 MODES = ("mirror", "constant", "nearest", "wrap", "interp")
 
 
-def reach(window_length: int) -> tuple[int, int]:
+def neighbours(window_length: int) -> tuple[int, int]:
     """Samples before and after its own that an output reads; an even window: one more after."""
     after = window_length // 2
     return window_length - 1 - after, after
@@ -268,7 +268,7 @@ def savgol_filter(
     if mode == "interp":
         y = _interpolated(be, x, length, order, deriv, scale, axis)
     else:
-        low, high = reach(length)
+        low, high = neighbours(length)
         y = _smoothed(
             be, _continued(x, axis, low, high, mode, value), length, order, deriv, scale, axis
         )
