@@ -116,6 +116,8 @@ class Bound:
 
     def wrap(self, value: Any) -> Any:
         """A public function bound to this library; anything else as it is."""
+        if isinstance(value, ModuleType):
+            return Namespace(self, value)
         record = registry.find(value)
         if record is not None:
             return self._operation(record)

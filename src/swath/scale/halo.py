@@ -21,6 +21,8 @@ from ..nn.pooling import pool_windows
 from ..nn.shapes import conv_spans
 from ..registry import Operation
 from ..signal._slide import MODES, _layout
+from ..signal.savgol import MODES as SMOOTHING_MODES
+from ..signal.savgol import neighbours
 
 __all__ = ["Call", "halo_of", "rules", "stated"]
 
@@ -192,6 +194,32 @@ def _filter(call: Call) -> Halo:
     return call.along({axis: Span(call.shape[axis], taps, low=taps - 1)}, least=taps)
 
 
+def _smoothing(call: Call) -> Halo:
+    """`signal.savgol_filter`: a window around each sample, and the mode's rule at both ends."""
+    given, rank = call.given, len(call.shape)
+    axis = arguments.axis_of("axis", given["axis"], rank)
+    mode = arguments.choice("mode", given["mode"], SMOOTHING_MODES)
+    length = arguments.positive("window_length", given["window_length"])
+    points = call.shape[axis]
+    low, high = neighbours(length)
+    least = max(low, high) + 1
+    if mode == "interp":
+        if points < length:
+            raise ArgumentError(
+                f'mode="interp" needs at least the {length} samples of window_length along axis '
+                f"{axis}, got {points}"
+            )
+        # Each end is one polynomial over a whole window; that of a piece must not reach what is
+        # kept, and that of an even window reaches one sample further.
+        low, least = high, length
+    elif mode == "wrap" and call.axis == axis and max(low, high):
+        raise UnsupportedError(
+            f'mode="wrap" joins both ends of axis {axis}, along which the blocks are cut; cut '
+            f"along another axis"
+        )
+    return call.along({axis: Span(points, low + high + 1, low=low, high=high)}, least=least)
+
+
 def _bank(call: Call) -> Halo:
     """`signal.filter_bank`: as a filter, with an axis for the filters before that of time."""
     axis = arguments.axis_of("axis", call.given["axis"], len(call.shape))
@@ -273,6 +301,7 @@ _RULES: dict[str, tuple[str, Callable[[Call], Halo]]] = {
     "signal.match_template": ("x", _template),
     "signal.lfilter": ("x", _filter),
     "signal.filter_bank": ("x", _bank),
+    "signal.savgol_filter": ("x", _smoothing),
     "sliding_windows": ("x", _windows),
     "nn.conv": ("x", _layer),
     "nn.max_pool": ("x", _pool),
