@@ -103,7 +103,8 @@ def _add_runs(be: Backend, blocks: Array, axis: int, span: Span) -> Array:
     """
     xp, n, step = be.xp, span.out, span.stride
     runs = -(-span.size // step)
-    blocks = xp.moveaxis(blocks, -1, axis + 1)
+    last = blocks.ndim - 1
+    blocks = xp.permute_dims(blocks, (*range(axis + 1), last, *range(axis + 1, last)))
     lead, rest = blocks.shape[:axis], blocks.shape[axis + 2 :]
     every = [slice(None)] * axis
     if be.mutable:

@@ -32,6 +32,7 @@ from . import (
     refuse,
 )
 from .signal import FOREIGN, NO_OBJECT, NONE
+from .signal_spectral import streamed
 
 nan = np.nan
 HOLED = np.array([1.0, nan, 1.0])
@@ -67,6 +68,7 @@ CALLED = {
     "workspace": _entered(swath.workspace),
     "map_blocks": _map_blocks,
     "bound": _from_bound,
+    "signal.FIRStream": streamed,
     "testing.assert_close": assert_close,
     "testing.check_adjoint": check_adjoint,
     "testing.check_vjp": check_vjp,
