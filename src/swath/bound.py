@@ -148,6 +148,9 @@ class Bound:
         # Scalars are weak and stay so.
         if value is None or isinstance(value, Number | str | bytes) or callable(value):
             return value
+        if isinstance(value, tuple) and value and isinstance(value[0], str):
+            # A window with its parameters.
+            return value
         if isinstance(value, tuple) and any(try_backend(v) is not None for v in value):
             return tuple(self._convert(v) for v in value)
         if try_backend(value) is not None or isinstance(value, Sequence):

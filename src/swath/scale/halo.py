@@ -15,16 +15,48 @@ from typing import Any
 
 from .. import arguments
 from ..errors import ArgumentError, UnsupportedError
-from ..geometry import Halo, Sliding, Span
+from ..geometry import Block, Halo, Sliding, Span
 from ..nn._layout import channels_last, sliding_axes
 from ..nn.pooling import pool_windows
 from ..nn.shapes import conv_spans
 from ..registry import Operation
+from ..signal._polyphase import points_read
 from ..signal._slide import MODES, _layout
+from ..signal.resampling import FilterAxes, centred, decimating, raising
 from ..signal.savgol import MODES as SMOOTHING_MODES
 from ..signal.savgol import neighbours
+from ..signal.zero_phase import padding_of
 
-__all__ = ["Call", "halo_of", "rules", "stated"]
+__all__ = ["Call", "Resampled", "halo_of", "rules", "stated"]
+
+
+@dataclass(frozen=True)
+class Resampled(Halo):
+    """The halo of a change of rate by up / down: output i reads x[k] for taps q·i + c − p·k.
+
+    Pieces start at multiples of q, where an output of the whole is output 0 of a piece.
+
+    Attributes
+    ----------
+    taps, up, down, offset : int
+        K, p, q and c; p and q without a common divisor.
+    """
+
+    taps: int = 1
+    up: int = 1
+    down: int = 1
+    offset: int = 0
+
+    def block(self, first: int, last: int) -> Block:
+        """The step that gives outputs first … last−1."""
+        n, p, q = self.span.length, self.up, self.down
+        low, high = points_read(self.taps, p, q, self.offset + q * first, last - first)
+        least = min(self.least, n)
+        # Sparse taps may read nothing near an output: it is a sample of the piece all the same.
+        start = min(max(0, min(low, q * first // p)), n - least) // q * q
+        stop = min(n, max(high + 2, start + least))
+        ahead = start // q * p
+        return Block(slice(start, stop), slice(first - ahead, last - ahead), slice(first, last))
 
 
 @dataclass(frozen=True)
@@ -234,6 +266,82 @@ def _bank(call: Call) -> Halo:
     return replace(halo, axis=place, shape=(*shape[:axis], bank[0], *shape[axis:]))
 
 
+def _forth_and_back(call: Call) -> Halo:
+    """`signal.filtfilt`: the filter on both sides of a sample; the padding belongs to the ends."""
+    given = call.given
+    axis = arguments.axis_of("axis", given["axis"], len(call.shape))
+    taps = prod(call.shape_of("b"))
+    edge = padding_of(given["padtype"], given["padlen"], taps)
+    reached = taps - 1
+    span = Span(call.shape[axis], 2 * taps - 1, low=reached, high=reached)
+    # A piece must be longer than the padding, and its own padding must not reach what is kept.
+    return call.along({axis: span}, least=max(edge + 1, 2 * taps))
+
+
+def _rate(call: Call) -> Halo:
+    """`signal.upfirdn`."""
+    given, rank = call.given, len(call.shape)
+    axis = arguments.axis_of("axis", given["axis"], rank)
+    h = call.shape_of("h")
+    axes = FilterAxes(h[:-1], call.shape, axis)
+    p, q, taps, count = raising(given["up"], given["down"], h[-1], call.shape[axis])
+    return _resampled(call, axis, axes, (taps, p, q, 0), count, given["mode"])
+
+
+def _polyphase(call: Call) -> Halo:
+    """`signal.resample_poly`."""
+    given = call.given
+    axis = arguments.axis_of("axis", given["axis"], len(call.shape))
+    axes = FilterAxes((), call.shape, axis)
+    points = call.shape[axis]
+    shape = getattr(given["window"], "shape", None)
+    taps, p, q, offset, count = centred(given["up"], given["down"], shape, points)
+    return _resampled(call, axis, axes, (taps, p, q, offset), count, given["padtype"])
+
+
+def _decimated(call: Call) -> Halo:
+    """`signal.decimate`."""
+    given = call.given
+    axis = arguments.axis_of("axis", given["axis"], len(call.shape))
+    axes = FilterAxes((), call.shape, axis)
+    points = call.shape[axis]
+    taps, q, offset = decimating(given["q"], given["n"], given["ftype"], given["zero_phase"])
+    return _resampled(call, axis, axes, (taps, 1, q, offset), -(-points // q), "constant")
+
+
+def _resampled(
+    call: Call,
+    axis: int,
+    axes: FilterAxes,
+    rates: tuple[int, int, int, int],
+    count: int,
+    mode: str,
+) -> Halo:
+    out = axes.out(count)
+    if call.axis != axis:
+        # Axes of x are the last ones of the result, time included.
+        place = call.axis + len(out) - len(call.shape)
+        at = [i for i in range(len(out)) if i != axes.time].index(place)
+        if axes.h[at] != 1:
+            raise UnsupportedError(
+                f"h changes along axis {call.axis}, along which the blocks are cut (length "
+                f"{axes.h[at]}); cut along another axis"
+            )
+        return Halo(Span(call.points, 1), place, out)
+    if mode in ("wrap", "line", "mean", "median", "maximum", "minimum"):
+        raise UnsupportedError(
+            f"{mode!r} continues the signal by what lies far away along axis {axis}, along which "
+            f"the blocks are cut; cut along another axis, or continue it otherwise"
+        )
+    taps, p, q, offset = rates
+    first, last = points_read(taps, p, q, offset, count)
+    low, high = max(0, -first), max(0, last + 1 - call.points)
+    # The span tells how much is read for an output, and that blocks are not independent.
+    span = Span(call.points, max(2, -(-taps // p)), -(-q // p), low=low)
+    # Images of the signal beyond an end are made of the points at that end.
+    return Resampled(span, axes.time, out, max(low, high) + 2, taps, p, q, offset)
+
+
 def _windows(call: Call) -> Halo:
     size = call.given["size"]
     rank = len(size) if isinstance(size, tuple | list) else 1
@@ -302,6 +410,10 @@ _RULES: dict[str, tuple[str, Callable[[Call], Halo]]] = {
     "signal.lfilter": ("x", _filter),
     "signal.filter_bank": ("x", _bank),
     "signal.savgol_filter": ("x", _smoothing),
+    "signal.filtfilt": ("x", _forth_and_back),
+    "signal.upfirdn": ("x", _rate),
+    "signal.resample_poly": ("x", _polyphase),
+    "signal.decimate": ("x", _decimated),
     "sliding_windows": ("x", _windows),
     "nn.conv": ("x", _layer),
     "nn.max_pool": ("x", _pool),

@@ -22,7 +22,7 @@ from ..geometry import Sliding, Span
 from ..primitives import sliding_windows
 from ..sliding import correlate as product
 
-__all__ = ["polyphase", "reach"]
+__all__ = ["points_read", "polyphase"]
 
 # Outputs in a row, and points between rows, below which a product does not fill BLAS.
 _LEAST = 32
@@ -62,7 +62,7 @@ class _Rows:
     length: int
 
 
-def reach(taps: int, up: int, down: int, offset: int, count: int) -> tuple[int, int]:
+def points_read(taps: int, up: int, down: int, offset: int, count: int) -> tuple[int, int]:
     """The first and the last point of x that any of the outputs 0 … count−1 reads."""
     return -((taps - 1 - offset) // up), (down * (count - 1) + offset) // up
 

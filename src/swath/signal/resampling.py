@@ -19,7 +19,7 @@ from ..errors import ArgumentError, ArgumentTypeError, UnsupportedError, describ
 from ..registry import operation
 from ._coefficients import coefficients
 from ._extension import EXTENSIONS, extended
-from ._polyphase import polyphase, reach
+from ._polyphase import points_read, polyphase
 from .window_design import firwin
 
 __all__ = ["decimate", "resample_poly", "upfirdn"]
@@ -100,7 +100,6 @@ def upfirdn(
     array([[ 2., 12.],
            [ 2.,  4.]])
     """
-    p, q = _rate("up", up), _rate("down", down)
     arguments.choice("mode", mode, MODES)
     be, (h, x) = arguments.arrays(h=h, x=x)
     arguments.numeric(be, "h", h)
@@ -112,8 +111,11 @@ def upfirdn(
     if x.ndim == 0:
         raise ArgumentError("x must have at least one axis, got a number")
     axis = arguments.axis_of("axis", axis, x.ndim)
-    points = x.shape[axis]
-    count = ((points - 1) * p + h.shape[-1] - 1) // q + 1 if points else 0
+    p, q, _, count = raising(up, down, h.shape[-1], x.shape[axis])
+    if p < int(up):
+        # Only taps as far apart as the common divisor ever meet a sample.
+        lead = [slice(None)] * (h.ndim - 1)
+        h = _ops.cut(h, *lead, slice(0, None, int(up) // p))
     return _resampled(be, h, x, axis, (p, q), 0, count, mode, cval)
 
 
@@ -208,21 +210,20 @@ def _resampled_centred(
     if taps is not None:
         taps = coefficients(be, "window", taps)
     (x,) = arguments.floating(be, x)
-    p, q = p // gcd(p, q), q // gcd(p, q)
+    shape = None if taps is None else tuple(taps.shape)
+    order, p, q, half, count = centred(p, q, shape, x.shape[axis])
     if padtype in ("median", "maximum", "minimum"):
         arguments.real_only(be, "x", x)
     if p == q == 1:
         return _ops.multiply(x, _ops.fill_like(x, (), 1))
     if taps is None:
-        taps = _lowpass(be, 20 * max(p, q) + 1, 1 / max(p, q), window, x)
+        taps = _lowpass(be, order, 1 / max(p, q), window, x)
     x, taps = arguments.promote(be, x, taps)
     kind = x.dtype
     if be.is_half(kind):
         x, taps = _ops.cast(x, be.dtype("float32")), _ops.cast(taps, be.dtype("float32"))
     if p > 1:
         taps = _ops.multiply(taps, _ops.fill_like(taps, (), p))
-    count = -(-x.shape[axis] * p // q)
-    half = (taps.shape[0] - 1) // 2
     if padtype not in LEVELS or 0 in x.shape:
         mode = "constant" if padtype in LEVELS else padtype
         return _ops.cast(_resampled(be, taps, x, axis, (p, q), half, count, mode, cval), kind)
@@ -339,6 +340,38 @@ def _given(be: Backend, ftype: Any, like: Any) -> Any:
     return be.constant(table, plain, kind)
 
 
+def raising(up: Any, down: Any, taps: int, points: int) -> tuple[int, int, int, int]:
+    """p and q of `upfirdn` without their common divisor, the taps that count, and the outputs."""
+    p, q = _rate("up", up), _rate("down", down)
+    count = ((points - 1) * p + taps - 1) // q + 1 if points else 0
+    common = gcd(p, q)
+    return p // common, q // common, -(-taps // common), count
+
+
+def centred(
+    up: Any, down: Any, window: tuple[int, ...] | None, points: int
+) -> tuple[int, int, int, int, int]:
+    """Taps, p, q, offset and outputs of `resample_poly`; `window` is the shape of given taps."""
+    p, q = _rate("up", up), _rate("down", down)
+    p, q = p // gcd(p, q), q // gcd(p, q)
+    taps = 20 * max(p, q) + 1 if window is None else prod(window)
+    if p == q == 1:
+        taps = 1
+    return taps, p, q, (taps - 1) // 2, -(-points * p // q)
+
+
+def decimating(q: Any, n: Any, ftype: Any, zero_phase: bool) -> tuple[int, int, int]:
+    """Taps, factor and offset of `decimate`."""
+    factor = arguments.positive("q", q)
+    if not isinstance(ftype, str):
+        taps = np.size(ftype.to_tf().num)
+    else:
+        taps = 20 * factor + 1 if n is None else arguments.positive("n", n, least=0) + 1
+    if factor == 1 and (zero_phase or isinstance(ftype, str)):
+        taps = 1
+    return taps, factor, (taps - 1) // 2 if zero_phase else 0
+
+
 def _rate(name: str, value: Any) -> int:
     """A whole number of at least 1; a float counts if it is one, as in SciPy."""
     if isinstance(value, str) or (isinstance(value, float) and not value.is_integer()):
@@ -405,29 +438,17 @@ def _resampled(
     exact = not be.is_floating(h.dtype) and not be.is_floating(x.dtype)
     h, x = arguments.floating(be, h, x)
     value = _constant(be, cval, x)
-    batch = _batch(tuple(h.shape[:-1]), tuple(x.shape[:axis]) + tuple(x.shape[axis + 1 :]))
-    rank, place = len(batch.shape), axis - x.ndim
-    order = [i for i in range(x.ndim) if i != axis]
-    out = (*batch.shape[: rank + 1 + place], count, *batch.shape[rank + 1 + place :])
+    axes = FilterAxes(tuple(h.shape[:-1]), tuple(x.shape), axis)
+    out = axes.out(count)
     if 0 in out or x.shape[axis] == 0:
         return _ops.fill_like(x, out)
     p, q = rates
-    common = gcd(p, q)
-    if common > 1:
-        # Only every common-th tap ever meets a sample.
-        lead = [slice(None)] * (h.ndim - 1)
-        first = offset % common
-        h = _ops.cut(h, *lead, slice(min(first, h.shape[-1]), None, common))
-        if h.shape[-1] == 0:
-            return _ops.fill_like(x, out)
-        p, q, offset = p // common, q // common, offset // common
     kind = x.dtype
     if be.is_half(kind):
         h, x = _ops.cast(h, be.dtype("float32")), _ops.cast(x, be.dtype("float32"))
-    x = _ops.reshape(batch.of_x(_ops.permute(x, (*order, axis))), (*batch.x_shape, x.shape[axis]))
-    h = _ops.reshape(batch.of_h(h), (batch.filters, h.shape[-1]))
+    x, h = axes.merged(x), axes.rows(h)
     if mode != "constant" or value != 0:
-        first, last = reach(h.shape[-1], p, q, offset, count)
+        first, last = points_read(h.shape[-1], p, q, offset, count)
         low, high = max(0, -first), max(0, last + 1 - x.shape[-1])
         if mode == "constant":
             x = _ops.pad(x, [(0, 0), (0, 0), (low, high)], value)
@@ -436,46 +457,68 @@ def _resampled(
         offset += p * low
     # Sums of integers are exact in a float that holds them; a transform's are not.
     y = polyphase(h, x, p, q, offset, count, "toeplitz" if exact else "auto")
-    y = batch.back(_ops.reshape(y, (*batch.sorted, count)))
-    y = _ops.cast(y, kind)
-    return _ops.permute(y, (*range(rank + 1 + place), rank, *range(rank + 1 + place, rank)))
+    return _ops.cast(axes.split(y), kind)
 
 
-class _batch:
+class FilterAxes:
     """How the axes of filters and signals other than time become batch, groups and filters.
 
     An axis of the signal alone is a batch, one of both is a group with filters of its own, one of
-    the filters alone is a bank.
+    the filters alone is a bank. The axis of time keeps its place counted from the end.
+
+    Parameters
+    ----------
+    h : tuple of int
+        Shape of the filters without the taps.
+    x : tuple of int
+        Shape of the signals.
+    axis : int
+        Of time, in x.
     """
 
-    def __init__(self, h: tuple[int, ...], x: tuple[int, ...]) -> None:
-        rank = max(len(h), len(x))
+    def __init__(self, h: tuple[int, ...], x: tuple[int, ...], axis: int) -> None:
+        self.given, self.axis = x, axis
+        rest = x[:axis] + x[axis + 1 :]
+        rank = max(len(h), len(rest))
         self.h = (1,) * (rank - len(h)) + h
-        self.x = (1,) * (rank - len(x)) + x
+        self.x = (1,) * (rank - len(rest)) + rest
         for n, m in zip(self.x, self.h, strict=True):
             if n != m and n != 1 and m != 1:
                 raise ArgumentError(
-                    f"the axes of h before the taps {h} and those of x without time {x} do not "
+                    f"the axes of h before the taps {h} and those of x without time {rest} do not "
                     f"broadcast: lengths {m} and {n}"
                 )
+        #: Place of time in the result.
+        self.time = rank + 1 + axis - len(x)
         self.shape = tuple(n if m == 1 else m for n, m in zip(self.x, self.h, strict=True))
         axes = range(rank)
         batch = [i for i in axes if self.h[i] == 1]
         groups = [i for i in axes if self.h[i] != 1 and self.x[i] != 1]
         bank = [i for i in axes if self.h[i] != 1 and self.x[i] == 1]
         self.order = (*batch, *groups, *bank)
-        self.sorted = tuple(self.shape[i] for i in self.order)
-        self.x_shape = (prod(self.x[i] for i in batch), prod(self.x[i] for i in groups))
-        self.filters = prod(self.h)
+        self.counts = prod(self.x[i] for i in batch), prod(self.x[i] for i in groups)
 
-    def of_x(self, x: Any) -> Any:
+    def out(self, count: int) -> tuple[int, ...]:
+        """Shape of a result of `count` samples."""
+        return (*self.shape[: self.time], count, *self.shape[self.time :])
+
+    def merged(self, x: Any) -> Any:
+        """x to (batch, groups, samples)."""
+        places = [i for i in range(x.ndim) if i != self.axis]
+        x = _ops.permute(x, (*places, self.axis))
         x = _ops.reshape(x, (*self.x, x.shape[-1]))
-        return _ops.permute(x, (*self.order, len(self.order)))
+        x = _ops.permute(x, (*self.order, len(self.order)))
+        return _ops.reshape(x, (*self.counts, x.shape[-1]))
 
-    def of_h(self, h: Any) -> Any:
+    def rows(self, h: Any) -> Any:
+        """h to (groups · filters, taps)."""
         h = _ops.reshape(h, (*self.h, h.shape[-1]))
-        return _ops.permute(h, (*self.order, len(self.order)))
+        h = _ops.permute(h, (*self.order, len(self.order)))
+        return _ops.reshape(h, (prod(self.h), h.shape[-1]))
 
-    def back(self, y: Any) -> Any:
+    def split(self, y: Any) -> Any:
+        """The result from (batch, groups · filters, samples)."""
         rank = len(self.order)
-        return _ops.permute(y, (*(self.order.index(i) for i in range(rank)), rank))
+        y = _ops.reshape(y, (*(self.shape[i] for i in self.order), y.shape[-1]))
+        back = [self.order.index(i) for i in range(rank)]
+        return _ops.permute(y, (*back[: self.time], rank, *back[self.time :]))
