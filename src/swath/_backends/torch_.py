@@ -39,7 +39,8 @@ class TorchBackend(Backend):
         return x.new_full(shape, fill, dtype=dtype)
 
     def constant(self, values: Any, like: Array, dtype: Any) -> Array:
-        return torch.asarray(np.asarray(values), dtype=dtype, device=like.device)
+        # A copy: PyTorch warns about read-only memory and refuses negative strides.
+        return torch.asarray(np.array(values), dtype=dtype, device=like.device)
 
     def arange(self, n: int, like: Array, dtype: Any) -> Array:
         return torch.arange(n, dtype=dtype, device=like.device)
