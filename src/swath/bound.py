@@ -133,11 +133,17 @@ class Bound:
         """Arguments of an operation with its arrays in this library."""
         names = list(inspect.signature(record.function).parameters)
         positional = tuple(
-            self._convert(a) if i < len(names) and names[i] in record.arrays else a
+            self._argument(names[i], a) if i < len(names) and names[i] in record.arrays else a
             for i, a in enumerate(args)
         )
-        named = {k: self._convert(v) if k in record.arrays else v for k, v in kwargs.items()}
+        named = {k: self._argument(k, v) if k in record.arrays else v for k, v in kwargs.items()}
         return positional, named
+
+    def _argument(self, name: str, value: Any) -> Any:
+        if ("_or_" in name or name == "system") and isinstance(value, tuple):
+            # As c_or_cr, or (b, a) of a filter: a tuple is several arrays, not the rows of one.
+            return tuple(self._convert(v) for v in value)
+        return self._convert(value)
 
     def _wide(self) -> bool:
         if self.device is None:
