@@ -285,10 +285,9 @@ def stft(
 
     Notes
     -----
-    As `scipy.signal.stft`: phases refer to the first sample of a window. That is
-    ``ShortTimeFFT(w, h, fs, mfft=nfft, phase_shift=None)``, whose window p = 0 is centred on sample
-    0 too for odd and even M (``stft(x, k_offset=⌊M/2⌋)``), times s. No warning is given for complex
-    signals.
+    As `scipy.signal.stft`, but silent about complex signals: phases refer to the first sample of a
+    window. ``ShortTimeFFT(w, h, fs, mfft=nfft, phase_shift=None).stft(x, p0=0)`` times s is the
+    same, and with ``k_offset=M // 2`` the transform without `boundary`.
 
     Cost: one FFT of nfft points per window. A NaN stays within the windows that hold it.
     `swath.vjp` takes the cotangent of `Zxx`.
