@@ -28,6 +28,7 @@ import layer
 import matrices
 import numpy as np
 import pooling
+import resampling
 import scipy.fft
 import template
 from harness import Row, Time, WrongResult, measure
@@ -39,7 +40,7 @@ import swath
 _TUNING = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
-FAMILIES = (fir, image, layer, pooling, matrices, template, blocks)
+FAMILIES = (fir, resampling, image, layer, pooling, matrices, template, blocks)
 PACKAGES = ("numpy", "scipy", "torch", "jax", "jaxlib", "scikit-image", "array-api-compat")
 
 

@@ -134,7 +134,9 @@ def polyphase(
         part = _ops.cut(part, slice(None), slice(None), slice(None), slice(0, g.depth))
         part = _ops.permute(part, (0, 2, 1, 3))
         part = _ops.reshape(part, (batch, frames, channels * g.depth))
-        geometry = Sliding((Span(frames, g.frames),), channels, True)
+        # Windows of one frame are the frames themselves: one matrix product as it stands.
+        single = "im2col" if g.frames == 1 else "auto"
+        geometry = Sliding((Span(frames, g.frames),), channels, True, single)
         y = product(geometry, part, _matrix(h, up, down, offset, g))
         y = _ops.reshape(y, (batch, plan.count, filters, g.rows))
         parts.append(_ops.permute(y, (0, 2, 1, 3)))

@@ -21,6 +21,7 @@ from ._coefficients import coefficients
 from ._extension import EXTENSIONS, extended
 from ._polyphase import points_read, polyphase
 from .window_design import firwin
+from .windows import host_window
 
 __all__ = ["decimate", "resample_poly", "upfirdn"]
 
@@ -188,7 +189,7 @@ def resample_poly(
             f'cval is the constant of padtype="constant"; leave it out with padtype={padtype!r}'
         )
     taps = None if isinstance(window, str | tuple | Number) else window
-    be, (x, taps) = arguments.arrays("taps", x=x, taps=taps)
+    be, (x, taps) = arguments.arrays("window", x=x, window=taps)
     return _resampled_centred(be, x, p, q, axis, window, taps, padtype, cval or 0)
 
 
@@ -381,8 +382,11 @@ def _rate(name: str, value: Any) -> int:
 
 def _lowpass(be: Backend, taps: int, cutoff: float, window: Any, like: Any) -> Array:
     """A low-pass filter beside `like`, designed on the host in float64."""
+    if window == ():
+        raise ArgumentError("window must be the name of a window and its parameters, got ()")
     plain = primal(like)
-    return be.constant(firwin(taps, cutoff, window=window), plain, plain.dtype)
+    table = firwin(taps, cutoff, window=host_window(window, taps, fftbins=False))
+    return be.constant(table, plain, plain.dtype)
 
 
 def _constant(be: Backend, value: Any, like: Any) -> Any:
