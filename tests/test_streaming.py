@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import scipy.signal
@@ -272,3 +276,18 @@ def test_plan_of_a_step_follows_the_length_of_the_chunk(xp):
     b = np.ones(101)
     assert swath.plan(fir_step, b, None, np.ones((64, 1000))).method == "toeplitz"
     assert swath.plan(fir_step, b, None, np.ones(1), method="direct").method == "direct"
+
+
+@pytest.mark.on("numpy")
+def test_a_long_recording_takes_no_memory(xp, record_property):
+    """Ten minutes of the benchmark's day: right, and no growth; its speed is only told."""
+    folder = Path(__file__).parents[1] / "benchmarks"
+    code = "import stream; print(*stream.stream_recording(1 / 6, 'float32').values())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    chunks, checked, *_, times, growth = map(float, done.stdout.split())
+    assert (chunks, checked > 10) == (600, True)
+    record_property("note", f"FIRStream: 64 channels at {times:.0f} times real time")
+    assert growth < 50

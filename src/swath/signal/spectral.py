@@ -304,12 +304,10 @@ def stft(
     >>> f, t, Z = swath.signal.stft(x, nperseg=8)
     >>> f
     array([0.   , 0.125, 0.25 , 0.375, 0.5  ])
-    >>> np.abs(Z[:, 1:-1]).round(3)
-    array([[0.   , 0.   , 0.   ],
-           [0.25 , 0.25 , 0.25 ],
-           [0.5  , 0.5  , 0.5  ],
-           [0.25 , 0.25 , 0.25 ],
-           [0.   , 0.   , 0.   ]])
+    >>> t
+    array([ 0.,  4.,  8., 12., 16.])
+    >>> np.abs(Z[:, 2]).round(3)
+    array([0.  , 0.25, 0.5 , 0.25, 0.  ])
     """
     arguments.choice("scaling", scaling, ("spectrum", "psd"))
     if boundary is not None:
@@ -400,7 +398,7 @@ def spectrogram(
     >>> import numpy as np, swath
     >>> x = 2.0 * np.cos(np.pi / 2 * np.arange(64))
     >>> f, t, S = swath.signal.spectrogram(x, nperseg=16, scaling="spectrum", window="hann")
-    >>> f[4], S[4].round(6)
+    >>> float(f[4]), S[4].round(6)
     (0.25, array([2., 2., 2., 2.]))
     """
     arguments.choice("mode", mode, _MODES)
