@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -282,9 +283,15 @@ def test_plan_of_a_step_follows_the_length_of_the_chunk(xp):
 def test_a_long_recording_takes_no_memory(xp, record_property):
     """Ten minutes of the benchmark's day: right, and no growth; its speed is only told."""
     folder = Path(__file__).parents[1] / "benchmarks"
+    one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     code = "import stream; print(*stream.stream_recording(1 / 6, 'float32').values())"
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env={**os.environ, **one},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     chunks, checked, *_, times, growth = map(float, done.stdout.split())
