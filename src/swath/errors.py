@@ -17,6 +17,7 @@ __all__ = [
     "ArgumentError",
     "ArgumentTypeError",
     "RankDeficientError",
+    "SingularError",
     "UnsupportedError",
     "describe",
     "explain",
@@ -39,7 +40,11 @@ class RankDeficientError(np.linalg.LinAlgError):
     """The columns of a matrix are dependent where independent ones were asked for."""
 
 
-_OURS = (ArgumentError, ArgumentTypeError, UnsupportedError, RankDeficientError)
+class SingularError(np.linalg.LinAlgError):
+    """A square system has no solution to working precision, or none that the method reaches."""
+
+
+_OURS = (ArgumentError, ArgumentTypeError, UnsupportedError, RankDeficientError, SingularError)
 
 
 def describe(value: Any) -> str:

@@ -324,6 +324,18 @@ class Backend:
             total = total + function(i)
         return total
 
+    def solve(self, a: Array, b: Array) -> Array:
+        """Solutions x of a x = b for matrices a and b; not finite where a is singular."""
+        try:
+            return self.xp.linalg.solve(a, b)
+        except Exception as error:
+            # Libraries raise their own LinAlgError; anything else is not about singularity.
+            if "LinAlgError" not in type(error).__name__:
+                raise
+        if a.ndim == 2:
+            return self.new_like(b, b.shape, fill=float("nan"))
+        return self.xp.stack([self.solve(a[i, ...], b[i, ...]) for i in range(a.shape[0])], axis=0)
+
     # -- loops, compiled where programs are ------------------------------------------------------
 
     def fori_loop(self, start: int, stop: int, body: Callable[[Any, Any], Any], init: Any) -> Any:

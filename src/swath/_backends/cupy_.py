@@ -121,6 +121,12 @@ class CupyBackend(NumpyBackend):
             places = cp.asarray(columns, dtype=cp.int32), cp.asarray(starts, dtype=cp.int32)
             return csr_matrix((values, *places), shape=shape)
 
+    def solve(self, a: Array, b: Array) -> Array:
+        from cupyx import errstate
+
+        with errstate(linalg="raise"):
+            return super().solve(a, b)
+
     def fft(self, x: Array, axes: Sequence[int], lengths: Sequence[int]) -> Array:
         transform = cp.fft.fftn if x.dtype.kind == "c" else cp.fft.rfftn
         return transform(x, s=tuple(lengths), axes=tuple(axes))

@@ -305,6 +305,11 @@ def _primitive(core: Core) -> Primitive:
 
     def jvp(primals: Sequence[Array], tangents: Sequence[Any], **params: Any) -> Any:
         out = primitive.bind(*primals, **params)
+        others = (t for i, t in enumerate(tangents) if i not in core.linear)
+        if not all(map(_no_tangent, others)):
+            # Not linear in these: the core says how its value moves.
+            given = [None if _no_tangent(t) else ad.instantiate_zeros(t) for t in tangents]
+            return out, core.push(_BACKEND, params["geometry"], primals, out, given)
         total = None
         for i in core.linear:
             if _no_tangent(tangents[i]):

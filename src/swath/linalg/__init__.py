@@ -14,6 +14,7 @@ from .structured import (
     toeplitz,
 )
 from .toeplitz_product import matmul_toeplitz
+from .toeplitz_solvers import solve_toeplitz
 
 __all__ = [
     "ConvOperator",
@@ -31,5 +32,6 @@ __all__ = [
     "lstsq",
     "matmul_toeplitz",
     "project",
+    "solve_toeplitz",
     "toeplitz",
 ]

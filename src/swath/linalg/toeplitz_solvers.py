@@ -1,0 +1,716 @@
+"""Toeplitz systems: a direct solver that no minor breaks, conjugate gradients, and derivatives.
+
+Public function -> checks and route -> `solution` (dense, `_toeplitz_direct` or
+`_toeplitz_iterative`, in lanes) -> a core with the implicit derivative -> result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from .. import _ops, arguments
+from .._backends import Backend, register_result
+from ..autodiff import Core, apply, primal
+from ..errors import ArgumentError, ArgumentTypeError, SingularError, describe
+from ..registry import operation
+from ..sliding.fft import fast_length
+from ._scaling import power_of_two
+from ._toeplitz_direct import eliminate, levinson
+from ._toeplitz_iterative import conjugate_gradients
+from ._toeplitz_maps import (
+    Inverse,
+    Product,
+    fundamental_sides,
+    inverse_norm,
+    length,
+    one_norm,
+    rounding,
+)
+from .toeplitz_product import check_all_finite, check_lead, toeplitz_arguments
+
+__all__ = ["ToeplitzSolution", "solve_toeplitz"]
+
+Array = Any
+_METHODS = ("auto", "levinson", "gko", "pcg")
+# Up to this order a dense factorisation is the fastest, while all matrices hold few elements.
+_DENSE_ORDER, _DENSE_ELEMENTS = 256, 2**21
+# From this order on "auto" iterates: n² steps take minutes, n log n ones milliseconds.
+_LARGE_ORDER = 2**15
+# Refinements with the inverse's formula, and runs of the elimination.
+_REFINEMENTS, _RUNS = 2, 3
+# Residuals that count as rounding, in units of the bound of a product by FFT: about 5 eps.
+_SOUND = 0.1
+# Residuals that show a solution to be none, in the same units.
+_WRONG = 1e3
+# Condition times eps from which on no digit of a solution is sure.
+_SINGULAR = 0.5
+_ITERATIONS = 500
+
+
+@dataclass(frozen=True)
+class ToeplitzSolution:
+    """What `solve_toeplitz` found, with how accurate it is. (...) are the leading axes.
+
+    Attributes
+    ----------
+    x : array
+        Solution, of the shape of b.
+    residual : array
+        ‖b − T x‖₂ / ‖b‖₂, (...) for a vector b, (..., k) for a matrix.
+    condition : array
+        Estimate of ‖T‖₁‖T⁻¹‖₁, (...): exact for small systems; else from below, rarely more than
+        three times too small.
+    error_bound : array
+        Bound of ‖x − x*‖₁ / ‖x‖₁ from the residual, its own rounding and the condition, of the
+        shape of `residual`: right as far as the condition is.
+    iterations : array of int
+        Steps of conjugate gradients, of the shape of `residual`; 0 for a direct method.
+    fallback : array of bool
+        Whether the stable method took over from the one chosen first, (...).
+    success : array of bool
+        Whether x solves the system to the accuracy asked for, of the shape of `residual`.
+    method : str
+        Chosen first: "dense", "levinson", "gko" or "pcg".
+    """
+
+    x: Array
+    residual: Array
+    condition: Array
+    error_bound: Array
+    iterations: Array
+    fallback: Array
+    success: Array
+    method: str
+
+
+register_result(
+    ToeplitzSolution,
+    ("x", "residual", "condition", "error_bound", "iterations", "fallback", "success"),
+    ("method",),
+)
+
+
+@dataclass(frozen=True)
+class Route:
+    """How a system is solved: the geometry of the cores.
+
+    Attributes
+    ----------
+    method : str
+        "dense", "levinson", "gko" or "pcg".
+    hermitian : bool
+        Whether T is known to be Hermitian; matters to "pcg" alone.
+    rtol, limit
+        Relative residual and steps of conjugate gradients.
+    statement : bool
+        Whether "pcg" also solves for what the condition number is estimated from.
+    """
+
+    method: str
+    hermitian: bool
+    rtol: float
+    limit: int
+    statement: bool = False
+
+
+# -- the solution, on plain arrays -----------------------------------------------------------------
+
+
+@dataclass
+class _Found:
+    """A solution of a scaled system in lanes: x (L, k, n), the others (L,) or (L, k)."""
+
+    x: Array
+    condition: Array
+    iterations: Array
+    fallback: Array
+
+
+class _System:
+    """A system in lanes, T and every right-hand side brought to size 1 by powers of two."""
+
+    def __init__(self, be: Backend, c: Array, r: Array, y: Array) -> None:
+        self.be, self.c, self.r, self.y = be, c, r, y
+        self.n = int(c.shape[-1])
+        self.sides = be.xp.concat([y, fundamental_sides(be, c, r)], axis=1)
+        self.eps = float(be.xp.finfo(c.dtype).eps)
+        self.product = Product(be, c, r)
+        self.norm = one_norm(be, c, r)
+        self.weight = length(be, be.xp.concat([c, r[:, 1:]], axis=1))
+        self.noise = rounding(be, self.n, c.dtype)
+
+    def backward(self, y: Array, x: Array) -> Array:
+        """‖y − T x‖₂ in units of what a product by FFT rounds to at most (L, k)."""
+        rest = y - self.product.times(x)
+        scale = self.weight[:, None] * length(self.be, x) + length(self.be, y)
+        scale = self.be.xp.where(scale > 0, scale, self.be.xp.ones_like(scale))
+        return length(self.be, rest) / (self.noise * scale)
+
+    def inverse(self, x: Array) -> Inverse:
+        """T⁻¹ from its products with the last two of `sides`."""
+        return Inverse(self.be, self.c[:, 0], x[:, -2, :], x[:, -1, :])
+
+    def refined(self, x: Array) -> Array:
+        """T⁻¹ of `sides` after corrections by the inverse's formula, where they lessen residuals.
+
+        Solutions that are not finite become 0.
+        """
+        be, xp = self.be, self.be.xp
+        finite = xp.all(xp.isfinite(x), axis=-1, keepdims=True)
+        x = xp.where(finite, x, xp.zeros_like(x))
+        inverse = self.inverse(x)
+
+        def correct(_: Any, state: tuple[Array, Array]) -> tuple[Array, Array]:
+            x, rest = state
+            new = x + inverse.times(rest)
+            left = self.sides - self.product.times(new)
+            better = (length(be, left) < length(be, rest))[:, :, None]
+            return xp.where(better, new, x), xp.where(better, left, rest)
+
+        start = (x, self.sides - self.product.times(x))
+        return be.fori_loop(0, _REFINEMENTS, correct, start)[0]
+
+    def condition(self, x: Array) -> Array:
+        """Estimate of ‖T‖₁‖T⁻¹‖₁ (L,) from T⁻¹ of `sides`; infinite where that is wrong."""
+        xp = self.be.xp
+        value = self.norm * inverse_norm(self.be, self.inverse(x), self.c)
+        right = xp.all(self.backward(self.sides, x)[:, -2:] < _WRONG, axis=-1)
+        return xp.where(right & xp.isfinite(value), value, xp.full_like(value, float("inf")))
+
+
+def _dense(s: _System) -> _Found:
+    be, xp, n = s.be, s.be.xp, s.n
+    v = xp.concat([xp.flip(s.c, axis=1), s.r[:, 1:]], axis=1)
+    matrix = xp.flip(be.windows(v, (n,), (1,), (1,), (1,)), axis=1)
+    i = be.arange(n, v, be.default_int(v))
+    eye = xp.astype(xp.broadcast_to(i[:, None] == i, tuple(matrix.shape)), v.dtype)
+    both = be.solve(matrix, xp.concat([xp.matrix_transpose(s.y), eye], axis=2))
+    k = s.y.shape[1]
+    inverse = both[:, :, k:]
+    condition = s.norm * xp.max(xp.sum(xp.abs(inverse), axis=1), axis=1)
+    sound = xp.isfinite(condition)
+    condition = xp.where(sound, condition, xp.full_like(condition, float("inf")))
+    return _Found(xp.matrix_transpose(both[:, :, :k]), condition, *_nothing(s))
+
+
+def _nothing(s: _System) -> tuple[Array, Array]:
+    """No iterations, no fallback."""
+    lanes, k, _ = s.y.shape
+    be = s.be
+    return (
+        be.new_like(s.c, (lanes, k), dtype=be.default_int(s.c)),
+        be.new_like(s.c, (lanes,), dtype=be.dtype("bool"), fill=False),
+    )
+
+
+def _stable(s: _System) -> Array:
+    """T⁻¹ of `sides` by elimination, run again on the residual where one run does not do."""
+    be, xp = s.be, s.be.xp
+
+    def going(state: tuple[Array, ...]) -> Array:
+        return xp.any(state[2])
+
+    def again(state: tuple[Array, ...]) -> tuple[Array, ...]:
+        x, size, _ = state
+        new = s.refined(x + eliminate(be, s.c, s.r, s.sides - s.product.times(x)))
+        left = s.backward(s.sides, new)
+        better = left < size
+        x = xp.where(better[:, :, None], new, x)
+        return x, xp.where(better, left, size), better & (left > _SOUND) & (left < 0.5 * size)
+
+    zero = xp.zeros_like(s.sides)
+    size = xp.full_like(length(be, zero), float("inf"))
+    return be.while_loop(going, again, (zero, size, size > 0), _RUNS)[0]
+
+
+def _levinson(s: _System) -> tuple[Array, Array]:
+    """T⁻¹ of `sides` by Levinson's recursion, or by elimination, and where (L,) by the latter."""
+    be, xp = s.be, s.be.xp
+    x = s.refined(levinson(be, s.c, s.r, s.sides))
+    # The residuals of the last two: where a minor vanished, they are no part of an inverse.
+    good = xp.all(s.backward(s.sides, x) <= _SOUND, axis=-1)
+
+    def keep(*arrays: Array) -> tuple[Array, ...]:
+        return arrays[:1]
+
+    def replaced(*arrays: Array) -> tuple[Array, ...]:
+        x, good, c, r, y = arrays
+        return (xp.where(good[:, None, None], x, _stable(_System(be, c, r, y))),)
+
+    return be.cond(xp.all(good), keep, replaced, x, good, s.c, s.r, s.y)[0], ~good
+
+
+def _direct(s: _System, method: str) -> _Found:
+    """By one of the O(n²) methods."""
+    iterations, fallback = _nothing(s)
+    if method == "levinson":
+        x, fallback = _levinson(s)
+    else:
+        x = _stable(s)
+    return _Found(x[:, :-2, :], s.condition(x), iterations, fallback)
+
+
+def _iterated(s: _System, g: Route) -> _Found:
+    """Conjugate gradients; through the normal equations where T is not positive definite."""
+    be, xp = s.be, s.be.xp
+    k = s.y.shape[1]
+    y = s.sides if g.statement else s.y
+
+    def run(hermitian: bool, c: Array, r: Array, y: Array) -> tuple[Array, Array]:
+        return conjugate_gradients(be, c, r, y, hermitian=hermitian, rtol=g.rtol, limit=g.limit)
+
+    x, steps = run(g.hermitian, s.c, s.r, y)
+    fallback = _nothing(s)[1]
+    if g.hermitian:
+        left = length(be, y - s.product.times(x))
+        scale = s.weight[:, None] * length(be, x)
+        good = xp.all(left <= g.rtol * length(be, y) + s.noise * scale, axis=-1)
+
+        def keep(*arrays: Array) -> tuple[Array, ...]:
+            return arrays[:2]
+
+        def normal(*arrays: Array) -> tuple[Array, ...]:
+            x, steps, good, c, r, y = arrays
+            new = run(False, c, r, y)
+            return (
+                xp.where(good[:, None, None], x, new[0]),
+                xp.where(good[:, None], steps, steps + new[1]),
+            )
+
+        x, steps = be.cond(xp.all(good), keep, normal, x, steps, good, s.c, s.r, y)
+        fallback = ~good
+    if g.statement:
+        condition = s.condition(x)
+    else:
+        condition = xp.full_like(s.norm, float("nan"))
+    steps = xp.astype(steps[:, :k], be.default_int(s.c))
+    return _Found(x[:, :k, :], condition, steps, fallback)
+
+
+def solution(be: Backend, g: Route, c: Array, r: Array, b: Array) -> tuple[Array, ...]:
+    """x (..., n, k), and what is known of it; x is NaN where there is no success.
+
+    In this order, (..., k) or (...): residual, condition, error bound, iterations, fallback,
+    success, and whether the system is finite. All leading axes must be there already.
+    """
+    with np.errstate(all="ignore"):  # an overflow shows in the result
+        return _solution(be, g, c, r, b)
+
+
+def _solution(be: Backend, g: Route, c: Array, r: Array, b: Array) -> tuple[Array, ...]:
+    xp = be.xp
+    *lead, n, k = (int(v) for v in b.shape)
+    c, r = (xp.reshape(v, (-1, n)) for v in (c, r))
+    y = xp.matrix_transpose(xp.reshape(b, (-1, n, k)))
+    whole = xp.all(xp.isfinite(c), axis=-1) & xp.all(xp.isfinite(r[:, 1:]), axis=-1)
+    finite = whole[:, None] & xp.all(xp.isfinite(y), axis=-1)
+    # A system that is not finite is replaced by the identity's, and its solution by NaN.
+    first = be.arange(n, c, be.default_int(c)) == 0
+    c = xp.where(whole[:, None], c, xp.where(first, xp.ones_like(c), xp.zeros_like(c)))
+    r = xp.where(whole[:, None] & ~first, r, xp.zeros_like(r))
+    y = xp.where(finite[:, :, None], y, xp.zeros_like(y))
+    top, side = (xp.max(xp.abs(v), axis=-1) for v in (c, r))
+    scale = power_of_two(be, xp.where(top > side, top, side), 1.0)[:, None]
+    sizes = power_of_two(be, xp.max(xp.abs(y), axis=-1), 1.0)[:, :, None]
+    typed = xp.astype(scale, c.dtype)
+    s = _System(be, c * typed, r * typed, y * xp.astype(sizes, y.dtype))
+    if g.method == "dense":
+        found = _dense(s)
+    elif g.method == "pcg":
+        found = _iterated(s, g)
+    else:
+        found = _direct(s, g.method)
+    x = found.x
+    sound = xp.all(xp.isfinite(x), axis=-1)
+    x = xp.where(sound[:, :, None], x, xp.zeros_like(x))
+    rest = s.y - s.product.times(x)
+    size, target = length(be, rest), length(be, s.y)
+    some = target > 0
+    residual = xp.where(some, size / xp.where(some, target, xp.ones_like(target)), size)
+    if g.method == "pcg":
+        level = s.noise * (s.weight[:, None] * length(be, x) + target)
+        good = size <= g.rtol * target + level
+    else:
+        good = xp.broadcast_to((found.condition * s.eps < _SINGULAR)[:, None], tuple(size.shape))
+    # ‖x − x*‖ ≤ ‖T⁻¹‖ (‖rest‖ + its rounding), in the 1-norm.
+    error = xp.sum(xp.abs(rest), axis=-1) + n**0.5 * s.noise * s.weight[:, None] * length(be, x)
+    whole_size = xp.sum(xp.abs(x), axis=-1) * s.norm[:, None]
+    some = whole_size > 0
+    error = error / xp.where(some, whole_size, xp.ones_like(whole_size))
+    error = found.condition[:, None] * xp.where(some, error, xp.zeros_like(error))
+    nan = be.new_like(residual, (), fill=float("nan"))
+    success = good & sound & finite
+    x = x * xp.astype(scale[:, :, None] / sizes, x.dtype)
+    x = xp.where(success[:, :, None], x, xp.astype(nan, x.dtype))
+    lanes = (tuple(lead), (*lead, k))
+    return (
+        xp.reshape(xp.matrix_transpose(x), (*lead, n, k)),
+        xp.reshape(xp.where(finite & sound, residual, nan), lanes[1]),
+        xp.reshape(xp.where(whole, found.condition, nan), lanes[0]),
+        xp.reshape(xp.where(success, error, nan), lanes[1]),
+        xp.reshape(found.iterations, lanes[1]),
+        xp.reshape(found.fallback, lanes[0]),
+        xp.reshape(success, lanes[1]),
+        xp.reshape(finite, lanes[1]),
+    )
+
+
+# -- derivatives -----------------------------------------------------------------------------------
+
+
+def _moved(be: Backend, c: Any, r: Any, x: Array) -> Array:
+    """Ṫ x for a change of the column and of the row (None: none), (..., n, k)."""
+    xp, n = be.xp, x.shape[-2]
+    some = c if r is None else r
+    c = xp.zeros_like(some) if c is None else c
+    r = xp.zeros_like(some) if r is None else r
+    t = xp.concat([xp.flip(r[..., 1:], axis=-1), c], axis=-1)
+    points = fast_length(3 * n - 2)
+    hat = be.fft(t, (t.ndim - 1,), (points,))[..., None, :]
+    real = not be.is_complex(t)
+    v = xp.matrix_transpose(x)
+    y = hat * be.fft(v, (v.ndim - 1,), (points,))
+    y = be.ifft(y, (v.ndim - 1,), (points,), real=real)
+    return xp.matrix_transpose(y[..., n - 1 : 2 * n - 1])
+
+
+def _diagonal_sums(be: Backend, u: Array, x: Array) -> tuple[Array, Array]:
+    """Σ_k Σ_j u[j + m, k] x[j, k] for m = 0 … n − 1, and with u and x exchanged."""
+    xp, n = be.xp, x.shape[-2]
+    points = fast_length(3 * n - 2)
+    u, x = xp.matrix_transpose(u), xp.matrix_transpose(xp.flip(x, axis=-2))
+    last = (x.ndim - 1,)
+    hat = be.fft(u, last, (points,)) * be.fft(x, last, (points,))
+    y = be.ifft(xp.sum(hat, axis=-2), (x.ndim - 2,), (points,), real=not be.is_complex(x))
+    return y[..., n - 1 : 2 * n - 1], xp.flip(y[..., :n], axis=-1)
+
+
+class _Implicit(Core):
+    """What both cores share: x solves T x = b, so T ẋ = ḃ − Ṫ x.
+
+    The transpose, with x̄ paired to ẋ without conjugate: b̄ = T⁻ᵀx̄, and T̄ = −b̄ xᵀ summed along
+    diagonals, c̄_m = −Σ_j b̄_{j+m} x_j and r̄_m = −Σ_j b̄_j x_{j+m} with r̄₀ = 0. Since J TᵀJ = T for
+    the reversal J, the transposed system is the system itself between two reversals.
+    """
+
+    def push(
+        self,
+        be: Backend,
+        geometry: Any,
+        arrays: Sequence[Array],
+        out: Array,
+        tangents: Sequence[Any],
+    ) -> Array:
+        dc, dr, db = tangents[:3]
+        right = db
+        if dc is not None or dr is not None:
+            if dr is not None:
+                dr = be.xp.concat([be.xp.zeros_like(dr[..., :1]), dr[..., 1:]], axis=-1)
+            moved = _moved(be, dc, dr, out)
+            right = -moved if right is None else right - moved
+        if right is None:
+            return be.xp.zeros_like(out)
+        return apply(_INVERSE, geometry, *arrays[:2], right)
+
+    def pull(
+        self,
+        be: Backend,
+        geometry: Any,
+        arrays: Sequence[Array],
+        out: Array,
+        cotangent: Array,
+        wanted: Sequence[bool],
+    ) -> Sequence[Any]:
+        xp = be.xp
+        back = xp.flip(cotangent, axis=-2)
+        back = xp.flip(apply(_INVERSE, geometry, *arrays[:2], back), axis=-2)
+        results: list[Any] = [None] * len(arrays)
+        if wanted[0] or wanted[1]:
+            column, row = _diagonal_sums(be, back, out)
+            results[0] = -column
+            results[1] = -xp.concat([xp.zeros_like(row[..., :1]), row[..., 1:]], axis=-1)
+        results[2] = back
+        return [v if w else None for v, w in zip(results, wanted, strict=True)]
+
+
+class _Inverse(_Implicit):
+    """T⁻¹b by the route of the geometry: linear in b, and T is an argument like any other."""
+
+    name = "toeplitz_inverse"
+    linear = (2,)
+
+    def forward(self, be: Backend, geometry: Route, *arrays: Array) -> Array:
+        return solution(be, geometry, *arrays)[0]
+
+    def batch(
+        self, be: Backend, geometry: Any, arrays: Sequence[Array], batched: Sequence[bool]
+    ) -> tuple[Any, Sequence[Array], Callable[[Array], Array]]:
+        xp = be.xp
+        c, r, b = arrays
+        if not (batched[0] or batched[1]):
+            # One matrix: lanes become columns.
+            count, k = b.shape[0], b.shape[-1]
+            columns = xp.moveaxis(b, 0, -2)
+            columns = xp.reshape(columns, (*columns.shape[:-2], count * k))
+
+            def finish(out: Array) -> Array:
+                return xp.moveaxis(xp.reshape(out, (*out.shape[:-1], count, k)), -2, 0)
+
+            return geometry, (c, r, columns), finish
+        size = next(a.shape[0] for a, lane in zip(arrays, batched, strict=True) if lane)
+        full = [
+            a if lane else xp.broadcast_to(a, (size, *a.shape))
+            for a, lane in zip(arrays, batched, strict=True)
+        ]
+        return geometry, full, lambda out: out
+
+
+class _Solution(_Implicit):
+    """The solution found already, its last argument, as a function of the system."""
+
+    name = "toeplitz_solution"
+
+    def forward(self, be: Backend, geometry: Route, *arrays: Array) -> Array:
+        return be.xp.reshape(arrays[3], tuple(arrays[3].shape), copy=True)
+
+
+_INVERSE, _SOLUTION = _Inverse(), _Solution()
+
+
+# -- public ----------------------------------------------------------------------------------------
+
+
+def _hermitian(be: Backend, c_or_cr: Any, c: Any, r: Any) -> bool:
+    """Whether T is Hermitian: told by a column alone, or read from the values."""
+    if not (isinstance(c_or_cr, tuple) and len(c_or_cr) == 2):
+        return True
+    xp = be.xp
+    c, r = primal(c), primal(r)
+    if be.is_complex(c):
+        same = xp.all(c[..., 1:] == xp.conj(r[..., 1:])) & xp.all(xp.imag(c[..., 0]) == 0)
+    else:
+        same = xp.all(c[..., 1:] == r[..., 1:])
+    return be.concrete(same) is True
+
+
+def _route(
+    be: Backend,
+    method: str,
+    lanes: int,
+    n: int,
+    hermitian: bool,
+    rtol: Any,
+    maxiter: Any,
+    eps: float,
+) -> Route:
+    if rtol is None:
+        rtol = 0.5 * eps**0.75
+    elif isinstance(rtol, bool) or not isinstance(rtol, int | float):
+        raise ArgumentTypeError(f"rtol must be a number or None, got {describe(rtol)}")
+    elif not 0 < rtol < 1:
+        raise ArgumentError(f"rtol must lie between 0 and 1, got {rtol!r}")
+    limit = _ITERATIONS if maxiter is None else arguments.positive("maxiter", maxiter)
+    if method == "auto":
+        small = n <= _DENSE_ORDER and lanes * n * n <= _DENSE_ELEMENTS
+        method = "dense" if small else "levinson" if n <= _LARGE_ORDER else "pcg"
+    return Route(method, hermitian and method == "pcg", float(rtol), limit)
+
+
+def _raise(be: Backend, g: Route, values: Sequence[Array], n: int) -> None:
+    """Say eagerly which finite system has no solution."""
+    xp = be.xp
+    _, residual, condition, _, iterations, _, success, finite = values
+    bad = finite & ~success
+    if be.concrete(xp.any(bad)) is not True:
+        return
+    lanes = prod(int(v) for v in condition.shape)
+    where = f" in at least one of {lanes} systems" if lanes > 1 else ""
+    if g.method == "pcg":
+        rest = xp.where(bad, residual, xp.zeros_like(residual))
+        raise SingularError(
+            f"conjugate gradients did not reach a relative residual of {g.rtol:.1e}{where}: "
+            f"{float(be.concrete(xp.max(rest))):.1e} was left after "
+            f"{int(be.concrete(xp.max(iterations)))} steps; T is singular, or so ill-conditioned "
+            f'that maxiter must be raised; method="gko" solves any regular T, with O(n²) work'
+        )
+    worst = float(be.concrete(xp.max(xp.where(condition > 0, condition, xp.zeros_like(condition)))))
+    raise SingularError(
+        f"T is singular to working precision{where}: its condition number is estimated as "
+        f"{worst:.2g}, in the 1-norm at n = {n}; a ridge added to c[0] makes it regular, and "
+        f"lstsq of toeplitz(c, r) finds the solution of least norm"
+    )
+
+
+@operation(
+    "linalg.solve_toeplitz",
+    differentiable=("c_or_cr", "b"),
+    linear=("b",),
+    reads_values=True,
+    first=lambda r: r.x if isinstance(r, ToeplitzSolution) else r,
+    replace_first=lambda r, x: replace(r, x=x) if isinstance(r, ToeplitzSolution) else x,
+)
+def solve_toeplitz(
+    c_or_cr: Any,
+    b: Any,
+    check_finite: bool = False,
+    *,
+    method: str = "auto",
+    rtol: float | None = None,
+    maxiter: int | None = None,
+    full_output: bool = False,
+) -> Any:
+    """Solve a Toeplitz system T x = b, whatever the leading minors of T are.
+
+    With the square matrix of `toeplitz`, T[i, j] = c[i − j] for i >= j and r[j − i] for i < j.
+
+    Parameters
+    ----------
+    c_or_cr : array or tuple of two arrays
+        First column c, (..., n); or (c, r) with the first row r, (..., n), of which ``r[0]`` is
+        ignored. Without r it is conj(c): a Hermitian matrix.
+    b : array
+        (n,), or (..., n, k): from two axes on the last two are a matrix of right-hand sides.
+    check_finite : bool, default False
+        Whether to refuse NaN and infinities; otherwise they give NaN. Of traced arrays (jit, vmap,
+        grad) no values are read, and nothing is refused.
+    method : {"auto", "levinson", "gko", "pcg"}, default "auto"
+        "levinson": Levinson's recursion, the solution refined; where the residual then shows that
+        a leading minor was too small, "gko" takes over. "gko": Gaussian elimination with partial
+        pivoting on the Cauchy-like matrix that an FFT makes of T, refined; it depends on no minor.
+        "pcg": conjugate gradients with Strang's circulant preconditioner; T. Chan's where that is
+        not positive definite; through the normal equations where T is not Hermitian or turns out
+        indefinite. "auto": a dense factorisation for small n, "levinson" up to n = 32768, "pcg"
+        beyond.
+    rtol : float, optional
+        Relative residual ‖b − T x‖₂/‖b‖₂ at which "pcg" stops; by default ½·eps^¾, 9e-13 in double
+        precision. Where rounding of x itself costs more than that, x is accepted at that level.
+    maxiter : int, optional
+        Largest number of steps of "pcg", by default 500.
+    full_output : bool, default False
+        Whether to return a `ToeplitzSolution` with residual, condition, error bound, iterations
+        and success beside x. "pcg" then solves two systems more, for the condition.
+
+    Returns
+    -------
+    array or ToeplitzSolution
+        x, of the shape of b with the leading axes broadcast, in the common dtype; integers become
+        the default float.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        (`swath.errors.SingularError`) If T is singular to working precision, with the estimate of
+        its condition number, 1/(2 eps) or above; or if "pcg" does not converge. Of traced arrays
+        nothing is raised: x is NaN and `success` false.
+    ValueError
+        If T is not square, b does not fit, leading axes do not broadcast, or an option is bad.
+    TypeError
+        If the arrays live in different libraries or on different devices, or hold booleans.
+
+    See Also
+    --------
+    toeplitz, matmul_toeplitz, lstsq
+
+    Notes
+    -----
+    SciPy's function is Levinson's recursion alone: it raises for a leading minor of 0, and loses as
+    many digits as a small one has zeros.
+
+    Cost: "levinson" O(n²) and "gko" about five times that, in O(n) memory; one loop of n steps,
+    compiled where programs are. "pcg" O(n log n) for every step and column, in O(n) memory. Where
+    the preconditioned spectrum clusters, as it does for a positive and smooth symbol, the number
+    of steps does not grow with n. Traced, "levinson" branches on the residual; under `vmap` both
+    branches run.
+
+    The derivative is implicit: that of x with respect to b solves the system with the reversed
+    cotangent, those of c and r are correlations of the two solutions.
+
+    References
+    ----------
+    .. [1] G. H. Golub and C. F. Van Loan, *Matrix Computations*, 4th ed., section 4.7.
+    .. [2] I. Gohberg, T. Kailath and V. Olshevsky, "Fast Gaussian elimination with partial pivoting
+       for matrices with displacement structure", Math. Comp. 64, 1995.
+    .. [3] G. Rodriguez, "Fast solution of Toeplitz- and Cauchy-like least-squares problems",
+       SIAM J. Matrix Anal. Appl. 28, 2006.
+    .. [4] R. H. Chan and M. K. Ng, "Conjugate gradient methods for Toeplitz systems", SIAM Review
+       38, 1996.
+
+    Examples
+    --------
+    >>> import numpy as np, swath
+    >>> swath.linalg.solve_toeplitz(np.array([0.0, 1.0, 2.0]), np.array([4.0, 4.0, 4.0]))
+    array([1., 2., 1.])
+    """
+    arguments.choice("method", method, _METHODS)
+    be, c, r, b = toeplitz_arguments(c_or_cr, "b", b)
+    n = int(c.shape[-1])
+    if r.shape[-1] != n:
+        raise ArgumentError(f"T must be square: c has {n} entries and r {r.shape[-1]}")
+    vector = b.ndim == 1
+    if b.shape[0 if vector else -2] != n:
+        raise ArgumentError(
+            f"b must have one row for each of the matrix's {n} rows, ({n},) or (..., {n}, k); got "
+            f"{describe(primal(b))}"
+        )
+    lead = check_lead(c=(c, 1), r=(r, 1), b=(b, 1 if vector else 2))
+    if check_finite:
+        check_all_finite(be, c=c, r=r, b=b)
+    c, r, b = arguments.floating(be, c, r, b)
+    kind = c.dtype
+    if be.is_half(kind):
+        c, r, b = (_ops.cast(v, be.dtype("float32")) for v in (c, r, b))
+    if vector:
+        b = _ops.reshape(b, (n, 1))
+    folded = None
+    if c.ndim == 1 and r.ndim == 1 and b.ndim > 2:
+        # One matrix: all right-hand sides become its columns.
+        folded = (*b.shape[:-2], b.shape[-1])
+        order = (b.ndim - 2, *range(b.ndim - 2), b.ndim - 1)
+        b = _ops.reshape(_ops.permute(b, order), (n, prod(folded)))
+    inner = () if folded else lead
+    c, r = (_ops.broadcast_to(v, (*inner, n)) for v in (c, r))
+    b = _ops.broadcast_to(b, (*inner, n, b.shape[-1]))
+    eps = float(be.xp.finfo(c.dtype).eps)
+    g = _route(be, method, prod(inner), n, _hermitian(be, c_or_cr, c, r), rtol, maxiter, eps)
+    found = _solved(be, replace(g, statement=bool(full_output)), g, c, r, b)
+    x = _shaped(found[0], folded, vector, (n,))
+    x = _ops.cast(x, kind)
+    if not full_output:
+        return x
+    residual, condition, error, iterations, fallback, success = found[1:7]
+    rows = (residual, error, iterations, success)
+    residual, error, iterations, success = (_shaped(v, folded, vector, ()) for v in rows)
+    return ToeplitzSolution(x, residual, condition, error, iterations, fallback, success, g.method)
+
+
+def _solved(be: Backend, asked: Route, g: Route, c: Any, r: Any, b: Any) -> tuple[Any, ...]:
+    """The values of `solution`, x with its derivative."""
+    plain = [primal(v) for v in (c, r, b)]
+    n, k = b.shape[-2:]
+    if 0 in tuple(b.shape):
+        lead = tuple(b.shape[:-2])
+        real = be.xp.abs(plain[0]).dtype
+        row = be.new_like(plain[0], (*lead, k), dtype=real)
+        lane = be.new_like(plain[0], lead, dtype=real, fill=1.0)
+        yes = be.new_like(plain[0], (*lead, k), dtype=be.dtype("bool"), fill=True)
+        steps = be.new_like(plain[0], (*lead, k), dtype=be.default_int(plain[0]))
+        no = be.new_like(plain[0], lead, dtype=be.dtype("bool"), fill=False)
+        return _ops.multiply(b, _ops.fill_like(b, ())), row, lane, row, steps, no, yes, yes
+    values = be.run(solution, asked, *(be.detach(v) for v in plain))
+    _raise(be, g, values, n)
+    return (apply(_SOLUTION, g, c, r, b, values[0]), *values[1:])
+
+
+def _shaped(v: Any, folded: Any, vector: bool, tail: tuple[int, ...]) -> Any:
+    """A result (..., *tail, k) with the leading axes that b had."""
+    if folded is not None:
+        lead, t = folded[:-1], len(tail)
+        v = _ops.reshape(v, (*tail, *folded))
+        order = (*range(t, t + len(lead)), *range(t), t + len(lead))
+        v = _ops.permute(v, order)
+    return _ops.reshape(v, tuple(v.shape[:-1])) if vector else v
