@@ -75,7 +75,7 @@ class Operator:
         try:
             m, n = self.shape
             return f"<{type(self).__name__} {m} × {n}, {self._be().name_of(self.dtype)}>"
-        except (AttributeError, TypeError):  # a pytree whose leaves are no arrays
+        except (AttributeError, StopIteration, TypeError):  # a pytree whose leaves are no arrays
             return f"<{type(self).__name__} of {[getattr(self, f) for f in self._fields]}>"
 
     # -- what a class gives --------------------------------------------------------------------
@@ -251,7 +251,7 @@ class Operator:
 
     def dot(self, x: Any) -> Any:
         """A @ x, of an array or an operator."""
-        found = self @ x
+        found = self.__matmul__(x)
         if found is NotImplemented:
             raise ArgumentTypeError(f"{type(self).__name__}.dot: x must be an array or an operator")
         return found
