@@ -8,6 +8,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import accuracy_figures
+
 import swath
 from swath.registry import features as recorded
 
@@ -112,3 +114,5 @@ def write(folder: Path) -> None:
     for package in PACKAGES:
         (folder / f"{package}.rst").write_text(members(package), encoding="utf-8")
     (folder / "rows.inc").write_text(rows(), encoding="utf-8")
+    (folder / "accuracy_neighbours.inc").write_text(accuracy_figures.neighbours(), encoding="utf-8")
+    (folder / "accuracy_plans.inc").write_text(accuracy_figures.plans(), encoding="utf-8")

@@ -21,6 +21,7 @@ _ROWS = rows.load()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rows", nargs="+", default=None, help="rows of ci/rows.toml to run")
+    parser.addoption("--whole", action="store_true", help="all of what is run in part by default")
 
 
 def _chosen(config: pytest.Config) -> list[str]:

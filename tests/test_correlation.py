@@ -7,6 +7,9 @@ import pytest
 import scipy.signal
 
 import swath
+from swath.geometry import Span
+from swath.sliding.fft import frame_points
+from swath.sliding.toeplitz import frame_length
 from swath.testing import assert_close, check_adjoint, check_vjp
 
 BASIC = pytest.mark.op("signal.convolve", "signal.correlate")
@@ -117,3 +120,66 @@ def test_the_method_is_chosen_from_shapes_alone(xp):
         choose([1.0], [1.0], "wrap")
     with pytest.raises(TypeError, match="in2 must be numeric"):
         choose([1.0], np.ones(2) > 0)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
+@pytest.mark.on("numpy", "jax-jit", "torch", "strict", "strict-no-float64", "dpnp")
+@pytest.mark.op("signal.convolve", "signal.correlate", "signal.fftconvolve", "signal.oaconvolve")
+@pytest.mark.parametrize("bad", [np.nan, np.inf], ids=["nan", "inf"])
+def test_a_bad_sample_is_never_hidden_and_stays_within_its_block(xp, rng, bad):
+    """Every method of every function, two channels: also the clean channel stays clean."""
+    length, taps, place = 3000, 6, 1500
+    x, k = rng.standard_normal((2, length)), 1 + rng.random((1, taps))
+    x[1, place] = bad
+    hit = np.arange(place, place + taps)
+    clean = [
+        scipy.signal.convolve(row, k[0], method="direct") for row in np.where(np.isfinite(x), x, 0)
+    ]
+    span = Span(length, taps, low=taps - 1, high=taps - 1)
+    # How far from its own windows a bad sample may reach.
+    blocks = {
+        "direct": 0,
+        "im2col": 0,
+        "native": 0,
+        "toeplitz": frame_length(span) + span.extent,
+        "overlap_save": frame_points(span.extent),
+        "fft": length + taps,
+    }
+    signal = swath.signal
+    tried = [(f, (m,), m) for f in (signal.convolve, signal.correlate) for m in blocks]
+    tried += [(signal.fftconvolve, (), "fft"), (signal.oaconvolve, (), "overlap_save")]
+    for function, method, path in tried:
+        kernel = k[:, ::-1] if function is signal.correlate else k
+        args = (xp.asarray(x), xp.asarray(kernel.copy()), "full", *method)
+        got = xp.numpy(xp.call(function, *args, axes=-1))
+        assert np.isfinite(got[0]).all(), (function.__name__, path)
+        lost = np.flatnonzero(~np.isfinite(got[1]))
+        assert set(hit) <= set(lost), (function.__name__, path)
+        assert lost.min() >= place - blocks[path], (function.__name__, path)
+        assert lost.max() <= place + taps - 1 + blocks[path], (function.__name__, path)
+        kept = np.setdiff1d(np.arange(length + taps - 1), lost)
+        assert kept.size or path == "fft"
+        scale = 64 * xp.eps * np.abs(clean[0]).max()
+        np.testing.assert_allclose(got[1][kept], clean[1][kept], rtol=0, atol=scale)
+
+
+@pytest.mark.on("numpy", "torch", "strict")
+@pytest.mark.op("signal.convolve", "signal.correlate")
+def test_auto_spreads_a_bad_sample_no_further_than_the_block_of_its_plan(xp, rng):
+    for length, taps in ((400, 3), (3000, 31), (20000, 3000)):
+        x, k = rng.standard_normal(length), 1 + rng.random(taps)
+        x[length // 2] = np.nan
+        x, k = xp.asarray(x), xp.asarray(k)
+        plan = swath.plan(swath.signal.convolve, x, k)
+        got = xp.numpy(swath.signal.convolve(x, k))
+        span = Span(length, taps)
+        reach = {
+            "direct": 0,
+            "toeplitz": frame_length(span) + taps,
+            "overlap_save": plan.points,
+        }.get(plan.method, 0)
+        lost = np.flatnonzero(~np.isfinite(got))
+        middle = length // 2
+        assert set(range(middle, middle + taps)) <= set(lost)
+        assert middle - reach <= lost.min()
+        assert lost.max() <= middle + taps - 1 + reach
