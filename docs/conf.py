@@ -10,6 +10,7 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
+import gallery_pages  # noqa: E402
 import tables  # noqa: E402
 
 import swath  # noqa: E402
@@ -21,9 +22,10 @@ extensions = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.mathja
 autosummary_generate = True
 numpydoc_show_class_members = False
 html_theme = "alabaster"
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "gallery/*.py"]
 
 tables.write(HERE / "generated")
+gallery_pages.write(HERE / "generated" / "gallery")
 
 
 # Shapes such as (N, C, *S) and bounds such as |x| are plain text in docstrings, markup to Sphinx.
