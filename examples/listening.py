@@ -144,9 +144,9 @@ def first_against_kernel(heard: Heard, clip: Array) -> dict[str, Array]:
     """A piece of the clip where the first note's kernel answers most, and that kernel."""
     name = heard.notes[0].name
     kernel, row = heard.kernels[name], heard.slid[name]
-    # Index i of the "same" correlation is the kernel centred on sample i.
-    half = (kernel.size - 1) // 2
-    inside = row[half : len(clip) - kernel.size + half + 1]
+    # Point i of the "same" correlation is the kernel begun at sample i − ⌊K/2⌋.
+    half = kernel.size // 2
+    inside = row[half : half + len(clip) - kernel.size + 1]
     start = int(np.argmax(inside))
     middle = slice(3 * kernel.size // 8, 5 * kernel.size // 8)
     piece = clip[start : start + kernel.size]
