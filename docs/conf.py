@@ -11,6 +11,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
 import gallery_pages  # noqa: E402
+import pictures  # noqa: E402
 import tables  # noqa: E402
 
 import swath  # noqa: E402
@@ -25,6 +26,7 @@ html_theme = "alabaster"
 exclude_patterns = ["_build", "gallery/*.py"]
 
 tables.write(HERE / "generated")
+pictures.write(HERE / "generated" / "gallery")
 gallery_pages.write(HERE / "generated" / "gallery")
 
 

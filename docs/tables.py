@@ -98,9 +98,10 @@ def rows() -> str:
 
 
 def members(package: str) -> str:
-    """A reference page: the public functions of a package as an autosummary list."""
+    """A reference page: public functions and classes of a package as an autosummary list."""
     module = importlib.import_module(package)
-    names = [n for n in module.__all__ if inspect.isroutine(getattr(module, n))]
+    values = {n: getattr(module, n) for n in module.__all__}
+    names = [n for n, v in values.items() if inspect.isroutine(v) or inspect.isclass(v)]
     lines = [package, "=" * len(package), "", f".. currentmodule:: {package}", ".. autosummary::"]
     lines += ["   :toctree: api", "", *[f"   {n}" for n in names]]
     return "\n".join(lines) + "\n"

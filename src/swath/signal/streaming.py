@@ -164,13 +164,8 @@ class FIRStream:
     ----------
     taps : int
         K.
-    delay : int, float or None
-        Delay in samples of every frequency, (K − 1) / 2, where the taps are symmetric or
-        antisymmetric (up to rounding, and to a conjugate if complex), a half-integer for even K;
-        taken to be so while the taps are traced. None for other filters: theirs depends on the
-        frequency (`group_delay`).
-    state : array or None
-        The last K − 1 samples; None before the first chunk.
+    delay
+    state
 
     Raises
     ------
@@ -221,7 +216,12 @@ class FIRStream:
 
     @property
     def delay(self) -> int | float | None:
-        """(K − 1) / 2 for symmetric and antisymmetric taps, else None."""
+        """Samples by which every frequency is delayed, (K − 1) / 2, or None if they differ.
+
+        A number where the taps are symmetric or antisymmetric (up to rounding, and to a conjugate
+        if complex), a half-integer for even K. Traced taps are taken to be so. The delay of other
+        filters depends on the frequency.
+        """
         if not _linear_phase(*self._reads):
             return None
         return (self.taps - 1) // 2 if self.taps % 2 else (self.taps - 1) / 2
