@@ -32,6 +32,7 @@ import resampling
 import scipy.fft
 import stream
 import template
+import toeplitz
 from harness import Row, Time, WrongResult, measure
 from libraries import installed
 
@@ -41,7 +42,7 @@ import swath
 _TUNING = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
-FAMILIES = (fir, resampling, image, layer, pooling, matrices, template, blocks, stream)
+FAMILIES = (fir, resampling, image, layer, pooling, matrices, toeplitz, template, blocks, stream)
 PACKAGES = ("numpy", "scipy", "torch", "jax", "jaxlib", "scikit-image", "array-api-compat")
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import scipy.linalg
 
+import oracles_core
 import swath
+from swath.geometry import Sliding, Span
+from swath.sliding import correlate, kernel_gradient, spread
 from swath.testing import assert_close
 
 product = swath.linalg.matmul_toeplitz
@@ -186,3 +191,25 @@ def test_mixed_libraries_are_refused():
 def test_bound_library_takes_pairs_of_lists():
     sw = swath.bind("numpy")
     assert_close(sw.linalg.matmul_toeplitz(([1.0, 2.0], [1.0, 3.0]), [1.0, 1.0]), [4.0, 3.0])
+
+
+@pytest.mark.on("numpy", "strict")
+def test_short_transforms_read_no_point_that_wraps_around(xp, rng):
+    """Every role of the sliding product by FFT over a grid of geometries, against loops."""
+    for n, k, s, d, low, high in itertools.product(
+        (1, 5, 9), (1, 3, 4), (1, 2), (1, 2), (-1, 0, 3), (-2, 0, 2)
+    ):
+        span = Span(n, k, s, d, low, high)
+        if span.out == 0:
+            continue
+        g = Sliding((span,), method="fft")
+        arrays = {
+            "x": rng.standard_normal((1, 1, n)),
+            "w": rng.standard_normal((2, 1, k)),
+            "y": rng.standard_normal((1, 2, span.out)),
+        }
+        for role, core in (("y", correlate), ("x", spread), ("w", kernel_gradient)):
+            given = {letter: a for letter, a in arrays.items() if letter != role}
+            want = oracles_core.product(g, role, **given)
+            pair = [xp.asarray(given[c]) for c in "xwy" if c != role]
+            assert_close(core(g, *pair), want, atol=1e-13)

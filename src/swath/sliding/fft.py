@@ -1,6 +1,6 @@
 """The sliding product through the FFT, whole (`run`) or frame by frame (`run_frames`).
 
-All three roles are one full convolution and a cut::
+All three roles are one full convolution and a cut, transformed no longer than the cut needs::
 
     y: x ∗ reversed w,   read at stride·i + extent−1 − low
     x: y (stride−1 zeros between) ∗ w (dilated),   read at p + low
@@ -18,7 +18,7 @@ from typing import Any
 from .._backends import Backend
 from ..geometry import Sliding, Span
 
-__all__ = ["fast_length", "frame_points", "run", "run_frames"]
+__all__ = ["fast_length", "frame_points", "run", "run_frames", "transform_lengths"]
 
 Array = Any
 
@@ -41,6 +41,26 @@ def fast_length(n: int) -> int:
 def frame_points(extent: int) -> int:
     """FFT length of one overlap-save frame: eight kernels, at least 1024 points."""
     return fast_length(max(1024, 8 * extent))
+
+
+def transform_lengths(role: str, g: Sliding) -> list[int]:
+    """FFT length per sliding axis: where it is less than the full convolution, points wrap around.
+
+    Of N and M points the full convolution has N + M − 1. With P < N + M − 1 those from P on fall on
+    the first ones: harmless where the first ones are not read, as in a product without padding.
+    """
+    found = []
+    for s in g.spans:
+        y = s.stride * (s.out - 1) + 1
+        n, m, start, count, step = {
+            "y": (s.length, s.extent, s.extent - 1 - s.low, s.out, s.stride),
+            "x": (y, s.extent, s.low, s.length, 1),
+            "w": (y, s.length, y - 1 - s.low, s.size, s.dilation),
+        }[role]
+        full = n + m - 1
+        first, behind = max(0, start), min(full, start + step * (count - 1) + 1)
+        found.append(fast_length(max(n, m, behind, full - first)))
+    return found
 
 
 def _dilated(be: Backend, a: Array, steps: Sequence[int]) -> Array:
@@ -101,8 +121,7 @@ def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
         starts = [s.stride * (s.out - 1) - s.low for s in g.spans]
         counts, steps = g.sizes, dilations
     full = [n + m - 1 for n, m in zip(left.shape[3:], right.shape[3:], strict=True)]
-    # Lengths shorter than the full convolution wrap around: only outside what is read.
-    lengths = [fast_length(n) for n in full]
+    lengths = transform_lengths(role, g)
     is_real = not (be.is_complex(a) or be.is_complex(b))
     if not is_real:
         left, right = _as(be, left, kind), _as(be, right, kind)

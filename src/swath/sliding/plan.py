@@ -282,8 +282,7 @@ def choose(
         found.append(Candidate("native", float("inf"), 0, 0, 0, "", none))
 
     # One whole transform.
-    full = [s.length + s.extent - 1 + (s.stride * s.out if role == "x" else 0) for s in g.spans]
-    points = prod(fft.fast_length(n) for n in full)
+    points = prod(fft.transform_lengths(role, g))
     count = g.groups * (batch * depth + batch * rows + depth * rows)
     work = count * points * max(1.0, log2(points))
     seconds = heavy * work / cost.fft + 12 * cost.call
