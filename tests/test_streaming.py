@@ -217,6 +217,19 @@ def test_a_failed_push_changes_nothing(xp):
     assert repr(stream) == "<FIRStream: 2 taps, axis -1, 2 samples pushed>"
 
 
+@pytest.mark.on("numpy", "torch", "jax", "strict")
+def test_a_bound_library_takes_host_chunks(xp, rng):
+    b, x = rng.standard_normal(4), rng.standard_normal((2, 9))
+    sw = swath.bind("array_api_strict" if xp.backend == "strict" else xp.backend)
+    stream = sw.signal.FIRStream(b)
+    kind = type(xp.asarray(x))
+    parts = [stream.push(x[:, :5]), stream.push(x[:, 5:].tolist()), stream.flush()]
+    assert all(isinstance(part, kind) for part in parts)
+    joined = np.concatenate([sw.to_numpy(part) for part in parts], axis=1)
+    assert_close(joined, scipy.signal.convolve(x, b[None]), rtol=256 * xp.eps)
+    assert isinstance(stream.step(stream.init(x), x)[1], kind)
+
+
 # -- inside transformations ------------------------------------------------------------------------
 
 

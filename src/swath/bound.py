@@ -190,10 +190,14 @@ class Bound:
                 self._convert(a) if i < len(names) and names[i] in arrays else a
                 for i, a in enumerate(args)
             )
-            return cls(
+            made = cls(
                 *positional,
                 **{k: self._convert(v) if k in arrays else v for k, v in kwargs.items()},
             )
+            if hasattr(made, "__swath_convert__"):
+                # Its methods take arrays too.
+                made.__swath_convert__ = self._convert
+            return made
 
         return bound
 

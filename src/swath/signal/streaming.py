@@ -7,8 +7,9 @@ direct method, which adds them in the order of the taps, gives the same bits for
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
-from typing import Any
+from typing import Any, ClassVar
 
 from .. import _ops, arguments
 from .._backends import Backend
@@ -195,6 +196,10 @@ class FIRStream:
     (array([4.]), array([6.]), array([4.]))
     """
 
+    # What a bound library converts at construction, and how it converts chunks.
+    __swath_arrays__: ClassVar[tuple[str, ...]] = ("b",)
+    __swath_convert__: Callable[[Any], Any] = staticmethod(lambda chunk: chunk)
+
     def __init__(
         self, b: Any, *, axis: int = -1, method: str = "auto", compensate: bool | int = False
     ) -> None:
@@ -245,6 +250,7 @@ class FIRStream:
             Zeros: K − 1 points along `axis`, in the common dtype of taps and chunk.
         """
         with explain("FIRStream.init", {"like": like}):
+            like = self.__swath_convert__(like)
             be, (b, like) = arguments.arrays(b=self._b, like=like)
             if like.ndim == 0:
                 raise ArgumentError("like must have at least one axis, got a number")
@@ -268,6 +274,7 @@ class FIRStream:
         state, y : array
             As `fir_step`: outputs are causal, the delay is not taken out.
         """
+        chunk = self.__swath_convert__(chunk)
         return fir_step(self._b, state, chunk, axis=self.axis, method=self.method)
 
     def push(self, chunk: Any) -> Any:
@@ -285,6 +292,7 @@ class FIRStream:
             start.
         """
         with explain("FIRStream.push", {"b": self._b, "chunk": chunk}):
+            chunk = self.__swath_convert__(chunk)
             self._check_batch(chunk)
             state, y = _step(self._b, self._state, chunk, self.axis, self.method)
             axis = arguments.axis_of("axis", self.axis, y.ndim)
