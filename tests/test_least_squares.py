@@ -516,9 +516,9 @@ BAD = [
     (
         linalg.lstsq,
         (A, B),
-        {"method": "cholesky_qr"},
-        NotImplementedError,
-        "method 'cholesky_qr' is not available yet; method=\"auto\"",
+        {"accuracy": "high"},
+        ValueError,
+        "accuracy must be one of 'standard', 'full'; got 'high'",
     ),
     (linalg.lstsq, (A, B), {"on_deficient": "?"}, ValueError, "on_deficient must be one of"),
     (linalg.lstsq, (A, B), {"rcond": -1}, ValueError, r"rcond must be a number in \[0, 1\)"),

@@ -13,6 +13,7 @@ from .structured import (
     hankel,
     toeplitz,
 )
+from .tall_qr import cholesky_qr
 from .toeplitz_product import matmul_toeplitz
 from .toeplitz_solvers import solve_toeplitz
 
@@ -20,6 +21,7 @@ __all__ = [
     "ConvOperator",
     "ConvolutionOperator",
     "ToeplitzOperator",
+    "cholesky_qr",
     "circulant",
     "conv_matrix",
     "convolution_matrix",

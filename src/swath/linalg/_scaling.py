@@ -17,6 +17,7 @@ __all__ = [
     "identity",
     "matrices",
     "power_of_two",
+    "quiet",
     "real_dtype",
     "scaled_gram",
     "weights_of",
@@ -56,6 +57,12 @@ def power_of_two(be: Backend, size: Array, share: float) -> Array:
 def column_scales(be: Backend, a: Array) -> Array:
     """Powers of two (..., n) that bring every column's largest entry to between 1 and 2."""
     return power_of_two(be, be.xp.max(be.xp.abs(a), axis=-2), 1.0)
+
+
+def quiet(be: Backend, b: Array) -> Array:
+    """b with all entries of a column NaN where one is infinite: inf − inf warns on NumPy."""
+    fine = be.xp.all(be.xp.isfinite(b), axis=-2, keepdims=True)
+    return be.xp.where(fine, b, be.new_like(b, (), fill=float("nan")))
 
 
 def default_rcond(be: Backend, a: Array) -> float:

@@ -40,17 +40,21 @@ from ._scaling import adjoint, matrices
 __all__ = [
     "Cut",
     "add",
+    "block_rows",
     "cut_for",
     "distill",
     "exact_products",
     "fast_two_sum",
+    "from_real_rows",
     "gram_extended",
     "gram_words",
+    "in_blocks",
     "level_sums",
     "matmul",
     "multiply",
     "power_above",
     "precision",
+    "product_words",
     "real_form",
     "slices",
     "split",
@@ -268,7 +272,7 @@ def words(
     return found[::-1]
 
 
-def _blocks(be: Backend, a: Array, rows: int) -> Array:
+def in_blocks(be: Backend, a: Array, rows: int) -> Array:
     """(..., K, N) as (..., blocks, rows, N), zeros behind."""
     k, n = a.shape[-2:]
     count = max(1, -(-k // rows))
@@ -297,16 +301,23 @@ def block_rows(be: Backend, dtype: Any, k: int) -> int:
 
 
 def product_words(
-    be: Backend, left: Sequence[Array], right: Sequence[Array], top: Array, cut: Cut, levels: int
+    be: Backend,
+    left: Sequence[Array],
+    right: Sequence[Array],
+    top: Array,
+    cut: Cut,
+    levels: int,
+    blocks: int | None = None,
 ) -> list[Array]:
     """leftᵀ · right from slices (..., blocks, rows, N): exact words, the smallest first.
 
-    `top` (..., M, N) is the product of both operands' powers of two.
+    `top` (..., M, N) is the product of both operands' powers of two; `blocks` counts those of all
+    calls whose words will be added, by default of this one.
     """
     stacked = be.xp.matrix_transpose(_side_by_side(be, left))
     product = be.matmul(stacked, _side_by_side(be, right))
     sums = level_sums(be, _apart(be, product, cut), cut, levels)
-    return words(be, sums, top, cut, -3, left[0].shape[-3])
+    return words(be, sums, top, cut, -3, blocks or left[0].shape[-3])
 
 
 def matmul(be: Backend, a: Array, b: Array) -> tuple[Array, Array]:
@@ -318,7 +329,7 @@ def matmul(be: Backend, a: Array, b: Array) -> tuple[Array, Array]:
     if be.is_complex(a) or be.is_complex(b):
         m, n = a.shape[-2], b.shape[-1]
         found = matmul(be, real_form(be, a), real_form(be, b)[..., :n])
-        return tuple(_from_real_rows(be, v, m) for v in found)  # type: ignore[return-value]
+        return tuple(from_real_rows(be, v, m) for v in found)  # type: ignore[return-value]
     rows = block_rows(be, a.dtype, a.shape[-1])
     cut = cut_for(be, a.dtype, rows)
     tops = power_above(be, a, -1), power_above(be, b, -2)
@@ -327,8 +338,8 @@ def matmul(be: Backend, a: Array, b: Array) -> tuple[Array, Array]:
     right = slices(be, b, tops[1], cut)
     found = product_words(
         be,
-        [_blocks(be, v, rows) for v in left],
-        [_blocks(be, v, rows) for v in right],
+        [in_blocks(be, v, rows) for v in left],
+        [in_blocks(be, v, rows) for v in right],
         tops[0] * tops[1],
         cut,
         cut.count + 1,
@@ -345,12 +356,12 @@ def gram_words(be: Backend, a: Array) -> tuple[Array, Array]:
         n = a.shape[-1]
         embedded = real_form(be, a)
         found = matmul(be, be.xp.matrix_transpose(embedded), embedded[..., :n])
-        pair = [_from_real_rows(be, v, n) for v in found]
+        pair = [from_real_rows(be, v, n) for v in found]
     else:
         rows = block_rows(be, a.dtype, a.shape[-2])
         cut = cut_for(be, a.dtype, rows)
         top = power_above(be, a, -2)
-        parts = [_blocks(be, v, rows) for v in slices(be, a, top, cut)]
+        parts = [in_blocks(be, v, rows) for v in slices(be, a, top, cut)]
         tops = be.xp.matrix_transpose(top) * top
         pair = distill(product_words(be, parts, parts, tops, cut, cut.count + 1))
     # Both triangles come from the same products, added in another order within a level, exactly.
@@ -371,7 +382,7 @@ def real_form(be: Backend, a: Array) -> Array:
     return xp.concat([top, xp.concat([im, re], axis=-1)], axis=-2)
 
 
-def _from_real_rows(be: Backend, v: Array, m: int) -> Array:
+def from_real_rows(be: Backend, v: Array, m: int) -> Array:
     """Real part above imaginary part, (..., 2m, N), as a complex array (..., m, N)."""
     kind = be.dtype("complex128" if be.name_of(v.dtype) == "float64" else "complex64")
     re, im = (be.xp.astype(x, kind) for x in (v[..., :m, :], v[..., m:, :]))

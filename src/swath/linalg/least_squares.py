@@ -1,6 +1,7 @@
 """Least squares through AᴴA, and the projection that it is.
 
-Public function -> leading axes and checks -> `normal_equations` (factorise, solution) -> result.
+Public function -> leading axes and checks -> `factors.factorise` -> `normal_equations.solution`,
+which is `refinement` with its derivative rule -> result.
 """
 
 from __future__ import annotations
@@ -24,21 +25,15 @@ from ..errors import (
 from ..registry import operation
 from ._scaling import adjoint, default_rcond, diagonal
 from .dependence import check_rcond, find_dependence, sentences
-from .normal_equations import (
-    Factors,
-    System,
-    factorise,
-    matrices,
-    real_dtype,
-    solution,
-    weights_of,
-)
+from .factors import Factors, Recipe, System, factorise
+from .normal_equations import matrices, real_dtype, solution, weights_of
+from .refinement import plan_for
 
 __all__ = ["LstsqResult", "Projection", "lstsq", "project"]
 
 Array = Any
-_METHODS = ("auto", "normal")
-_LATER_METHODS = ("cholesky_qr",)
+_METHODS = ("auto", "normal", "cholesky_qr")
+_ACCURACIES = ("standard", "full")
 _DEFICIENT = ("min_norm", "drop", "raise")
 
 
@@ -56,18 +51,19 @@ class LstsqResult:
         Rank of A (of √W A with √ridge appended), (...); 0 where A is not finite.
     condition : array
         Of the same matrix, columns (rows if m < n) scaled to like size, (...): at most √n too large
-        where the normal equations were used, exact otherwise; NaN where A is not finite.
+        at full rank, exact otherwise; NaN where A is not finite.
     columns : tuple of int
         Columns of A that were used: all, but for ``on_deficient="drop"``.
     unscaled_covariance : array or None
         (AᴴWA + Γ)⁻¹, or the pseudo-inverse at deficient rank, (..., n, n); NaN in dropped rows and
-        columns; None where m < n without ridge.
+        columns; None where the problem was solved through AAᴴ.
     stderr : array
         Standard errors of x, as its shape; NaN without degrees of freedom.
     dof : array of int
         Rows of weight other than 0, less the rank, (...).
     success : array of bool
-        Whether x is finite and, with ``on_deficient="raise"``, the rank is full, (...).
+        Whether x is finite and, with ``on_deficient="raise"``, the rank is full, (...); with
+        ``accuracy="full"``, whether x is correct to working precision.
     """
 
     x: Array
@@ -254,10 +250,7 @@ def _residuals(be: Backend, r: Array, w: Array | None) -> Array:
 
 def _deficient(be: Backend, f: Factors, n: int) -> bool:
     """Eagerly: whether a finite matrix of the problem has rank below n. Traced: False."""
-    if f.pseudo is None:
-        return n > int(f.inverse.shape[-1])
-    found = be.concrete(be.xp.any(f.finite & (f.rank < n)))
-    return bool(found)
+    return bool(be.concrete(be.xp.any(f.finite & (f.rank < n))))
 
 
 def _words(p: _Problem, rcond: float | None) -> str:
@@ -286,10 +279,20 @@ def _stacked(p: _Problem) -> Array:
     return a
 
 
-def _solve(p: _Problem, on_deficient: str, rcond: float | None) -> LstsqResult:
+@dataclass(frozen=True)
+class _Way:
+    """The options of one call."""
+
+    method: str = "auto"
+    accuracy: str = "standard"
+    on_deficient: str = "min_norm"
+    rcond: float | None = None
+
+
+def _solve(p: _Problem, way: _Way) -> LstsqResult:
     be, xp = p.be, p.be.xp
     m, n = (int(v) for v in p.a.shape[-2:])
-    raising = on_deficient == "raise"
+    raising = way.on_deficient == "raise"
     if raising and m < n and p.ridge is None:
         raise RankDeficientError(
             f"A has {m} rows for {n} columns, so its columns are dependent; with "
@@ -297,37 +300,51 @@ def _solve(p: _Problem, on_deficient: str, rcond: float | None) -> LstsqResult:
         )
     if m == 0 or n == 0:
         return _empty(p)
-    a, w, ridge = (None if v is None else primal(v) for v in (p.a, p.w, p.ridge))
+    if _dual(p):
+        return _solve_dual(p, way)
+    a, b, w, ridge = (None if v is None else primal(v) for v in (p.a, p.b, p.w, p.ridge))
     system = System(w is not None, ridge is not None, wide=m < n and ridge is None)
-    system, f = factorise(be, system, a, w, ridge, rcond)
-    if on_deficient == "drop":
+    rcond = default_rcond(be, a) if way.rcond is None else way.rcond
+    f = factorise(be, Recipe(system, way.method, rcond), a, b, w, ridge)
+    if way.on_deficient == "drop":
         known = be.concrete(xp.all(f.finite))
         if known is None:
             raise UnsupportedError(
                 'on_deficient="drop" decides by array values and cannot be traced; '
                 'use "min_norm", or choose the columns outside with independent_columns'
             )
-    if on_deficient != "min_norm" and _deficient(be, f, n):
+    if way.on_deficient != "min_norm" and _deficient(be, f, n):
         if raising:
             raise RankDeficientError(
-                f'{_words(p, rcond)}; on_deficient="min_norm" or "drop" goes on'
+                f'{_words(p, way.rcond)}; on_deficient="min_norm" or "drop" goes on'
             )
-        return _dropped(p, rcond)
-    x = solution(system, f, p.a, p.b, p.w, p.ridge)
-    if raising and f.pseudo is not None:
-        full = xp.broadcast_to((f.rank == n)[..., None, None], tuple(x.shape))
-        x = _ops.select(full, x, _ops.fill_like(x, (), float("nan")))
-    b, plain = primal(p.b), primal(x)
-    residuals = _residuals(be, b - be.matmul(a, plain), w)
+        return _dropped(p, way)
+    size = min(m, n) if system.wide else n
+    known = be.concrete(xp.all(f.rank == size))
+    full = way.accuracy == "full"
+    plan = plan_for(be, system, a, int(p.b.shape[-1]), full=full, full_rank=known is True)
+    packed = solution(plan, f, p.a, p.b, p.w, p.ridge)
+    lead = [slice(None)] * (packed.ndim - 2)
+    x = _ops.cut(packed, *lead, slice(0, n))
+    if raising and known is None:
+        whole = xp.broadcast_to((f.rank == n)[..., None, None], tuple(x.shape))
+        x = _ops.select(whole, x, _ops.fill_like(x, (), float("nan")))
+    plain, below = primal(x), primal(packed)[..., n:, :]
+    below = xp.real(below) if be.is_complex(below) else below
     integer = be.default_int(a)
     if w is None:
         rows = be.new_like(f.rank, tuple(f.rank.shape), fill=m)
     else:
         rows = xp.sum(xp.astype(w != 0, integer), axis=-1)
     dof = rows - xp.astype(f.rank, rows.dtype)
-    inverse, variances = _inverse(be, system, f, a, w)
+    residuals = below[..., 0, :]
+    inverse, variances = _inverse(be, system, f, a)
     s2 = _variance(residuals, dof)
-    stderr = xp.sqrt(variances[..., :, None] * s2[..., None, :])
+    success = f.finite & xp.all(xp.all(xp.isfinite(plain), axis=-1), axis=-1)
+    if full:
+        eps = float(xp.finfo(a.dtype).eps)
+        success = success & (f.condition <= 0.1 / (size * eps)) & (f.rank == size)
+        success = success & xp.all(below[..., 1, :] <= 4 * eps, axis=-1)
     return LstsqResult(
         x=x,
         residuals=residuals,
@@ -335,30 +352,65 @@ def _solve(p: _Problem, on_deficient: str, rcond: float | None) -> LstsqResult:
         condition=f.condition,
         columns=tuple(range(n)),
         unscaled_covariance=inverse,
-        stderr=stderr,
+        stderr=xp.sqrt(variances[..., :, None] * s2[..., None, :]),
         dof=dof,
-        success=f.finite & xp.all(xp.all(xp.isfinite(plain), axis=-1), axis=-1),
+        success=success,
     )
 
 
-def _inverse(
-    be: Backend, g: System, f: Factors, a: Array, w: Array | None
-) -> tuple[Array | None, Array]:
+def _inverse(be: Backend, g: System, f: Factors, a: Array) -> tuple[Array | None, Array]:
     """(AᴴWA + Γ)⁺ and its diagonal; for a wide system the diagonal is NaN (no freedom is left)."""
     xp = be.xp
     if g.wide:
         real = f.condition.dtype
         shape = (*a.shape[:-2], a.shape[-1])
         return None, be.new_like(a, shape, dtype=real, fill=float("nan"))
-    d = xp.astype(f.scale, a.dtype)
-    inverse = d[..., :, None] * f.inverse * d[..., None, :]
-    if f.pseudo is not None:
-        other = be.matmul(f.pseudo, adjoint(be, f.pseudo))
-        inverse = xp.where(f.good[..., None, None], inverse, other)
+    root = xp.astype(f.scale, a.dtype)[..., :, None] * f.root
+    inverse = be.matmul(root, adjoint(be, root))
     return inverse, diagonal(be, inverse)
 
 
-def _dropped(p: _Problem, rcond: float | None) -> LstsqResult:
+def _dual(p: _Problem) -> bool:
+    """Whether a problem with a ridge and fewer rows than columns is solved through AAᴴ."""
+    be, xp = p.be, p.be.xp
+    if p.ridge is None or p.w is not None or p.a.shape[-2] >= p.a.shape[-1]:
+        return False
+    return be.concrete(xp.all((primal(p.ridge) > 0) & xp.isfinite(primal(p.ridge)))) is True
+
+
+def _solve_dual(p: _Problem, way: _Way) -> LstsqResult:
+    """With Ã = A Γ^(−½): the least-norm solution of [Ã I] (y, s) = b, and x = Γ^(−½) y.
+
+    |y|² + |s|² is what the ridge minimises, s the residual. Nothing is n × n.
+    """
+    be, xp = p.be, p.be.xp
+    m, n = (int(v) for v in p.a.shape[-2:])
+    lead = tuple(p.a.shape[:-2])
+    size = _ops.root(p.ridge)
+    shrunk = _ops.divide(p.a, _ops.cast(_ops.reshape(size, (*lead, 1, n)), p.a.dtype))
+    i = be.arange(m, primal(p.a), be.default_int(primal(p.a)))
+    eye = xp.astype(i[:, None] == i[None, :], p.a.dtype)
+    joined = _ops.concat([shrunk, _ops.broadcast_to(eye, (*lead, m, m))], axis=-1)
+    r = _solve(replace(p, a=joined, ridge=None), replace(way, on_deficient="min_norm"))
+    every = [slice(None)] * len(lead)
+    y = _ops.cut(r.x, *every, slice(0, n))
+    x = _ops.divide(y, _ops.cast(_ops.reshape(size, (*lead, n, 1)), p.a.dtype))
+    plain = primal(r.x)
+    nan = be.new_like(r.residuals, (), fill=float("nan"))
+    columns = be.new_like(r.rank, tuple(r.rank.shape), fill=n)
+    rank = xp.where(r.rank == m, columns, xp.zeros_like(columns))
+    return replace(
+        r,
+        x=x,
+        residuals=_residuals(be, plain[..., n:, :], None),
+        rank=rank,
+        columns=tuple(range(n)),
+        stderr=xp.broadcast_to(nan, (*lead, n, int(p.b.shape[-1]))),
+        dof=be.new_like(r.rank, tuple(r.rank.shape), fill=m) - rank,
+    )
+
+
+def _dropped(p: _Problem, way: _Way) -> LstsqResult:
     """Solve with a basis of the columns; the others get coefficient 0."""
     be = p.be
     if p.a.ndim != 2:
@@ -367,12 +419,13 @@ def _dropped(p: _Problem, rcond: float | None) -> LstsqResult:
             f"batch {tuple(p.a.shape[:-2])}: call lstsq for each"
         )
     a = _stacked(p)
-    kept = find_dependence(be, a, default_rcond(be, a) if rcond is None else rcond).kept
+    rcond = default_rcond(be, a) if way.rcond is None else way.rcond
+    kept = find_dependence(be, a, rcond).kept
     n = int(a.shape[-1])
     ridge = None if p.ridge is None else _ops.take(p.ridge, kept, 0)
     part = replace(p, a=_ops.take(p.a, kept, 1), ridge=ridge)
     # The columns kept are a basis, whatever a threshold says of them alone.
-    r = _solve(part, "min_norm", rcond)
+    r = _solve(part, replace(way, on_deficient="min_norm"))
     place = [kept.index(j) if j in kept else len(kept) for j in range(n)]
 
     def spread(v: Any, axis: int, value: float) -> Any:
@@ -415,15 +468,11 @@ def _shaped(p: _Problem, r: LstsqResult) -> LstsqResult:
     return replace(r, x=x, **others)
 
 
-def _arguments(method: Any, on_deficient: Any, rcond: Any) -> float | None:
-    if method in _LATER_METHODS:
-        raise UnsupportedError(
-            f'method {method!r} is not available yet; method="auto" falls back to an orthogonal '
-            f"factorisation where the normal equations do not do"
-        )
+def _way(method: Any, accuracy: Any, on_deficient: Any, rcond: Any) -> _Way:
     arguments.choice("method", method, _METHODS)
+    arguments.choice("accuracy", accuracy, _ACCURACIES)
     arguments.choice("on_deficient", on_deficient, _DEFICIENT)
-    return check_rcond(rcond)
+    return _Way(method, accuracy, on_deficient, check_rcond(rcond))
 
 
 @operation(
@@ -442,6 +491,7 @@ def lstsq(
     weights: Any = None,
     ridge: Any = 0,
     method: str = "auto",
+    accuracy: str = "standard",
     on_deficient: str = "min_norm",
     rcond: float | None = None,
 ) -> LstsqResult:
@@ -461,11 +511,19 @@ def lstsq(
         (..., m), real, 0 or more: 1/σ² of every row. They multiply squared residuals.
     ridge : float or array, default 0
         Penalty, one for all columns or (..., n).
-    method : {"auto", "normal"}, default "auto"
-        Both form AᴴWA, scale it by powers of two to a diagonal between 1 and 4, factor it by
-        Cholesky and refine the solution once with the residual of the system itself. Where the
-        condition of the scaled columns exceeds eps^(−1/3), this would lose digits, and an
-        orthogonal factorisation (QR, then singular values of the triangle) takes over.
+    method : {"auto", "normal", "cholesky_qr"}, default "auto"
+        How the Gram matrix AᴴWA is factored. ``"normal"``: columns scaled by powers of two,
+        Cholesky's factorisation. ``"cholesky_qr"``: the same twice or three times over, of columns
+        that each time are nearer to orthonormal (CholeskyQR2; shifted CholeskyQR3 where the
+        first factorisation breaks down). ``"auto"``: the first where the condition of the scaled
+        columns is below eps^(−1/3), else the second. With each, the solution is refined with
+        residuals of the system itself. Where neither does (condition above 0.1/√eps for
+        ``"normal"``, dependent columns), an orthogonal factorisation decides.
+    accuracy : {"standard", "full"}, default "standard"
+        ``"standard"``: forward error at most twice Householder QR's bound. ``"full"``: x correct to
+        working precision where the condition of the column-scaled matrix is below 0.1/(n·eps), by
+        residuals in twice the working precision from exact slices of A (`gram_extended` says how)
+        and steps until the correction stalls; beyond, `success` is false.
     on_deficient : {"min_norm", "drop", "raise"}, default "min_norm"
         For dependent columns: the solution of least norm; a solution with a basis of the columns,
         the others 0 (eager only, one matrix); or an error that names the columns (traced: NaN, and
@@ -489,7 +547,7 @@ def lstsq(
     swath.errors.RankDeficientError
         With ``on_deficient="raise"``; a `numpy.linalg.LinAlgError`.
     NotImplementedError
-        For methods that are not available yet, and for ``"drop"`` when traced or batched.
+        For ``"drop"`` when traced or batched.
 
     Notes
     -----
@@ -498,14 +556,23 @@ def lstsq(
     ridge is that of the Bayesian posterior. NaN or infinities in A or b give NaN in x and `success`
     false, no error.
 
-    Cost: m·n² multiply-adds (one matrix product), n³, and five passes over A; with m < n, m²·n
-    through AAᴴ. The orthogonal route costs several times as much.
+    With m < n and a ridge above 0, without weights, the problem is solved through the m × m matrix
+    AΓ⁻¹Aᴴ + I, and `condition` is that of [AΓ^(−½) I] (under jit only where `ridge` is a number).
+
+    Cost: m·n² multiply-adds (one matrix product), n³, and three passes over A; with m < n, m²·n
+    through AAᴴ. ``"cholesky_qr"`` takes 3·m·n² more for each step and two passes for each
+    refinement step, ``"full"`` about 60 passes for each of its steps (2 to 5 where the condition is
+    small, 20 near 1/eps), in memory of a few times the workspace. Weights of 0 with m < n leave
+    equations that no refinement in full precision reaches: `success` is false there.
 
     References
     ----------
     .. [1] Å. Björck, *Numerical Methods for Least Squares Problems*, 2nd ed., SIAM 2024, ch. 2.
     .. [2] G. H. Golub and V. Pereyra, "The differentiation of pseudo-inverses and nonlinear least
        squares problems whose variables separate", SIAM J. Numer. Anal. 10, 1973.
+    .. [3] T. Fukaya, R. Kannan, Y. Nakatsukasa, Y. Yamamoto and Y. Yanagisawa, "Shifted Cholesky QR
+       for computing the QR factorization of ill-conditioned matrices", SIAM J. Sci. Comput. 42,
+       2020.
 
     Examples
     --------
@@ -515,9 +582,9 @@ def lstsq(
     >>> r.x.round(3), r.residuals.round(3), int(r.rank), int(r.dof)
     (array([0.8, 2.3]), np.float64(0.3), 2, 2)
     """
-    limit = _arguments(method, on_deficient, rcond)
+    way = _way(method, accuracy, on_deficient, rcond)
     p = _problem(A, b, weights, ridge)
-    return _shaped(p, _solve(p, on_deficient, limit))
+    return _shaped(p, _solve(p, way))
 
 
 @dataclass(frozen=True)
@@ -585,7 +652,7 @@ def project(A: Any, b: Any, *, rcond: float | None = None) -> Projection:
     (array([2., 2.]), np.float64(1.41421356))
     """
     p = _problem(A, b, None, 0)
-    r = _solve(p, "min_norm", check_rcond(rcond))
+    r = _solve(p, _Way(rcond=check_rcond(rcond)))
     point = _ops.matmul(p.a, r.x)
     # The length scaled by its largest entry, which neither overflows nor vanishes.
     rest = _ops.subtract(p.b, point)

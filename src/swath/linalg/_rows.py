@@ -1,0 +1,57 @@
+"""Passes over the rows of tall matrices: sums of functions of blocks of rows that fit the cache.
+
+A matrix of a million rows is read from memory once per pass, whatever is computed from a block of
+its rows while it is in the cache; matrix products over the whole would each read it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .._backends import Backend
+
+__all__ = ["block_count", "by_rows", "narrow"]
+
+Array = Any
+# Bytes of a block of rows: half of the second-level cache of common processors.
+_BLOCK_BYTES = 1 << 19
+# Wider matrices are computed with long enough for reading them not to matter.
+_WIDEST = 192
+
+
+def narrow(columns: int) -> bool:
+    """Whether a pass over rows is bound by memory."""
+    return columns <= _WIDEST
+
+
+def block_count(be: Backend, a: Array) -> int:
+    """Blocks of rows of a (..., m, n) for a pass; 1 where a library does better with the whole."""
+    if be.traces or be.kind != "cpu" or not be.mutable or a.ndim > 2 or not narrow(a.shape[-1]):
+        return 1
+    size = a.shape[-1] * a.shape[-2] * be.itemsize(a.dtype)
+    return max(1, -(-size // _BLOCK_BYTES))
+
+
+def by_rows(
+    be: Backend,
+    count: int,
+    function: Callable[..., tuple[Array, ...]],
+    *arrays: Array | None,
+) -> tuple[Array, ...]:
+    """The sum of function(*blocks) over `count` blocks of rows (the second last axis)."""
+    if count == 1:
+        return function(*arrays)
+    m = next(v for v in arrays if v is not None).shape[-2]
+    step = -(-m // count)
+    totals: list[Array] = []
+    for start in range(0, m, step):
+        stop = min(start + step, m)
+        parts = [None if v is None else v[..., start:stop, :] for v in arrays]
+        found = function(*parts)
+        totals = (
+            [be.add_into(t, v) for t, v in zip(totals, found, strict=True)]
+            if totals
+            else list(found)
+        )
+    return tuple(totals)

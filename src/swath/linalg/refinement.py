@@ -1,0 +1,416 @@
+"""Solutions from an approximate inverse Z Zᴴ of the Gram matrix, refined until they are right.
+
+x ← x + D Z Zᴴ D (AᴴW(b − A x) − Γ x). Every step multiplies the error by about n·κ·eps if Z is as
+good as the triangle of a QR factorisation (κ²·eps for Cholesky's), measured as ‖A·error‖; what it
+ends at depends on the residual alone:
+
+- `standard`: b − A x in working precision. One step where the condition is small, else until
+  corrections stop shrinking: Householder QR's accuracy.
+- `full`: x as a pair of numbers, b − A x in twice the working precision, Aᴴ times it exactly, by
+  the slices of `extended`: x correct to the last digit. What is lost in b − A x is amplified by
+  the condition; what were lost in Aᴴ(b − A x), by its square, so nothing may be.
+
+All loops run over the scaled unknowns D⁻¹x.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil, log2
+from typing import Any
+
+from .._backends import Backend
+from .._backends.base import WORKSPACE
+from . import extended
+from ._rows import block_count, by_rows
+from ._scaling import adjoint, power_of_two, quiet
+from .factors import System
+
+__all__ = ["Plan", "plan_for", "refined"]
+
+Array = Any
+# Steps at most: at condition 0.1/(n·eps) a step may gain no more than one digit.
+_STEPS = 12
+_FULL_STEPS = 50
+_SCRATCH = 64 << 20
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Geometry of one solution.
+
+    Attributes
+    ----------
+    system : System
+        Which arrays there are.
+    full : bool
+        Whether residuals are computed in twice the working precision.
+    blocks, slabs : int
+        Blocks of rows of the passes in working and in extended precision.
+    full_rank : bool
+        Whether every problem is known to have the full rank min(m, n).
+    """
+
+    system: System
+    full: bool = False
+    blocks: int = 1
+    slabs: int = 1
+    full_rank: bool = False
+
+    @property
+    def full_columns(self) -> bool:
+        """Whether A is known to have no null space (or a ridge stands in for it)."""
+        return self.full_rank and not self.system.wide
+
+
+def plan_for(
+    be: Backend, system: System, a: Array, columns: int, *, full: bool, full_rank: bool
+) -> Plan:
+    """The plan for A (..., m, n) and `columns` right-hand sides."""
+    slabs = 1
+    if full and not system.wide:
+        limit = WORKSPACE.get() or _SCRATCH
+        copies = 10 * (2 if be.is_complex(a) else 1)
+        size = copies * be.itemsize(a.dtype) * (a.shape[-1] + 4 * columns)
+        for n in a.shape[:-1]:
+            size *= n
+        slabs = max(1, min(ceil(size / limit), ceil(a.shape[-2] / 256)))
+    return Plan(system, full, block_count(be, a), slabs, full_rank)
+
+
+def refined(be: Backend, plan: Plan, arrays: list[Array]) -> Array:
+    """x (..., n, k), and below it Σ w|b − A x|² and the relative size of the last correction."""
+    if plan.full:
+        return (_full_wide if plan.system.wide else _full)(be, plan, arrays)
+    return _standard(be, plan, arrays)
+
+
+def _size(be: Backend, v: Array) -> Array:
+    """Σ|v|² over rows, (..., k) with the axis kept."""
+    xp = be.xp
+    square = xp.real(v * xp.conj(v)) if be.is_complex(v) else v * v
+    return xp.sum(square, axis=-2, keepdims=True, dtype=square.dtype)
+
+
+def _packed(be: Backend, x: Array, *rows: Array) -> Array:
+    return be.xp.concat([x, *(be.xp.astype(r, x.dtype) for r in rows)], axis=-2)
+
+
+def _standard(be: Backend, plan: Plan, arrays: list[Array]) -> Array:
+    xp, system = be.xp, plan.system
+    a, b, *rest = arrays
+    w = rest.pop(0)[..., None] if system.weighted else None
+    ridge = rest.pop(0)[..., None] if system.ridged else None
+    root, scale, start, many = rest
+    d = xp.astype(scale, a.dtype)[..., None]
+    turned = adjoint(be, root)
+    b = quiet(be, b)
+
+    def weighed(v: Array) -> Array:
+        """√W v."""
+        return v if w is None else xp.astype(xp.sqrt(w), v.dtype) * v
+
+    def residual(x: Array, *, sharp: bool) -> tuple[Array, ...]:
+        """What a correction is computed from, and Σ w|b − A x|²."""
+        if system.wide:
+            r = weighed(b - be.matmul(a, x))
+            return r, _size(be, r)
+        length = max(int(x.shape[-2]), -(-int(a.shape[-2]) // plan.blocks))
+        leading = _Leading(be, scale, x, length) if sharp else None
+
+        def rows(a: Array, b: Array, w: Array | None) -> tuple[Array, ...]:
+            r = b - be.matmul(a, x) if leading is None else leading.residual(a, b)
+            wr = r if w is None else xp.astype(w, r.dtype) * r
+            part = xp.real(r * xp.conj(wr)) if be.is_complex(r) else r * wr
+            square = xp.sum(part, axis=-2, keepdims=True, dtype=part.dtype)
+            low = be.matmul(adjoint(be, a), wr) if leading is None else leading.raised(a, wr)
+            return low, square
+
+        return by_rows(be, plan.blocks, rows, a, b, w)
+
+    def step(state: tuple[Array, ...]) -> tuple[Array, ...]:
+        x, _, before, _, first = state
+        low, square = be.cond(
+            many, lambda x: residual(x, sharp=True), lambda x: residual(x, sharp=False), x
+        )
+        z = low if ridge is None else low - xp.astype(ridge, x.dtype) * x
+        y = be.matmul(turned, d * z)
+        change = d * be.matmul(root, y)
+        now = _size(be, y)
+        if system.wide:
+            change = be.matmul(adjoint(be, a), weighed(change))
+        else:
+            # Σ w|r − A dx|² = Σ w|r|² − 2 Re dxᴴ low + dxᴴ AᴴWA dx, and Zᴴ(AᴴWA + Γ)Z = 1.
+            product = change * xp.conj(low) if be.is_complex(x) else change * low
+            inner = xp.sum(product, axis=-2, keepdims=True, dtype=product.dtype)
+            square = square - 2 * (xp.real(inner) if be.is_complex(x) else inner) + now
+            if ridge is not None:
+                square = square - _size(be, xp.astype(xp.sqrt(ridge), x.dtype) * change)
+            square = xp.where(square < 0, xp.zeros_like(square), square)
+        return x + change, square, now, before, first & ~first
+
+    def going(state: tuple[Array, ...]) -> Array:
+        *_, now, before, first = state
+        return first | (many & xp.any(now < 0.25 * before))
+
+    x = d * start
+    if system.wide:
+        x = be.matmul(adjoint(be, a), weighed(x))
+    far = xp.full_like(_size(be, x), float("inf"))
+    state = (x, far, far, far, many | ~many)
+    x, square, *_ = be.while_loop(going, step, state, _STEPS)
+    if system.wide:
+        square = residual(x, sharp=False)[1]
+    return _packed(be, x, square, xp.zeros_like(square))
+
+
+class _Leading:
+    """b − A x and Aᴴ r with the leading bits of the factors multiplied and added without rounding.
+
+    Where the terms cancel, as they do near a solution, what rounding is left is smaller by 2^−bits.
+    The columns of A D are at most 2 long, so all products of leading bits have one unit.
+    """
+
+    def __init__(self, be: Backend, scale: Array, x: Array, length: int) -> None:
+        self.be, self.x, xp = be, x, be.xp
+        kind = xp.real(x).dtype if be.is_complex(x) else x.dtype
+        # Complex products are sums of two, or of three of larger numbers.
+        bits = extended.cut_for(be, kind, 8 * length, bits=1).bits
+        self.shift = 1.5 * 2.0 ** (extended.precision(be, kind) - 1 - bits)
+        size = scale[..., None]
+        self.big = self.both((2 * self.shift) / xp.matrix_transpose(size))
+        self.head, self.tail = self.cut(x, size)
+
+    def both(self, v: Array) -> Array:
+        """v + v·i for complex x."""
+        be = self.be
+        if not be.is_complex(self.x):
+            return v
+        return be.xp.astype(v, self.x.dtype) * be.new_like(self.x, (), fill=1 + 1j)
+
+    def cut(self, v: Array, size: Array | None = None) -> tuple[Array, Array]:
+        """The leading bits of v (of v / size) below the largest of each column, and the rest."""
+        scaled = v if size is None else v / self.be.xp.astype(size, v.dtype)
+        top = extended.power_above(self.be, scaled, -2)
+        big = self.both((top if size is None else top * size) * self.shift)
+        head = (v + big) - big
+        return head, v - head
+
+    def residual(self, a: Array, b: Array) -> Array:
+        """b − A x."""
+        top, matmul = (a + self.big) - self.big, self.be.matmul
+        rest = matmul(top, self.tail) + matmul(a - top, self.x)
+        return (b - matmul(top, self.head)) - rest
+
+    def raised(self, a: Array, r: Array) -> Array:
+        """Aᴴ r."""
+        top, matmul = (a + self.big) - self.big, self.be.matmul
+        head, tail = self.cut(r)
+        turned = adjoint(self.be, top)
+        rest = matmul(turned, tail) + matmul(adjoint(self.be, a - top), r)
+        return matmul(turned, head) + rest
+
+
+# -- twice the working precision -------------------------------------------------------------------
+
+
+def _pair_slices(
+    be: Backend, pair: tuple[Array, Array], top: Array, cut: extended.Cut
+) -> list[Array]:
+    """Slices of a pair: what is left of the high word takes in the low word at each step."""
+    hi, lo = pair
+    found, shift = [], 1.5 * 2.0 ** (extended.precision(be, hi.dtype) - 1 - cut.bits)
+    for s in range(cut.count):
+        big = top * (shift * 2.0 ** (-s * (cut.bits + 1)))
+        part = (hi + big) - big
+        found.append(part)
+        if s + 1 < cut.count:
+            hi, lo = extended.two_sum(hi - part, lo)
+    return found
+
+
+def _real(be: Backend, v: Array) -> Array:
+    """Real part above imaginary part, (..., 2m, k)."""
+    return be.xp.concat([be.xp.real(v), be.xp.imag(v)], axis=-2) if be.is_complex(v) else v
+
+
+def _like(be: Backend, v: Array, model: Array) -> Array:
+    """Back from `_real`, where the model is complex."""
+    return extended.from_real_rows(be, v, v.shape[-2] // 2) if be.is_complex(model) else v
+
+
+def _residual(
+    be: Backend,
+    b: Array,
+    parts: list[Array],
+    x: tuple[Array, Array],
+    tops: tuple[Array, Array],
+    cut: extended.Cut,
+) -> tuple[Array, Array]:
+    """b − A x as a pair, from slices of A (..., m, n) and a pair x (..., n, k)."""
+    xp = be.xp
+    right = xp.concat(_pair_slices(be, x, tops[1], cut), axis=-1)
+    product = be.matmul(xp.concat(parts, axis=-2), right)
+    *lead, rows, columns = product.shape
+    shape = (*lead, cut.count, rows // cut.count, cut.count, columns // cut.count)
+    sums = extended.level_sums(be, xp.reshape(product, shape), cut, cut.count + 1)
+    hi = -sums[-1]
+    lo = xp.zeros_like(hi)
+    for term in (*(-v for v in reversed(sums[:-1])), b):
+        hi, error = extended.two_sum(hi, term)
+        lo = lo + error
+    return extended.two_sum(hi, lo)
+
+
+def _full(be: Backend, plan: Plan, arrays: list[Array]) -> Array:
+    xp, system = be.xp, plan.system
+    a, b, *rest = arrays
+    w = rest.pop(0)[..., None] if system.weighted else None
+    ridge = rest.pop(0)[..., None] if system.ridged else None
+    root, scale, start, _ = rest
+    b = quiet(be, b)
+    model, turned = start, adjoint(be, root)
+    d = scale[..., None, :]
+    # Complex: the real system of twice the size. All scaling is by powers of two.
+    a = a * xp.astype(d, a.dtype)
+    if be.is_complex(a):
+        a, b = extended.real_form(be, a), _real(be, b)
+        w = None if w is None else xp.concat([w, w], axis=-2)
+    if ridge is not None:
+        ridge = ridge * xp.matrix_transpose(d) * xp.matrix_transpose(d)
+        ridge = xp.concat([ridge, ridge], axis=-2) if be.is_complex(model) else ridge
+    m, n = a.shape[-2:]
+    rows = extended.block_rows(be, a.dtype, m)
+    cut = extended.cut_for(be, a.dtype, max(rows, n))
+    length = -(-m // plan.slabs)
+    length = -(-length // rows) * rows
+    slabs = -(-m // length)
+    if slabs * length != m:
+        more = [(0, 0)] * (a.ndim - 2) + [(0, slabs * length - m), (0, 0)]
+        a, b = be.pad(a, more), be.pad(b, more)
+        w = None if w is None else be.pad(w, more)
+    top = extended.power_above(be, a, (-2, -1))
+    top_b = extended.power_above(be, b, -2)
+    top_w = None if w is None else extended.power_above(be, w, -2)
+    blocks = slabs * length // rows
+    axis = a.ndim - 2
+
+    def correction(x: tuple[Array, Array]) -> tuple[Array, Array]:
+        top_x = extended.power_above(be, x[0], -2)
+        # A bound of the residual, the same for all slabs.
+        top_r = top_b + (top * top_x) * 2.0 ** ceil(log2(n))
+        top_r = extended.power_above(be, top_r, -2)
+        top_r = top_r if top_w is None else top_r * top_w
+
+        def slab(i: Any) -> Array:
+            cut_out = [be.slab(v, axis, i * length, length) for v in (a, b)]
+            parts = extended.slices(be, cut_out[0], top, cut)
+            r = _residual(be, cut_out[1], parts, x, (top, top_x), cut)
+            wr = r
+            if w is not None:
+                wr = extended.multiply(be, r, be.slab(w, axis, i * length, length))
+            right = _pair_slices(be, wr, top_r, cut)
+            left = [extended.in_blocks(be, v, rows) for v in parts]
+            found = extended.product_words(
+                be,
+                left,
+                [extended.in_blocks(be, v, rows) for v in right],
+                top * top_r,
+                cut,
+                2 * cut.count - 1,
+                blocks,
+            )
+            square = xp.sum(r[0] * wr[0], axis=-2, keepdims=True, dtype=r[0].dtype)
+            return xp.concat([*found, square], axis=-2)
+
+        total = be.sum_slabs(slab, slabs) if slabs > 1 else slab(0)
+        square = total[..., -1:, :]
+        exact = [total[..., i * n : (i + 1) * n, :] for i in range((total.shape[-2] - 1) // n)]
+        pair = extended.distill(exact)
+        if ridge is not None:
+            penalty = extended.multiply(be, x, ridge)
+            pair = extended.add(pair, (-penalty[0], -penalty[1]))
+        return pair[0], square
+
+    return _iterate(be, correction, model, turned, root, d, a.dtype)
+
+
+def _iterate(
+    be: Backend, correction: Any, start: Array, turned: Array, root: Array, d: Array, kind: Any
+) -> Array:
+    """Steps until each unknown stands, or corrections stop shrinking; packed as `refined` says."""
+    xp = be.xp
+    eps = float(xp.finfo(kind).eps)
+
+    def step(state: tuple[Array, ...]) -> tuple[Array, ...]:
+        hi, lo, _, now, _, _ = state
+        z, square = correction((hi, lo))
+        y = be.matmul(turned, _like(be, z, start))
+        change = _real(be, be.matmul(root, y))
+        new = extended.add((hi, lo), (change, xp.zeros_like(change)))
+        # No digit of any unknown moves any more, or it is far below the largest.
+        reach = xp.max(xp.abs(new[0]), axis=-2, keepdims=True)
+        least = eps * (xp.abs(new[0]) / 16 + eps * reach)
+        stands = xp.all(xp.abs(change) <= least, axis=-2, keepdims=True)
+        largest = xp.max(xp.abs(change), axis=-2, keepdims=True)
+        last = largest / xp.where(reach > 0, reach, xp.ones_like(reach))
+        return new[0], new[1], square, _size(be, y), now, xp.where(stands, -last, last)
+
+    def going(state: tuple[Array, ...]) -> Array:
+        *_, now, before, last = state
+        # Two steps tell whether corrections shrink.
+        shrinks = (before == float("inf")) | (now < 0.64 * before)
+        return xp.any((last > 0) & shrinks)
+
+    hi = _real(be, start)
+    none = xp.zeros_like(hi[..., :1, :])
+    far = xp.full_like(none, float("inf"))
+    state = (hi, xp.zeros_like(hi), none, far, far, far)
+    hi, lo, square, _, _, last = be.while_loop(going, step, state, _FULL_STEPS)
+    # Each word scaled back exactly; their sum is rounded once.
+    x = _like(be, hi + lo, start) * xp.astype(xp.matrix_transpose(d), start.dtype)
+    return _packed(be, x, square, xp.abs(last))
+
+
+def _full_wide(be: Backend, plan: Plan, arrays: list[Array]) -> Array:
+    """The minimum-norm solution x = Aᴴy: y as a pair, x and b − A x from it in extended precision.
+
+    Weights other than 0 do not matter where all equations can be met.
+    """
+    xp, system = be.xp, plan.system
+    a, b, *rest = arrays
+    w = rest.pop(0)[..., None] if system.weighted else None
+    root, scale, start, _ = rest
+    b = quiet(be, b)
+    d = xp.astype(scale, a.dtype)[..., None]
+    if w is not None:
+        # Z belongs to √W A.
+        d = d / xp.astype(power_of_two(be, xp.sqrt(w), 1.0), a.dtype)
+        exact = xp.astype(xp.sqrt(w), a.dtype) * xp.astype(scale, a.dtype)[..., None]
+        ratio = exact / d
+        root = ratio * root
+        start = start * ratio
+    a, b = d * a, d * b
+    model, turned = start, adjoint(be, root)
+    kind = xp.real(a).dtype if be.is_complex(a) else a.dtype
+
+    def raised(y: tuple[Array, Array]) -> tuple[Array, Array]:
+        """Aᴴ y as a pair of real rows."""
+        found = [extended.matmul(be, adjoint(be, a), _like(be, v, model)) for v in y]
+        return extended.add(*(tuple(_real(be, v) for v in pair) for pair in found))  # type: ignore[arg-type]
+
+    def correction(y: tuple[Array, Array]) -> tuple[Array, Array]:
+        x = raised(y)
+        found = [extended.matmul(be, a, _like(be, v, model)) for v in x]
+        pair = extended.add(*(tuple(_real(be, v) for v in one) for one in found))  # type: ignore[arg-type]
+        r = extended.add((_real(be, b), xp.zeros_like(pair[0])), (-pair[0], -pair[1]))
+        return r[0], _size(be, r[0])
+
+    found = _iterate(be, correction, model, turned, root, xp.ones_like(scale)[..., None, :], kind)
+    m = a.shape[-2]
+    y = _real(be, found[..., :m, :])
+    # The pair y was rounded for the result: one more correction restores what x needs of it.
+    z, square = correction((y, xp.zeros_like(y)))
+    more = _real(be, be.matmul(root, be.matmul(turned, _like(be, z, model))))
+    x = raised(extended.two_sum(y, more))
+    return _packed(be, _like(be, x[0] + x[1], model), square, found[..., m + 1 :, :])
