@@ -106,6 +106,9 @@ class TorchBackend(Backend):
     def itemsize(self, dtype: Any) -> int:
         return dtype.itemsize
 
+    def recorded(self, *arrays: Array) -> bool:
+        return _differentiated(arrays)
+
     def add_into(self, y: Array, b: Array) -> Array:
         # A recorded product keeps its output: it must not change behind autograd's back.
         return y + b if _differentiated((y, b)) else y.add_(b)
