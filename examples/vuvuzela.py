@@ -120,15 +120,15 @@ def by_window(sw: Any, tones: Sequence[float], rate: float) -> Array:
 
 def streamed(sw: Any, taps: Array, x: Array, rate: float) -> Array:
     """x through the filter in chunks of a tenth of a second, the delay taken out."""
-    stream = swath.signal.FIRStream(taps, compensate=True)
+    stream = sw.signal.FIRStream(taps, compensate=True)
     step = round(0.1 * rate)
-    parts = [stream.push(sw.asarray(x[i : i + step])) for i in range(0, len(x), step)]
+    parts = [stream.push(x[i : i + step]) for i in range(0, len(x), step)]
     return np.concatenate([sw.to_numpy(part) for part in (*parts, stream.flush())])
 
 
 def block(sw: Any, taps: Array, mixed: made.Tone, tones: Sequence[float]) -> Blocked:
     """Filter the broadcast and, for the figures, its parts."""
-    stream = swath.signal.FIRStream(taps)
+    stream = sw.signal.FIRStream(taps)
     after, programme, drone = (
         streamed(sw, taps, x, mixed.rate) for x in (mixed.samples, mixed.programme, mixed.tone)
     )

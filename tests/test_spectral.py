@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -300,13 +301,37 @@ def test_a_function_takes_the_trend(xp, rng):
 @pytest.mark.on("numpy", "strict", "torch")
 def test_pieces_give_the_same_values_and_derivatives(xp, rng, monkeypatch):
     x, z = xp.asarray(rng.standard_normal((2, 40))), xp.asarray(draw(rng, (2, 5, 8), True))
-    whole = stft(x, nperseg=8)[2]
+    whole, back = stft(x, nperseg=8)[2], istft(z, nfft=8, nperseg=8)[1]
     monkeypatch.setattr(spectral, "_PIECE", 300)
-    pieces = stft(x, nperseg=8)[2]
-    assert_close(pieces, xp.numpy(whole), rtol=4 * xp.eps)
+    assert_close(stft(x, nperseg=8)[2], xp.numpy(whole), rtol=4 * xp.eps)
+    assert_close(istft(z, nfft=8, nperseg=8)[1], xp.numpy(back), rtol=16 * xp.eps)
     check_adjoint(stft, x, nperseg=8, detrend="linear")
     check_vjp(stft, x, 1.0, xp.asarray(WINDOW), noverlap=2)
     check_vjp(istft, z, 1.0, xp.asarray(abs(WINDOW)), nfft=8)
+
+
+@STFT
+@ISTFT
+@SPECTROGRAM
+@pytest.mark.on("numpy")
+def test_memory_is_that_of_the_result(xp):
+    x = np.zeros(2_000_000, np.float32)
+    for function in (stft, spectrogram):
+        size, peak = traced(function, x, nperseg=512, noverlap=384)
+        assert peak < size + x.nbytes + 2**23
+    z = stft(x, nperseg=512, noverlap=384)[2]
+    size, peak = traced(istft, z, nperseg=512, noverlap=384)
+    assert peak < size + z.nbytes
+
+
+def traced(function, *args, **kwargs):
+    """Bytes of the result, and the most that were held while it was computed."""
+    tracemalloc.start()
+    try:
+        result = function(*args, **kwargs)
+        return result[-1].nbytes, tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
 
 
 @SPECTROGRAM

@@ -158,6 +158,10 @@ class Backend:
         """Whether the values of any of the arrays are unknown while Python runs."""
         return False
 
+    def recorded(self, *arrays: Array) -> bool:
+        """Whether the library notes what is done to any of the arrays, to differentiate it."""
+        return False
+
     def synchronize(self, x: Array) -> None:
         """Wait until x is computed."""
 

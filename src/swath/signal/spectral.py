@@ -33,8 +33,8 @@ _EXTENSIONS = {"even": "reflect", "odd": "antireflect", "constant": "edge"}
 _MODES = ("psd", "complex", "magnitude", "angle", "phase")
 # Sums of squared tapers below this count as no cover (SciPy's threshold).
 _COVERED = 1e-10
-# Bytes of windows worked on at a time, and the most pieces: each costs derivatives a copy of x.
-_PIECE, _PIECES = 2**20, 16
+# Bytes of windows worked on at a time.
+_PIECE = 2**20
 
 
 class _Native(Core):
@@ -588,19 +588,30 @@ def _windowed(
     if 0 in lead:
         kind = be.dtype(complex_of(be, x.dtype)) if mode == "complex" else _real_dtype(be, x)
         return _ops.fill_like(x, (*lead, count, g.bins), dtype=kind)
-    work = prod(lead) * count * g.size * be.itemsize(x.dtype)
-    pieces = 1 if be.traces else min(_PIECES, count, -(-work // _PIECE))
-    each = -(-count // pieces)
-    found: list[Any] = []
-    for first in range(0, count, each):
-        last = min(first + each, count)
-        part = slice(first * g.step, (last - 1) * g.step + g.size)
-        windows = sliding_windows(
-            _ops.cut(x, *[slice(None)] * len(lead), part), g.size, stride=g.step
-        )
-        windows = _ops.multiply(trendless(windows), taper)
-        found.append(_made(be, g, apply(_TRANSFORM, g.points, windows), mode))
-    return found[0] if len(found) == 1 else _ops.concat(found, len(lead))
+
+    def part(first: int, last: int) -> Any:
+        reach = slice(first * g.step, (last - 1) * g.step + g.size)
+        windows = _ops.cut(x, *[slice(None)] * len(lead), reach)
+        windows = trendless(sliding_windows(windows, g.size, stride=g.step))
+        return _made(be, g, apply(_TRANSFORM, g.points, _ops.multiply(windows, taper)), mode)
+
+    out = None
+    for first, last in _pieces(be, prod(lead) * g.points, count, x, taper):
+        found = part(first, last)
+        if last - first == count:
+            return found
+        if out is None:
+            out = be.new_like(found, (*lead, count, g.bins), dtype=found.dtype)
+        out[..., first:last, :] = found
+    return out
+
+
+def _pieces(be: Backend, points: int, count: int, *arrays: Any) -> list[tuple[int, int]]:
+    """First and last window of each piece; one piece where results cannot be written into place."""
+    whole = not be.mutable or any(isinstance(a, Node) for a in arrays) or be.recorded(*arrays)
+    each = max(1, _PIECE // (points * be.itemsize(primal(arrays[0]).dtype)))
+    each = count if whole else min(each, count)
+    return [(first, min(first + each, count)) for first in range(0, count, each)]
 
 
 def _made(be: Backend, g: _Layout, z: Any, mode: str) -> Any:
@@ -764,10 +775,8 @@ def istft(
     if 0 in lead:
         x = _ops.fill_like(taper, (*lead, length), dtype=taper.dtype if input_onesided else z.dtype)
     else:
-        z = _ops.multiply(z, _ops.cast(_gain(taper, rate, density=scaling == "psd"), z.dtype))
-        parts = apply(_INVERSE, (points, bool(input_onesided)), z)
-        parts = _ops.cut(parts, *[slice(None)] * (z.ndim - 1), slice(0, size))
-        x = overlap_add(_ops.multiply(parts, taper), (*lead, length), stride=step)
+        gain = _ops.cast(_gain(taper, rate, density=scaling == "psd"), z.dtype)
+        x = _overlapped(be, z, taper, gain, (points, bool(input_onesided)), step)
     cover = _ops.broadcast_to(_ops.multiply(taper, taper), (count, size))
     cover = overlap_add(cover, (length,), stride=step)
     if boundary:
@@ -781,6 +790,30 @@ def istft(
     kind = be.dtype("float64" if be.has_float64(primal(z)) else "float32")
     t = be.constant(np.arange(cover.shape[0]) / rate, primal(z), kind)
     return t, _ops.permute(x, order)
+
+
+def _overlapped(
+    be: Backend, z: Any, taper: Any, gain: Any, transform: tuple[int, bool], step: int
+) -> Any:
+    """Inverse transforms along the last axis of z times gain and taper, added into place."""
+    lead, count, size = tuple(z.shape[:-2]), z.shape[-2], taper.shape[0]
+
+    def part(first: int, last: int) -> Any:
+        some = _ops.cut(z, *[slice(None)] * len(lead), slice(first, last))
+        some = apply(_INVERSE, transform, _ops.multiply(some, gain))
+        some = _ops.cut(some, *[slice(None)] * (z.ndim - 1), slice(0, size))
+        length = size + (last - first - 1) * step
+        return overlap_add(_ops.multiply(some, taper), (*lead, length), stride=step)
+
+    out = None
+    for first, last in _pieces(be, prod(lead) * transform[0], count, z, taper):
+        found = part(first, last)
+        if last - first == count:
+            return found
+        if out is None:
+            out = be.new_like(found, (*lead, size + (count - 1) * step), dtype=found.dtype)
+        out[..., first * step : first * step + found.shape[-1]] += found
+    return out
 
 
 def _check_overlap(be: Backend, taper: Array, table: np.ndarray | None, step: int) -> None:
