@@ -87,7 +87,7 @@ def conv_matrix(
            [0, 0, 1, 2]])
     >>> A = swath.linalg.conv_matrix(np.ones((8, 3, 5, 5)), (64, 64), padding="same", format="csr")
     >>> A.shape, A.nnz
-    ((32768, 12288), 2383224)
+    ((32768, 12288), 2366304)
     """
     _, weight = arguments.one_array("weight", weight)
     arguments.choice("format", format, _FORMATS)
