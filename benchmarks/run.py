@@ -33,6 +33,7 @@ import scipy.fft
 import stream
 import template
 import toeplitz
+import toeplitz_solvers
 from harness import Row, Time, WrongResult, measure
 from libraries import installed
 
@@ -42,7 +43,19 @@ import swath
 _TUNING = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
-FAMILIES = (fir, resampling, image, layer, pooling, matrices, toeplitz, template, blocks, stream)
+FAMILIES = (
+    fir,
+    resampling,
+    image,
+    layer,
+    pooling,
+    matrices,
+    toeplitz,
+    toeplitz_solvers,
+    template,
+    blocks,
+    stream,
+)
 PACKAGES = ("numpy", "scipy", "torch", "jax", "jaxlib", "scikit-image", "array-api-compat")
 
 

@@ -170,7 +170,8 @@ def inverse_norm(be: Backend, inverse: Inverse, like: Array) -> Array:
         unit = xp.where(positive, unit, xp.ones_like(y))
         gradient = xp.abs(inverse.adjoint_times(unit))
         top = xp.argmax(gradient, axis=-1)[..., None] == place
-        x = xp.where(i == _STEPS - 1, rising, xp.astype(top, like.dtype))
+        alternates = xp.zeros_like(place) + i == _STEPS - 1
+        x = xp.where(alternates, rising, xp.astype(top, like.dtype))
         return x, xp.where(found > best, found, best)
 
     # The last step looks at the alternating vector.

@@ -1,6 +1,6 @@
 """Toeplitz systems: a direct solver that no minor breaks, conjugate gradients, and derivatives.
 
-Public function -> checks and route -> `solution` (dense, `_toeplitz_direct` or
+Public function -> checks and route -> `_toeplitz_systems.solution` (dense, `_toeplitz_direct` or
 `_toeplitz_iterative`, in lanes) -> a core with the implicit derivative -> result.
 """
 
@@ -11,26 +11,13 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
-import numpy as np
-
 from .. import _ops, arguments
 from .._backends import Backend, register_result
 from ..autodiff import Core, apply, primal
 from ..errors import ArgumentError, ArgumentTypeError, SingularError, describe
 from ..registry import operation
 from ..sliding.fft import fast_length
-from ._scaling import power_of_two
-from ._toeplitz_direct import eliminate, levinson
-from ._toeplitz_iterative import conjugate_gradients
-from ._toeplitz_maps import (
-    Inverse,
-    Product,
-    fundamental_sides,
-    inverse_norm,
-    length,
-    one_norm,
-    rounding,
-)
+from ._toeplitz_systems import Route, solution
 from .toeplitz_product import check_all_finite, check_lead, toeplitz_arguments
 
 __all__ = ["ToeplitzSolution", "solve_toeplitz"]
@@ -41,14 +28,6 @@ _METHODS = ("auto", "levinson", "gko", "pcg")
 _DENSE_ORDER, _DENSE_ELEMENTS = 256, 2**21
 # From this order on "auto" iterates: n² steps take minutes, n log n ones milliseconds.
 _LARGE_ORDER = 2**15
-# Refinements with the inverse's formula, and runs of the elimination.
-_REFINEMENTS, _RUNS = 2, 3
-# Residuals that count as rounding, in units of the bound of a product by FFT: about 5 eps.
-_SOUND = 0.1
-# Residuals that show a solution to be none, in the same units.
-_WRONG = 1e3
-# Condition times eps from which on no digit of a solution is sure.
-_SINGULAR = 0.5
 _ITERATIONS = 500
 
 
@@ -93,271 +72,6 @@ register_result(
     ("x", "residual", "condition", "error_bound", "iterations", "fallback", "success"),
     ("method",),
 )
-
-
-@dataclass(frozen=True)
-class Route:
-    """How a system is solved: the geometry of the cores.
-
-    Attributes
-    ----------
-    method : str
-        "dense", "levinson", "gko" or "pcg".
-    hermitian : bool
-        Whether T is known to be Hermitian; matters to "pcg" alone.
-    rtol, limit
-        Relative residual and steps of conjugate gradients.
-    statement : bool
-        Whether "pcg" also solves for what the condition number is estimated from.
-    """
-
-    method: str
-    hermitian: bool
-    rtol: float
-    limit: int
-    statement: bool = False
-
-
-# -- the solution, on plain arrays -----------------------------------------------------------------
-
-
-@dataclass
-class _Found:
-    """A solution of a scaled system in lanes: x (L, k, n), the others (L,) or (L, k)."""
-
-    x: Array
-    condition: Array
-    iterations: Array
-    fallback: Array
-
-
-class _System:
-    """A system in lanes, T and every right-hand side brought to size 1 by powers of two."""
-
-    def __init__(self, be: Backend, c: Array, r: Array, y: Array) -> None:
-        self.be, self.c, self.r, self.y = be, c, r, y
-        self.n = int(c.shape[-1])
-        self.sides = be.xp.concat([y, fundamental_sides(be, c, r)], axis=1)
-        self.eps = float(be.xp.finfo(c.dtype).eps)
-        self.product = Product(be, c, r)
-        self.norm = one_norm(be, c, r)
-        self.weight = length(be, be.xp.concat([c, r[:, 1:]], axis=1))
-        self.noise = rounding(be, self.n, c.dtype)
-
-    def backward(self, y: Array, x: Array) -> Array:
-        """‖y − T x‖₂ in units of what a product by FFT rounds to at most (L, k)."""
-        rest = y - self.product.times(x)
-        scale = self.weight[:, None] * length(self.be, x) + length(self.be, y)
-        scale = self.be.xp.where(scale > 0, scale, self.be.xp.ones_like(scale))
-        return length(self.be, rest) / (self.noise * scale)
-
-    def inverse(self, x: Array) -> Inverse:
-        """T⁻¹ from its products with the last two of `sides`."""
-        return Inverse(self.be, self.c[:, 0], x[:, -2, :], x[:, -1, :])
-
-    def refined(self, x: Array) -> Array:
-        """T⁻¹ of `sides` after corrections by the inverse's formula, where they lessen residuals.
-
-        Solutions that are not finite become 0.
-        """
-        be, xp = self.be, self.be.xp
-        finite = xp.all(xp.isfinite(x), axis=-1, keepdims=True)
-        x = xp.where(finite, x, xp.zeros_like(x))
-        inverse = self.inverse(x)
-
-        def correct(_: Any, state: tuple[Array, Array]) -> tuple[Array, Array]:
-            x, rest = state
-            new = x + inverse.times(rest)
-            left = self.sides - self.product.times(new)
-            better = (length(be, left) < length(be, rest))[:, :, None]
-            return xp.where(better, new, x), xp.where(better, left, rest)
-
-        start = (x, self.sides - self.product.times(x))
-        return be.fori_loop(0, _REFINEMENTS, correct, start)[0]
-
-    def condition(self, x: Array) -> Array:
-        """Estimate of ‖T‖₁‖T⁻¹‖₁ (L,) from T⁻¹ of `sides`; infinite where that is wrong."""
-        xp = self.be.xp
-        value = self.norm * inverse_norm(self.be, self.inverse(x), self.c)
-        right = xp.all(self.backward(self.sides, x)[:, -2:] < _WRONG, axis=-1)
-        return xp.where(right & xp.isfinite(value), value, xp.full_like(value, float("inf")))
-
-
-def _dense(s: _System) -> _Found:
-    be, xp, n = s.be, s.be.xp, s.n
-    v = xp.concat([xp.flip(s.c, axis=1), s.r[:, 1:]], axis=1)
-    matrix = xp.flip(be.windows(v, (n,), (1,), (1,), (1,)), axis=1)
-    i = be.arange(n, v, be.default_int(v))
-    eye = xp.astype(xp.broadcast_to(i[:, None] == i, tuple(matrix.shape)), v.dtype)
-    both = be.solve(matrix, xp.concat([xp.matrix_transpose(s.y), eye], axis=2))
-    k = s.y.shape[1]
-    inverse = both[:, :, k:]
-    condition = s.norm * xp.max(xp.sum(xp.abs(inverse), axis=1), axis=1)
-    sound = xp.isfinite(condition)
-    condition = xp.where(sound, condition, xp.full_like(condition, float("inf")))
-    return _Found(xp.matrix_transpose(both[:, :, :k]), condition, *_nothing(s))
-
-
-def _nothing(s: _System) -> tuple[Array, Array]:
-    """No iterations, no fallback."""
-    lanes, k, _ = s.y.shape
-    be = s.be
-    return (
-        be.new_like(s.c, (lanes, k), dtype=be.default_int(s.c)),
-        be.new_like(s.c, (lanes,), dtype=be.dtype("bool"), fill=False),
-    )
-
-
-def _stable(s: _System) -> Array:
-    """T⁻¹ of `sides` by elimination, run again on the residual where one run does not do."""
-    be, xp = s.be, s.be.xp
-
-    def going(state: tuple[Array, ...]) -> Array:
-        return xp.any(state[2])
-
-    def again(state: tuple[Array, ...]) -> tuple[Array, ...]:
-        x, size, _ = state
-        new = s.refined(x + eliminate(be, s.c, s.r, s.sides - s.product.times(x)))
-        left = s.backward(s.sides, new)
-        better = left < size
-        x = xp.where(better[:, :, None], new, x)
-        return x, xp.where(better, left, size), better & (left > _SOUND) & (left < 0.5 * size)
-
-    zero = xp.zeros_like(s.sides)
-    size = xp.full_like(length(be, zero), float("inf"))
-    return be.while_loop(going, again, (zero, size, size > 0), _RUNS)[0]
-
-
-def _levinson(s: _System) -> tuple[Array, Array]:
-    """T⁻¹ of `sides` by Levinson's recursion, or by elimination, and where (L,) by the latter."""
-    be, xp = s.be, s.be.xp
-    x = s.refined(levinson(be, s.c, s.r, s.sides))
-    # The residuals of the last two: where a minor vanished, they are no part of an inverse.
-    good = xp.all(s.backward(s.sides, x) <= _SOUND, axis=-1)
-
-    def keep(*arrays: Array) -> tuple[Array, ...]:
-        return arrays[:1]
-
-    def replaced(*arrays: Array) -> tuple[Array, ...]:
-        x, good, c, r, y = arrays
-        return (xp.where(good[:, None, None], x, _stable(_System(be, c, r, y))),)
-
-    return be.cond(xp.all(good), keep, replaced, x, good, s.c, s.r, s.y)[0], ~good
-
-
-def _direct(s: _System, method: str) -> _Found:
-    """By one of the O(n²) methods."""
-    iterations, fallback = _nothing(s)
-    if method == "levinson":
-        x, fallback = _levinson(s)
-    else:
-        x = _stable(s)
-    return _Found(x[:, :-2, :], s.condition(x), iterations, fallback)
-
-
-def _iterated(s: _System, g: Route) -> _Found:
-    """Conjugate gradients; through the normal equations where T is not positive definite."""
-    be, xp = s.be, s.be.xp
-    k = s.y.shape[1]
-    y = s.sides if g.statement else s.y
-
-    def run(hermitian: bool, c: Array, r: Array, y: Array) -> tuple[Array, Array]:
-        return conjugate_gradients(be, c, r, y, hermitian=hermitian, rtol=g.rtol, limit=g.limit)
-
-    x, steps = run(g.hermitian, s.c, s.r, y)
-    fallback = _nothing(s)[1]
-    if g.hermitian:
-        left = length(be, y - s.product.times(x))
-        scale = s.weight[:, None] * length(be, x)
-        good = xp.all(left <= g.rtol * length(be, y) + s.noise * scale, axis=-1)
-
-        def keep(*arrays: Array) -> tuple[Array, ...]:
-            return arrays[:2]
-
-        def normal(*arrays: Array) -> tuple[Array, ...]:
-            x, steps, good, c, r, y = arrays
-            new = run(False, c, r, y)
-            return (
-                xp.where(good[:, None, None], x, new[0]),
-                xp.where(good[:, None], steps, steps + new[1]),
-            )
-
-        x, steps = be.cond(xp.all(good), keep, normal, x, steps, good, s.c, s.r, y)
-        fallback = ~good
-    if g.statement:
-        condition = s.condition(x)
-    else:
-        condition = xp.full_like(s.norm, float("nan"))
-    steps = xp.astype(steps[:, :k], be.default_int(s.c))
-    return _Found(x[:, :k, :], condition, steps, fallback)
-
-
-def solution(be: Backend, g: Route, c: Array, r: Array, b: Array) -> tuple[Array, ...]:
-    """x (..., n, k), and what is known of it; x is NaN where there is no success.
-
-    In this order, (..., k) or (...): residual, condition, error bound, iterations, fallback,
-    success, and whether the system is finite. All leading axes must be there already.
-    """
-    with np.errstate(all="ignore"):  # an overflow shows in the result
-        return _solution(be, g, c, r, b)
-
-
-def _solution(be: Backend, g: Route, c: Array, r: Array, b: Array) -> tuple[Array, ...]:
-    xp = be.xp
-    *lead, n, k = (int(v) for v in b.shape)
-    c, r = (xp.reshape(v, (-1, n)) for v in (c, r))
-    y = xp.matrix_transpose(xp.reshape(b, (-1, n, k)))
-    whole = xp.all(xp.isfinite(c), axis=-1) & xp.all(xp.isfinite(r[:, 1:]), axis=-1)
-    finite = whole[:, None] & xp.all(xp.isfinite(y), axis=-1)
-    # A system that is not finite is replaced by the identity's, and its solution by NaN.
-    first = be.arange(n, c, be.default_int(c)) == 0
-    c = xp.where(whole[:, None], c, xp.where(first, xp.ones_like(c), xp.zeros_like(c)))
-    r = xp.where(whole[:, None] & ~first, r, xp.zeros_like(r))
-    y = xp.where(finite[:, :, None], y, xp.zeros_like(y))
-    top, side = (xp.max(xp.abs(v), axis=-1) for v in (c, r))
-    scale = power_of_two(be, xp.where(top > side, top, side), 1.0)[:, None]
-    sizes = power_of_two(be, xp.max(xp.abs(y), axis=-1), 1.0)[:, :, None]
-    typed = xp.astype(scale, c.dtype)
-    s = _System(be, c * typed, r * typed, y * xp.astype(sizes, y.dtype))
-    if g.method == "dense":
-        found = _dense(s)
-    elif g.method == "pcg":
-        found = _iterated(s, g)
-    else:
-        found = _direct(s, g.method)
-    x = found.x
-    sound = xp.all(xp.isfinite(x), axis=-1)
-    x = xp.where(sound[:, :, None], x, xp.zeros_like(x))
-    rest = s.y - s.product.times(x)
-    size, target = length(be, rest), length(be, s.y)
-    some = target > 0
-    residual = xp.where(some, size / xp.where(some, target, xp.ones_like(target)), size)
-    if g.method == "pcg":
-        level = s.noise * (s.weight[:, None] * length(be, x) + target)
-        good = size <= g.rtol * target + level
-    else:
-        good = xp.broadcast_to((found.condition * s.eps < _SINGULAR)[:, None], tuple(size.shape))
-    # ‖x − x*‖ ≤ ‖T⁻¹‖ (‖rest‖ + its rounding), in the 1-norm.
-    error = xp.sum(xp.abs(rest), axis=-1) + n**0.5 * s.noise * s.weight[:, None] * length(be, x)
-    whole_size = xp.sum(xp.abs(x), axis=-1) * s.norm[:, None]
-    some = whole_size > 0
-    error = error / xp.where(some, whole_size, xp.ones_like(whole_size))
-    error = found.condition[:, None] * xp.where(some, error, xp.zeros_like(error))
-    nan = be.new_like(residual, (), fill=float("nan"))
-    success = good & sound & finite
-    x = x * xp.astype(scale[:, :, None] / sizes, x.dtype)
-    x = xp.where(success[:, :, None], x, xp.astype(nan, x.dtype))
-    lanes = (tuple(lead), (*lead, k))
-    return (
-        xp.reshape(xp.matrix_transpose(x), (*lead, n, k)),
-        xp.reshape(xp.where(finite & sound, residual, nan), lanes[1]),
-        xp.reshape(xp.where(whole, found.condition, nan), lanes[0]),
-        xp.reshape(xp.where(success, error, nan), lanes[1]),
-        xp.reshape(found.iterations, lanes[1]),
-        xp.reshape(found.fallback, lanes[0]),
-        xp.reshape(success, lanes[1]),
-        xp.reshape(finite, lanes[1]),
-    )
 
 
 # -- derivatives -----------------------------------------------------------------------------------
@@ -644,7 +358,7 @@ def solve_toeplitz(
     --------
     >>> import numpy as np, swath
     >>> swath.linalg.solve_toeplitz(np.array([0.0, 1.0, 2.0]), np.array([4.0, 4.0, 4.0]))
-    array([1., 2., 1.])
+    array([2., 0., 2.])
     """
     arguments.choice("method", method, _METHODS)
     be, c, r, b = toeplitz_arguments(c_or_cr, "b", b)
