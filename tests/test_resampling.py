@@ -226,6 +226,41 @@ def test_derivatives_of_groups_of_rows(xp, rng):
 
 
 @RAISE
+@POLY
+@pytest.mark.on("numpy", "torch", "strict", "dpnp", "cupy")
+@pytest.mark.parametrize("mode", MODES)
+def test_a_long_signal_is_read_where_it_stands(xp, rng, mode):
+    h, x = draw(rng, 31), draw(rng, 2**15 + 5)
+    for up, down in ((2, 3), (1, 1), (101, 99)):
+        got = upfirdn(xp.asarray(h), xp.asarray(x), up, down, mode=mode, cval=0)
+        assert_close(got, scipy.signal.upfirdn(h, x, up, down, mode=mode))
+    if mode in ("constant", "line"):
+        got = resample_poly(xp.asarray(x), 3, 4, padtype=mode)
+        assert_close(got, scipy.signal.resample_poly(x, 3, 4, padtype=mode))
+    if mode == "constant":
+        got = upfirdn(xp.asarray(h), xp.asarray(x), 2, 3, cval=1.5)
+        assert_close(got, scipy.signal.upfirdn(h, x, 2, 3, cval=1.5))
+        check_adjoint(upfirdn, xp.asarray(h), xp.asarray(x), 2, 3)
+
+
+@RAISE
+@pytest.mark.on("numpy")
+@pytest.mark.parametrize(
+    "up, down, mode", [(2, 3, "constant"), (2, 3, "reflect"), (2, 1, "constant")]
+)
+def test_memory_of_a_change_of_rate(xp, up, down, mode):
+    import tracemalloc
+
+    x, h = np.zeros(2**24, np.float32), np.ones(61, np.float32)
+    tracemalloc.start()
+    y = upfirdn(h, x, up, down, mode=mode)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # The output, one input, and the blocks of the product.
+    assert peak <= y.nbytes + x.nbytes + 2**23
+
+
+@RAISE
 @pytest.mark.on("numpy")
 def test_rows_of_a_large_rate_stay_small(xp, rng):
     import tracemalloc

@@ -59,6 +59,16 @@ def test_random_sizes_equal_scipy(taps, points, padtype, padlen, seed):
     assert_close(got, scipy.signal.filtfilt(b, [1.0], x, padtype=padtype, padlen=padlen))
 
 
+@pytest.mark.on("numpy", "torch", "strict", "dpnp", "cupy")
+@pytest.mark.parametrize("padtype", PADDING)
+def test_a_long_signal_is_filtered_where_it_stands(xp, rng, padtype):
+    b, x = draw(rng, 9), draw(rng, 2**15 + 3)
+    got = filtfilt(xp.asarray(b), 1.0, xp.asarray(x), padtype=padtype)
+    assert_close(got, scipy.signal.filtfilt(b, [1.0], x, padtype=padtype))
+    if padtype == "odd":
+        check_adjoint(filtfilt, xp.asarray(b), 1.0, xp.asarray(x))
+
+
 def test_one_tap_is_a_gain_squared(xp):
     # SciPy's filtfilt refuses a single tap.
     x = np.arange(6.0)

@@ -13,7 +13,7 @@ from .. import _ops
 from .._backends import backend_of
 from ..autodiff import primal
 
-__all__ = ["EXTENSIONS", "extended"]
+__all__ = ["EXTENSIONS", "continued", "extended"]
 
 Array = Any
 #: Besides "constant", which is a padding.
@@ -37,13 +37,22 @@ def extended(x: Any, axis: int, low: int, high: int, mode: str) -> Any:
     mode : str
         One of `EXTENSIONS`. Of a single point, those that need a slope repeat it.
     """
+    return continued(x, axis, -low, x.shape[axis] + high, mode)
+
+
+def continued(x: Any, axis: int, start: int, stop: int, mode: str) -> Any:
+    """Points start … stop−1 of x and its continuation, start < stop; as `extended`.
+
+    Of x itself only these points are copied, or none where it is not left.
+    """
     n = x.shape[axis]
     if n == 1 and mode in ("reflect", "antireflect", "smooth", "line"):
         mode = "edge"
-    before = list(_side(x, axis, -low, 0, mode))
-    after = list(_side(x, axis, n, n + high, mode))
-    parts = [*before, x, *after]
-    return _ops.concat(parts, axis) if len(parts) > 1 else x
+    parts = [*_side(x, axis, start, min(stop, 0), mode)]
+    if max(start, 0) < min(stop, n):
+        parts.append(_run(x, axis, max(start, 0), min(stop, n)))
+    parts += _side(x, axis, max(start, n), stop, mode)
+    return _ops.concat(parts, axis) if len(parts) > 1 else parts[0]
 
 
 def _side(x: Any, axis: int, start: int, stop: int, mode: str) -> Iterator[Any]:

@@ -22,7 +22,7 @@ from ..geometry import Sliding, Span
 from ..primitives import sliding_windows
 from ..sliding import correlate as product
 
-__all__ = ["points_read", "polyphase"]
+__all__ = ["inner", "points_read", "polyphase"]
 
 # Outputs in a row, and points between rows, below which a product does not fill BLAS.
 _LEAST = 32
@@ -93,6 +93,24 @@ def _rows(taps: int, p: int, q: int, offset: int, count: int) -> _Rows:
         g.start + (rows - 1) * g.hop + (g.size if rows == 1 else g.frames * g.hop) for g in groups
     ]
     return _Rows(n, rows, tuple(groups), start, max(ends) - start)
+
+
+def inner(taps: int, up: int, down: int, offset: int, length: int) -> tuple[int, int]:
+    """First output and number of outputs in whole rows whose frames lie within `length` points.
+
+    (0, 0) where there are but few.
+    """
+    first = max(0, -((up + offset - taps) // down))
+    begin = points_read(taps, up, down, offset + down * first, 1)[0]
+    count = ((length - begin) * up) // down
+    if up == down == 1:
+        return first, max(0, length - begin - taps + 1)
+    if count < 1:
+        return 0, 0
+    plan = _rows(taps, up, down, offset + down * first - up * begin, count)
+    hop = plan.groups[0].hop
+    rows = (length - begin - plan.length + plan.count * hop) // hop
+    return (first, rows * plan.n) if plan.count > 1 and rows > 1 else (0, 0)
 
 
 def polyphase(

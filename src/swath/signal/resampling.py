@@ -18,8 +18,8 @@ from ..autodiff import primal
 from ..errors import ArgumentError, ArgumentTypeError, UnsupportedError, describe
 from ..registry import operation
 from ._coefficients import coefficients
-from ._extension import EXTENSIONS, extended
-from ._polyphase import points_read, polyphase
+from ._extension import EXTENSIONS, continued
+from ._polyphase import inner, points_read, polyphase
 from .window_design import firwin
 from .windows import host_window
 
@@ -28,6 +28,8 @@ __all__ = ["decimate", "resample_poly", "upfirdn"]
 Array = Any
 MODES = ("constant", *EXTENSIONS)
 LEVELS = ("mean", "median", "maximum", "minimum")
+# Samples from which on the middle of a signal is worth a product of its own.
+_LONG = 2**15
 
 
 @operation("signal.upfirdn", differentiable=("h", "x"), linear=("h", "x"))
@@ -82,9 +84,10 @@ def upfirdn(
 
     Notes
     -----
-    Cost: about 2·N·K / q multiply-adds as matrix products (N·K / q are needed), and one copy of the
-    signal. Neighbouring outputs are rows of one product: a sample that is not finite can reach
-    outputs as far from it as the larger of 128 samples and twice a filter's length, not further.
+    Cost: about 2·N·K / q multiply-adds as matrix products (N·K / q are needed), and memory for the
+    output twice. Neighbouring outputs are rows of one product: a sample that is not finite can
+    reach outputs as far from it as the larger of 128 samples and twice a filter's length, not
+    further.
     Without a change of rate this is `convolve`.
 
     References
@@ -169,7 +172,8 @@ def resample_poly(
 
     Notes
     -----
-    Cost: as `upfirdn`; the median sorts. Its derivative goes to the samples in the middle, that of
+    Cost: as `upfirdn`; the median sorts, and a level other than a constant takes a copy of the
+    signal. The median's derivative goes to the samples in the middle, that of
     an extreme to one sample that attains it. With p = q the signal is returned as it is.
 
     References
@@ -451,17 +455,53 @@ def _resampled(
     if be.is_half(kind):
         h, x = _ops.cast(h, be.dtype("float32")), _ops.cast(x, be.dtype("float32"))
     x, h = axes.merged(x), axes.rows(h)
-    if mode != "constant" or value != 0:
-        first, last = points_read(h.shape[-1], p, q, offset, count)
-        low, high = max(0, -first), max(0, last + 1 - x.shape[-1])
-        if mode == "constant":
-            x = _ops.pad(x, [(0, 0), (0, 0), (low, high)], value)
-        else:
-            x = extended(x, 2, low, high, mode)
-        offset += p * low
     # Sums of integers are exact in a float that holds them; a transform's are not.
-    y = polyphase(h, x, p, q, offset, count, "toeplitz" if exact else "auto")
+    method = "toeplitz" if exact else "auto"
+    parts = []
+    # Zeros beyond the ends cost nothing where the rate stays, and little where outputs are many.
+    zeros = mode == "constant" and value == 0
+    whole = zeros and (p == q or count >= 2 * x.shape[-1])
+    runs = [(0, count)] if whole else _runs(h.shape[-1], p, q, offset, count, x.shape[-1])
+    for first, last in runs:
+        part, begin = _read(x, (h.shape[-1], p, q, offset), first, last, mode, value)
+        place = offset + q * first - p * begin
+        parts.append(polyphase(h, part, p, q, place, last - first, method))
+    y = _ops.concat(parts, 2) if len(parts) > 1 else parts[0]
     return _ops.cast(axes.split(y), kind)
+
+
+def _runs(taps: int, p: int, q: int, offset: int, count: int, points: int) -> list[tuple[int, int]]:
+    """Outputs of a long signal in three runs: the middle reads it where it stands.
+
+    The ends alone need a copy with what lies beyond them.
+    """
+    if points >= _LONG:
+        first, found = inner(taps, p, q, offset, points)
+        last = min(first + found, count)
+        if 2 * (last - first) > count:
+            runs = [(0, first), (first, last), (last, count)]
+            return [(a, b) for a, b in runs if a < b]
+    return [(0, count)]
+
+
+def _read(
+    x: Any, rates: tuple[int, int, int, int], first: int, last: int, mode: str, value: Any
+) -> tuple[Any, int]:
+    """The points of x, continued, that outputs first … last−1 read, and the place of the first."""
+    taps, p, q, offset = rates
+    points = x.shape[-1]
+    low, high = points_read(taps, p, q, offset + q * first, last - first)
+    inside = low >= 0 and high < points
+    if inside or (mode == "constant" and value == 0):
+        # Zeros belong to the product, and points behind the last one read fill its frames.
+        begin = min(max(low, 0), points - 1)
+        return _ops.cut(x, slice(None), slice(None), slice(begin, points)), begin
+    if mode != "constant":
+        return continued(x, 2, low, max(high, low) + 1, mode), low
+    begin, end = min(max(low, 0), points - 1), points if high >= points - 1 else max(high + 1, 1)
+    x = _ops.cut(x, slice(None), slice(None), slice(begin, end))
+    pads = max(0, -low), max(0, high + 1 - points)
+    return _ops.pad(x, [(0, 0), (0, 0), pads], value), begin - pads[0]
 
 
 class FilterAxes:

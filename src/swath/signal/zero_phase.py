@@ -14,12 +14,14 @@ from .._backends import backend_of
 from ..autodiff import primal
 from ..errors import ArgumentError, UnsupportedError
 from ..registry import operation
-from ._extension import extended
+from ._extension import continued, extended
 from ._slide import convolve_axes
 from .filtering import _filter
 
 __all__ = ["filtfilt"]
 
+# Samples from which on the middle of a signal is worth products of its own.
+_LONG = 2**15
 _PADDING = {"odd": "antireflect", "even": "reflect", "constant": "edge"}
 
 
@@ -120,17 +122,28 @@ def filtfilt(
         return _ops.fill_like(x, x.shape)
     if be.is_half(kind):
         b, x = _ops.cast(b, be.dtype("float32")), _ops.cast(x, be.dtype("float32"))
-    # Points further out than the filter reaches have no say.
-    edge = min(edge, taps - 1)
-    rest = taps - 1 - edge
     kernel = _ops.reshape(b, [taps if i == axis else 1 for i in range(x.ndim)])
-    if padtype is not None:
-        x = extended(x, axis, edge, edge, _PADDING[padtype])
+    # Points further out than the filter reaches have no say.
+    edge, points = min(edge, taps - 1), x.shape[axis]
+    mode = "edge" if padtype is None else _PADDING[padtype]
+    rest = taps - 1 - edge
+    if rest or not edge or points < max(_LONG, 4 * taps):
+        x = extended(x, axis, edge, edge, mode)
+        return _ops.cast(_both_ways(x, kernel, axis, rest), kind)
+    # The middle of a long signal is filtered where it stands; the ends alone need a copy.
+    parts = [
+        _both_ways(continued(x, axis, first, last, mode), kernel, axis, 0)
+        for first, last in ((-edge, 2 * edge), (0, points), (points - 2 * edge, points + edge))
+    ]
+    return _ops.cast(_ops.concat(parts, axis), kind)
+
+
+def _both_ways(x: Any, kernel: Any, axis: int, rest: int) -> Any:
+    """Where both passes have all taps on x, whose last values go on for `rest` points."""
     x = extended(x, axis, rest, 0, "edge")
     y = convolve_axes(x, kernel, (axis,), "valid", "auto")
     y = extended(y, axis, 0, rest, "edge")
-    y = convolve_axes(y, kernel, (axis,), "valid", "auto", turned=True)
-    return _ops.cast(y, kind)
+    return convolve_axes(y, kernel, (axis,), "valid", "auto", turned=True)
 
 
 def padding_of(padtype: str | None, padlen: int | None, taps: int) -> int:
