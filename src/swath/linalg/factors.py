@@ -76,6 +76,8 @@ class Factors:
         D, powers of two (s,).
     start : array
         A first solution in the scaled unknowns, (s, k).
+    goal : array
+        About Σ w|A x|² of it, (1, k): what corrections are measured by.
     many : array of bool
         Whether some problem of the batch needs more than one refinement step; no axes.
     finite : array of bool
@@ -87,6 +89,7 @@ class Factors:
     root: Array
     scale: Array
     start: Array
+    goal: Array
     many: Array
     finite: Array
     rank: Array
@@ -150,11 +153,14 @@ def _factorise(be: Backend, recipe: Recipe, *given: Array) -> tuple[Array, ...]:
 
     root, scale, rank, condition, finite = be.cond(everywhere, easy, hard)
     z = xp.astype(scale, c.dtype)[..., None] * c
-    start = be.matmul(root, be.matmul(adjoint(be, root), z))
+    y = be.matmul(adjoint(be, root), z)
+    start = be.matmul(root, y)
+    square = xp.real(y * xp.conj(y)) if be.is_complex(y) else y * y
+    goal = xp.sum(square, axis=-2, keepdims=True, dtype=square.dtype)
     many = ~everywhere
     if recipe.method == "normal":
         many = many | xp.any(condition > condition_limit(eps))
-    return root, scale, start, many, finite, rank, condition
+    return root, scale, start, goal, many, finite, rank, condition
 
 
 def _weigh(be: Backend, w: Array | None, v: Array) -> Array:
@@ -249,13 +255,19 @@ def _hard(
     xp = be.xp
     scale, scaled, _, _, usable, _ = first
     tall = _tall(be, recipe.system, a, w, ridge)
-    finite = xp.all(xp.all(xp.isfinite(tall), axis=-1), axis=-1)
-    tall = xp.where(finite[..., None, None], tall, xp.ones_like(tall))
-    # Squares that over- or underflowed: the scales are those of the largest entries.
-    scale = xp.where(usable[..., None], scale, column_scales(be, tall))
-    tall = tall * xp.astype(scale, tall.dtype)[..., None, :]
-    known = scaled if be.concrete(xp.all(usable)) is True else None
-    root, condition, settled = orthogonalise(be, tall, known)
+    eye = xp.astype(identity(be, tall.shape[-1], tall), tall.dtype)
+    if be.concrete(xp.all(usable)) is True:
+        # The rows are multiplied as they are; the scales go with the small matrices.
+        finite, into = usable, eye * xp.astype(scale, tall.dtype)[..., None]
+        root, condition, settled = orthogonalise(be, tall, into, scaled)
+    else:
+        finite = xp.all(xp.all(xp.isfinite(tall), axis=-1), axis=-1)
+        tall = xp.where(finite[..., None, None], tall, xp.ones_like(tall))
+        # Squares that over- or underflowed: the scales are those of the largest entries.
+        scale = xp.where(usable[..., None], scale, column_scales(be, tall))
+        tall = tall * xp.astype(scale, tall.dtype)[..., None, :]
+        into = None
+        root, condition, settled = orthogonalise(be, tall, eye, None)
     integer = be.default_int(a)
     size = root.shape[-1]
     rank = be.new_like(a, tuple(a.shape[:-2]), dtype=integer, fill=size)
@@ -265,7 +277,10 @@ def _hard(
         return root, scale, rank, condition
 
     def decided(*arrays: Array) -> tuple[Array, ...]:
-        others = _orthogonal(be, tall, scale, recipe.rcond)
+        rows = tall
+        if into is not None:
+            rows = tall * xp.astype(scale, tall.dtype)[..., None, :]
+        others = _orthogonal(be, rows, scale, recipe.rcond)
         return tuple(
             xp.where(xp.reshape(accepted, (*accepted.shape, *[1] * (v.ndim - accepted.ndim))), u, v)
             for u, v in zip(kept(), others, strict=True)
@@ -318,10 +333,12 @@ def improve(be: Backend, g: Array, root: Array, rows: int) -> tuple[Array, Array
     return be.matmul(root, inverse), _estimate(be, g, inverse), plain
 
 
-def orthogonalise(be: Backend, tall: Array, gram: Array | None) -> tuple[Array, Array, Array]:
-    """Z with orthonormal B Z to about condition·eps, from B with scaled columns.
+def orthogonalise(
+    be: Backend, tall: Array, into: Array, gram: Array | None
+) -> tuple[Array, Array, Array]:
+    """Z with orthonormal B Z to about condition·eps, for B = tall · into with columns of like size.
 
-    `gram` is BᴴB where it is known. Returns Z, the condition of B, and whether the steps came to
+    `into` is diagonal; `gram` is BᴴB where it is known. Returns Z, the condition of B, and whether the steps came to
     their end.
     """
     xp, rows, n = be.xp, int(tall.shape[-2]), int(tall.shape[-1])
@@ -341,7 +358,7 @@ def orthogonalise(be: Backend, tall: Array, gram: Array | None) -> tuple[Array, 
         return root, size, settled | done | lost, first & ~first
 
     def step(state: tuple[Array, ...]) -> tuple[Array, ...]:
-        return better(_gram_through(be, tall, state[0]), state)
+        return better(_gram_through(be, tall, be.matmul(into, state[0])), state)
 
     flags = be.new_like(tall, shape[:-2], dtype=be.dtype("bool"), fill=False)
     real = xp.real(tall) if be.is_complex(tall) else tall

@@ -449,4 +449,4 @@ _SOLUTION = _Solution()
 def solution(plan: Plan, f: Factors, a: Any, b: Any, w: Any | None, ridge: Any | None) -> Any:
     """x (..., n, k) for b (..., m, k), packed; all leading axes must be there already."""
     given = [v for v in (a, b, w, ridge) if v is not None]
-    return apply(_SOLUTION, plan, *given, f.root, f.scale, f.start, f.many)
+    return apply(_SOLUTION, plan, *given, f.root, f.scale, f.start, f.goal, f.many)

@@ -101,7 +101,7 @@ def _standard(be: Backend, plan: Plan, arrays: list[Array]) -> Array:
     a, b, *rest = arrays
     w = rest.pop(0)[..., None] if system.weighted else None
     ridge = rest.pop(0)[..., None] if system.ridged else None
-    root, scale, start, many = rest
+    root, scale, start, goal, many = rest
     d = xp.astype(scale, a.dtype)[..., None]
     turned = adjoint(be, root)
     b = quiet(be, b)
@@ -119,11 +119,12 @@ def _standard(be: Backend, plan: Plan, arrays: list[Array]) -> Array:
         leading = _Leading(be, scale, x, length) if sharp else None
 
         def rows(a: Array, b: Array, w: Array | None) -> tuple[Array, ...]:
-            r = b - be.matmul(a, x) if leading is None else leading.residual(a, b)
+            parts = None if leading is None else leading.parts(a)
+            r = b - be.matmul(a, x) if parts is None else leading.residual(parts, b)
             wr = r if w is None else xp.astype(w, r.dtype) * r
             part = xp.real(r * xp.conj(wr)) if be.is_complex(r) else r * wr
             square = xp.sum(part, axis=-2, keepdims=True, dtype=part.dtype)
-            low = be.matmul(adjoint(be, a), wr) if leading is None else leading.raised(a, wr)
+            low = be.matmul(adjoint(be, a), wr) if parts is None else leading.raised(parts, wr)
             return low, square
 
         return by_rows(be, plan.blocks, rows, a, b, w)
@@ -151,13 +152,17 @@ def _standard(be: Backend, plan: Plan, arrays: list[Array]) -> Array:
 
     def going(state: tuple[Array, ...]) -> Array:
         *_, now, before, first = state
-        return first | (many & xp.any(now < 0.25 * before))
+        # On while corrections shrink, unless the next one will be below what is asked for.
+        useful = (now < 0.25 * before) & (now * (now / before) > eps * eps * goal)
+        return first | (many & xp.any(useful))
 
     x = d * start
     if system.wide:
         x = be.matmul(adjoint(be, a), weighed(x))
-    far = xp.full_like(_size(be, x), float("inf"))
-    state = (x, far, far, far, many | ~many)
+    eps = float(xp.finfo(x.dtype).eps)
+    tiny = float(xp.finfo(x.dtype).smallest_normal)
+    goal = xp.where(goal > tiny, goal, xp.full_like(goal, tiny))
+    state = (x, goal, goal, goal, many | ~many)
     x, square, *_ = be.while_loop(going, step, state, _STEPS)
     if system.wide:
         square = residual(x, sharp=False)[1]
@@ -196,19 +201,23 @@ class _Leading:
         head = (v + big) - big
         return head, v - head
 
-    def residual(self, a: Array, b: Array) -> Array:
+    def parts(self, a: Array) -> tuple[Array, Array]:
+        """The leading bits of rows of A, and the rest."""
+        top = (a + self.big) - self.big
+        return top, a - top
+
+    def residual(self, a: tuple[Array, Array], b: Array) -> Array:
         """b − A x."""
-        top, matmul = (a + self.big) - self.big, self.be.matmul
-        rest = matmul(top, self.tail) + matmul(a - top, self.x)
+        (top, low), matmul = a, self.be.matmul
+        rest = matmul(top, self.tail) + matmul(low, self.x)
         return (b - matmul(top, self.head)) - rest
 
-    def raised(self, a: Array, r: Array) -> Array:
+    def raised(self, a: tuple[Array, Array], r: Array) -> Array:
         """Aᴴ r."""
-        top, matmul = (a + self.big) - self.big, self.be.matmul
+        (top, low), matmul, be = a, self.be.matmul, self.be
         head, tail = self.cut(r)
-        turned = adjoint(self.be, top)
-        rest = matmul(turned, tail) + matmul(adjoint(self.be, a - top), r)
-        return matmul(turned, head) + rest
+        rest = matmul(adjoint(be, top), tail) + matmul(adjoint(be, low), r)
+        return matmul(adjoint(be, top), head) + rest
 
 
 # -- twice the working precision -------------------------------------------------------------------
@@ -267,7 +276,7 @@ def _full(be: Backend, plan: Plan, arrays: list[Array]) -> Array:
     a, b, *rest = arrays
     w = rest.pop(0)[..., None] if system.weighted else None
     ridge = rest.pop(0)[..., None] if system.ridged else None
-    root, scale, start, _ = rest
+    root, scale, start, *_ = rest
     b = quiet(be, b)
     model, turned = start, adjoint(be, root)
     d = scale[..., None, :]
@@ -380,7 +389,7 @@ def _full_wide(be: Backend, plan: Plan, arrays: list[Array]) -> Array:
     xp, system = be.xp, plan.system
     a, b, *rest = arrays
     w = rest.pop(0)[..., None] if system.weighted else None
-    root, scale, start, _ = rest
+    root, scale, start, *_ = rest
     b = quiet(be, b)
     d = xp.astype(scale, a.dtype)[..., None]
     if w is not None:
