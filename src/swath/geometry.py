@@ -113,6 +113,37 @@ class Span:
         length = inside.stop - inside.start
         return inside, Span(length, self.size, self.stride, self.dilation, low, high)
 
+    def source_start(self, first: int) -> int:
+        """The first output whose window may reach input point `first`; it may not exist."""
+        return -((self.extent - 1 - self.low - first) // self.stride)
+
+    def back(self, first: int, last: int) -> Span:
+        """The transposed sub-problem of input points first … last−1, as if outputs had no end.
+
+        Its output 0 is output `source_start(first)`; it depends on `first` by its phase in the
+        stride only.
+        """
+        start = self.source_start(first)
+        return self._back(first, last, start, (last - 1 + self.low) // self.stride + 1)
+
+    def source(self, first: int, last: int) -> tuple[slice, Span]:
+        """The outputs whose windows reach input points first … last−1, and their sub-problem."""
+        start = min(max(self.source_start(first), 0), self.out)
+        stop = min(max((last - 1 + self.low) // self.stride + 1, start), self.out)
+        return slice(start, stop), self._back(first, last, start, stop)
+
+    def _back(self, first: int, last: int, start: int, stop: int) -> Span:
+        low = self.low + first - self.stride * start
+        reach = self.stride * (stop - start - 1) + self.extent
+        return replace(self, length=last - first, low=low, high=reach - (last - first) - low)
+
+    def turned(self) -> Span:
+        """The transpose as a forward problem: zeros between strides, the kernel turned round."""
+        points = self.stride * (self.out - 1) + 1
+        # Input points behind the last window get zeros: they take part in no output.
+        low, high = self.extent - 1 - self.low, self.length - points + self.low
+        return replace(self, length=points, stride=1, low=low, high=high)
+
     @property
     def halo(self) -> tuple[int, int]:
         """Input points that output 0 needs before, and the last output after, its own position."""

@@ -317,17 +317,6 @@ class Backend:
         """A sliding product, channels first, by the library's own convolution of layers."""
         raise NotImplementedError
 
-    def map_slabs(self, function: Callable[[Any], Array], count: int) -> Array:
-        """function(0) … function(count − 1) stacked, one after the other in memory."""
-        return self.xp.stack([function(i) for i in range(count)], axis=0)
-
-    def sum_slabs(self, function: Callable[[Any], Array], count: int) -> Array:
-        """The sum of function(0) … function(count − 1), one after the other in memory."""
-        total = function(0)
-        for i in range(1, count):
-            total = total + function(i)
-        return total
-
     def solve(self, a: Array, b: Array) -> Array:
         """Solutions x of a x = b for matrices a and b; not finite where a is singular."""
         try:
@@ -373,6 +362,12 @@ class Backend:
     def slab(self, x: Array, axis: int, start: Any, length: int) -> Array:
         """x[start : start + length] along an axis; start may be traced."""
         return x[(*[slice(None)] * axis, slice(start, start + length), ...)]
+
+    def put_slab(self, x: Array, value: Array, starts: Sequence[Any]) -> Array:
+        """x with `value` written from `starts` on, in place where the library allows it."""
+        ends = [n + s for n, s in zip(value.shape, starts, strict=False)]
+        cuts = (*(slice(s, e) for s, e in zip(starts, ends, strict=True)), ...)
+        return xpx.at(x)[cuts].set(value)
 
     # -- FFT ------------------------------------------------------------------------------------
 

@@ -174,12 +174,6 @@ class JaxBackend(Backend):
             precision=lax.Precision.HIGHEST if asked is None else None,
         )
 
-    def map_slabs(self, function: Callable[[Any], Array], count: int) -> Array:
-        return lax.map(function, jnp.arange(count))
-
-    def sum_slabs(self, function: Callable[[Any], Array], count: int) -> Array:
-        return lax.fori_loop(1, count, lambda i, total: total + function(i), function(0))
-
     def fori_loop(self, start: int, stop: int, body: Callable[[Any, Any], Any], init: Any) -> Any:
         return lax.fori_loop(start, stop, body, init)
 
@@ -200,6 +194,10 @@ class JaxBackend(Backend):
 
     def slab(self, x: Array, axis: int, start: Any, length: int) -> Array:
         return lax.dynamic_slice_in_dim(x, start, length, axis)
+
+    def put_slab(self, x: Array, value: Array, starts: Sequence[Any]) -> Array:
+        full = [*starts, *[0] * (x.ndim - len(starts))]
+        return lax.dynamic_update_slice(x, value, full)
 
     def fft(self, x: Array, axes: Sequence[int], lengths: Sequence[int]) -> Array:
         if self.is_complex(x):

@@ -5,7 +5,7 @@
 
 Works for every geometry and dtype, exact for integers, and a non-finite sample stays inside its
 own windows. Where arrays may be written in place the terms are added into slices and nothing is
-padded; elsewhere they are padded and added.
+padded; elsewhere they are padded and added, by a compiled loop where they are many.
 """
 
 from __future__ import annotations
@@ -17,14 +17,19 @@ from typing import Any
 from .._backends import Backend
 from ..geometry import Sliding, Span
 
-__all__ = ["run"]
+__all__ = ["UNROLLED", "run", "window"]
 
 Array = Any
 _ALL = slice(None)
 
+# Terms of a traced program that are written out: more would take a compiler seconds.
+UNROLLED = 64
+
 
 def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
     """The product of the given role ("y", "x" or "w"; see `product`)."""
+    if be.traces and prod(g.sizes) > UNROLLED:
+        return {"y": _loop_forward, "x": _loop_spread, "w": _loop_kernel}[role](be, g, a, b)
     if role == "w":
         return _kernel(be, g, a, b)
     if role == "y":
@@ -136,9 +141,14 @@ def _spread(be: Backend, g: Sliding, w: Array, y: Array) -> Array:
         inner = [0, *gaps, 0] if g.last else [0, 0, *gaps]
         term = be.pad(term, frame, 0, inner)
         total = term if total is None else total + term
-    # total lies on the padded input: take the padding off, put cropped points back.
-    cuts = [slice(max(s.low, 0), n - max(s.high, 0)) for s, n in zip(g.spans, reach, strict=True)]
     assert total is not None  # sizes are at least 1
+    return _unpadded(be, g, total)
+
+
+def _unpadded(be: Backend, g: Sliding, total: Array) -> Array:
+    """x from the padded x: take the padding off, put cropped points back."""
+    reach = [s.length + s.low + s.high for s in g.spans]
+    cuts = [slice(max(s.low, 0), n - max(s.high, 0)) for s, n in zip(g.spans, reach, strict=True)]
     total = total[_at(g, cuts)]
     back = [(max(-s.low, 0), max(-s.high, 0)) for s in g.spans]
     return be.pad(total, [(0, 0), *back, (0, 0)] if g.last else [(0, 0), (0, 0), *back])
@@ -155,8 +165,13 @@ def _kernel(be: Backend, g: Sliding, x: Array, y: Array) -> Array:
     kind = xp.result_type(x, y)
     zero = be.new_like(x, (g.groups * rows, depth), dtype=kind)
     flat = xp.stack([found.get(tap, zero) for tap in _taps(g)], axis=0)  # (taps, O, depth)
-    flat = xp.astype(flat, kind) if flat.dtype != kind else flat
-    flat = xp.reshape(flat, (*g.sizes, g.groups * rows, depth))
+    return _kernel_shaped(be, g, xp.astype(flat, kind) if flat.dtype != kind else flat)
+
+
+def _kernel_shaped(be: Backend, g: Sliding, flat: Array) -> Array:
+    """(taps, O, depth) to w."""
+    xp, (rows, depth) = be.xp, flat.shape[1:]
+    flat = xp.reshape(flat, (*g.sizes, rows, depth))
     r = g.rank
     order = (*range(r), r + 1, r) if g.last else (r, r + 1, *range(r))
     return xp.permute_dims(flat, order)
@@ -182,3 +197,75 @@ def _taps(g: Sliding) -> list[tuple[int, ...]]:
     for size in g.sizes:
         taps = [(*t, j) for t in taps for j in range(size)]
     return taps
+
+
+def window(be: Backend, x: Array, spans: Sequence[Span], tap: Sequence[Any], first: int) -> Array:
+    """What one tap reads of a padded x whose sliding axes begin at axis `first`; tap traced."""
+    for axis, (s, j) in enumerate(zip(spans, tap, strict=True), first):
+        x = be.slab(x, axis, s.dilation * j, s.stride * (s.out - 1) + 1)
+        x = x[(*[_ALL] * axis, slice(0, x.shape[axis], s.stride), ...)]
+    return x
+
+
+def _split(g: Sliding, number: Any) -> list[Any]:
+    """The tap of a row-major number."""
+    tap: list[Any] = []
+    for size in reversed(g.sizes):
+        tap.insert(0, number % size)
+        number = number // size
+    return tap
+
+
+def _numbered(be: Backend, g: Sliding, w: Array, number: Any) -> Array:
+    """`_tap` by number."""
+    taps = prod(g.sizes)
+    if g.last:
+        wj = be.slab(be.xp.reshape(w, (taps, *w.shape[g.rank :])), 0, number, 1)
+        return _tap(be, g, be.xp.reshape(wj, (*[1] * g.rank, *wj.shape[1:])), [0] * g.rank)
+    wj = be.slab(be.xp.reshape(w, (*w.shape[:2], taps)), 2, number, 1)
+    return _tap(be, g, be.xp.reshape(wj, (*wj.shape[:2], *[1] * g.rank)), [0] * g.rank)
+
+
+def _loop_forward(be: Backend, g: Sliding, x: Array, w: Array) -> Array:
+    kind, at = _result(be, x, w), 1 if g.last else 2
+    y = be.new_like(x, g.y_shape(x.shape[0], w.shape[-1] if g.last else w.shape[0]), dtype=kind)
+    x = _padded(be, g, x)
+
+    def body(i: Any, y: Array) -> Array:
+        return y + _mix(be, g, _numbered(be, g, w, i), window(be, x, g.spans, _split(g, i), at))
+
+    return be.fori_loop(0, prod(g.sizes), body, y)
+
+
+def _loop_spread(be: Backend, g: Sliding, w: Array, y: Array) -> Array:
+    reach, at = [s.length + s.low + s.high for s in g.spans], 1 if g.last else 2
+    channels = g.groups * (w.shape[-2] if g.last else w.shape[1])
+    shape = (*reach, channels) if g.last else (channels, *reach)
+    total = be.new_like(y, (y.shape[0], *shape), dtype=_result(be, w, y))
+    gaps = [0] * y.ndim
+    gaps[at : at + g.rank] = [s.stride - 1 for s in g.spans]
+
+    def body(i: Any, total: Array) -> Array:
+        m = be.xp.matrix_transpose(_numbered(be, g, w, i))
+        term = be.pad(_mix(be, g, m, y), [(0, 0)] * y.ndim, 0, gaps)
+        starts = [s.dilation * j for s, j in zip(g.spans, _split(g, i), strict=True)]
+        here = total
+        for axis, start in enumerate(starts, at):
+            here = be.slab(here, axis, start, term.shape[axis])
+        return be.put_slab(total, here + term, [*[0] * at, *starts])
+
+    return _unpadded(be, g, be.fori_loop(0, prod(g.sizes), body, total))
+
+
+def _loop_kernel(be: Backend, g: Sliding, x: Array, y: Array) -> Array:
+    channels = (x.shape[-1], y.shape[-1]) if g.last else (x.shape[1], y.shape[1])
+    depth, rows, at = channels[0] // g.groups, channels[1] // g.groups, 1 if g.last else 2
+    kind = _result(be, x, y)
+    x, taps = _padded(be, g, x), prod(g.sizes)
+
+    def body(i: Any, flat: Array) -> Array:
+        term = _contract(be, g, window(be, x, g.spans, _split(g, i), at), y, depth, rows)
+        return be.put_slab(flat, be.xp.astype(term, kind)[None, ...], [i])
+
+    flat = be.new_like(x, (taps, g.groups * rows, depth), dtype=kind)
+    return _kernel_shaped(be, g, be.fori_loop(0, taps, body, flat))

@@ -7,7 +7,7 @@ every path of a bound per window is predicted to cost over four times as much.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -15,11 +15,11 @@ from functools import lru_cache
 from math import gcd, log2, prod
 from typing import Any
 
-from .._backends import Backend
+from .._backends import WORKSPACE, Backend
 from ..errors import ArgumentError
-from ..geometry import Sliding, Span
-from ..settings import current_workspace
-from . import direct, fft, im2col, toeplitz
+from ..geometry import Sliding
+from . import direct, fft, im2col, slabs, toeplitz
+from .slabs import Problem, Slabs
 
 __all__ = ["METHODS", "Candidate", "Plan", "capture", "choose", "run"]
 
@@ -107,6 +107,8 @@ class Plan:
         Products summed in one output (K of the accuracy contract).
     points : int
         Points of one transform, where the method is an FFT.
+    slabs : Slabs
+        Batch entries and points of the first sliding axis that are computed at a time.
     flops, bytes, workspace : number
         Of the chosen candidate.
     error_bound : str
@@ -119,6 +121,7 @@ class Plan:
     method: str
     why: str
     candidates: tuple[Candidate, ...]
+    slabs: Slabs
     terms: int = 1
     points: int = 1
 
@@ -174,6 +177,8 @@ def choose(
     kind: str,
     traces: bool,
     native: tuple[str, ...] = (),
+    mutable: bool = True,
+    workspace: int | None = None,
 ) -> Plan:
     """The plan of one product.
 
@@ -193,6 +198,10 @@ def choose(
         Whether Python loops are unrolled into a compiled program.
     native : tuple of str
         Roles for which the library has a kernel of its own.
+    mutable : bool
+        Whether slabs of a result may be written in place.
+    workspace : int, optional
+        Bytes of scratch memory allowed; else max(64 MiB, the largest operand).
     """
     cost = _COSTS[kind]
     width = {"float32": 4, "float64": 8, "complex64": 8, "complex128": 16}.get(dtype, 8)
@@ -200,6 +209,29 @@ def choose(
     taps = prod(g.sizes)
     outputs = batch * g.groups * prod(g.out)
     inputs = batch * g.groups * depth * prod(g.lengths)
+    problem = Problem(role, g, batch, depth, rows, width, traces)
+    if workspace is None:
+        operands = {"x": inputs, "y": outputs * rows, "w": g.groups * rows * depth * taps}
+        workspace = max(64 * 2**20, width * max(n for c, n in operands.items() if c != role))
+    cuts: dict[str, Slabs] = {}
+
+    def add(method: str, seconds: float, flops: float, moved: float, bound: str) -> None:
+        cut = slabs.fit(method, problem, workspace, mutable=mutable)
+        part = problem.slab(cut)
+        scratch, note = slabs.held(method, part, whole=part == problem), ""
+        if scratch > workspace:
+            note = f"holds {scratch / 2**20:.0f} MiB, of {workspace / 2**20:.0f} allowed"
+        cuts[method] = cut
+        again = slabs.repeated(problem, cut)
+        if method in ("fft", "overlap_save"):
+            seconds, flops, moved = seconds * again, flops * again, moved * again
+        else:
+            seconds += 2 * (again - 1) * max(problem.x_bytes, problem.y_bytes) / cost.stream
+        found.append(Candidate(method, seconds, flops, int(moved), scratch, bound, note))
+
+    def leave_out(method: str, why: str) -> None:
+        found.append(Candidate(method, float("inf"), 0, 0, 0, "", why))
+
     terms = {
         "y": taps * depth,
         # Taps that meet in one input point: those whose distance is a multiple of the stride.
@@ -211,29 +243,22 @@ def choose(
     flops = float(outputs * rows * depth * taps)
     passes = taps * width * outputs * (depth + 3 * rows if depth * rows > 1 else 3)
     steps = taps * (4 if depth * rows > 1 else 2)
-    blocks = max(1, outputs * rows * width // _BLOCK) if not traces else 1
+    blocks = 1 if traces else max(1, outputs * rows * width // slabs.BLOCK)
     seconds = passes / cost.stream + steps * blocks * cost.call
     if depth * rows > 1:
         inner = min(depth, rows)
         seconds += heavy * flops * (1 + 16 / inner) / cost.gemm
-    if traces:
-        seconds += max(0, taps - 64) * 1e-3  # an unrolled program that compiles for seconds
-    found.append(
-        Candidate(
-            "direct", seconds, flops, passes, min(_BLOCK, outputs * rows * width), _WINDOW_BOUND
-        )
-    )
+    add("direct", seconds, flops, passes, _WINDOW_BOUND)
 
     integral = not dtype.startswith(("float", "complex", "bfloat"))
     if integral:
-        none = "integers are exact by shift-and-add only"
-        found += [Candidate(m, float("inf"), 0, 0, 0, "", none) for m in METHODS[1:]]
-        return _decide(role, g, found, terms, {})
+        for method in METHODS[1:]:
+            leave_out(method, "integers are exact by shift-and-add only")
+        return _decide(problem, found, cuts, terms, workspace)
 
     # One matrix product with gathered windows; role "x" is role "y" of the transposed problem.
     if role == "x" and any(s.stride > 1 for s in g.spans):
-        none = "gathers too many zeros between strided windows"
-        found.append(Candidate("im2col", float("inf"), 0, 0, 0, "", none))
+        leave_out("im2col", "gathers too many zeros between strided windows")
     else:
         wide = rows if role == "x" else depth
         flops = float(outputs * rows * depth * taps)
@@ -241,15 +266,13 @@ def choose(
         seconds = heavy * flops * (1 + 16 / min(rows, depth * taps)) / cost.gemm
         # Without strided views windows are gathered by index.
         seconds += moved / (cost.gather / 6 if traces else cost.gather) + 20 * cost.call
-        scratch = min(_COLUMNS, width * outputs * wide * taps)
-        found.append(Candidate("im2col", seconds, flops, int(moved), scratch, _WINDOW_BOUND))
+        add("im2col", seconds, flops, moved, _WINDOW_BOUND)
 
     # Toeplitz blocks along the last axis; role "x" is role "y" of the transposed problem.
     span, stretch = g.spans[-1], 1
     if role == "x":
         stretch = prod(s.stride for s in g.spans)
-        dense = tuple(replace(s, length=s.stride * (s.out - 1) + 1, stride=1) for s in g.spans)
-        span = dense[-1]
+        span = span.turned()
     length = toeplitz.frame_length(span, depth, rows)
     count = toeplitz.blocks(span, length)
     per_output = count * span.stride * length * prod(g.sizes[:-1])
@@ -258,8 +281,7 @@ def choose(
     moved = width * (2 * inputs + 3 * outputs * stretch * rows * count * prod(g.sizes[:-1]))
     seconds = heavy * flops * (1 + 24 / inner) / cost.gemm + moved / cost.stream
     seconds += (12 + 4 * count * prod(g.sizes[:-1])) * cost.call
-    scratch = width * (inputs + g.groups * rows * depth * length * per_output + outputs * rows)
-    found.append(Candidate("toeplitz", seconds, flops, int(moved), int(scratch), _WINDOW_BOUND))
+    add("toeplitz", seconds, flops, moved, _WINDOW_BOUND)
 
     # The library's own kernel: made for many channels, and slow for one.
     turned = role == "x" and role not in native and all(s.stride == 1 for s in g.spans)
@@ -272,14 +294,10 @@ def choose(
             seconds = flops / (cost.gemm / 6)
         else:
             seconds = heavy * flops * (1 + 64 / min(depth * taps, rows)) / (1.5 * cost.gemm)
-        scratch = width * inputs
         moved = width * (inputs + outputs * rows)
-        found.append(
-            Candidate("native", seconds + 10 * cost.call, flops, moved, scratch, _WINDOW_BOUND)
-        )
+        add("native", seconds + 10 * cost.call, flops, moved, _WINDOW_BOUND)
     else:
-        none = "the library has no kernel for it"
-        found.append(Candidate("native", float("inf"), 0, 0, 0, "", none))
+        leave_out("native", "the library has no kernel for it")
 
     # One whole transform.
     points = prod(fft.transform_lengths(role, g))
@@ -287,10 +305,7 @@ def choose(
     work = count * points * max(1.0, log2(points))
     seconds = heavy * work / cost.fft + 12 * cost.call
     seconds += 4 * heavy * width * g.groups * batch * depth * rows * points / cost.stream
-    scratch = 2 * width * points * count
-    lengths = {"fft": points}
-    bound = _FFT_BOUND.format(points)
-    found.append(Candidate("fft", seconds, work, scratch, scratch, bound))
+    add("fft", seconds, work, 2 * width * points * count, _FFT_BOUND.format(points))
 
     # Frame by frame along one axis.
     if role == "y" and g.rank == 1 and g.out[0] > 0:
@@ -305,27 +320,25 @@ def choose(
         seconds += (
             2 * heavy * width * g.groups * batch * frames * depth * rows * points / cost.stream
         )
-        scratch = width * (inputs + outputs * rows)
-        lengths["overlap_save"] = points
-        bound = _FFT_BOUND.format(points)
-        found.append(Candidate("overlap_save", seconds, work, 2 * scratch, scratch, bound))
+        moved = 2 * width * (inputs + outputs * rows)
+        add("overlap_save", seconds, work, moved, _FFT_BOUND.format(points))
     else:
         none = "frames need one sliding axis" if g.rank > 1 else "used for the forward product only"
-        found.append(Candidate("overlap_save", float("inf"), 0, 0, 0, "", none))
-    return _decide(role, g, found, terms, lengths)
+        leave_out("overlap_save", none)
+    return _decide(problem, found, cuts, terms, workspace)
 
-
-# Bytes of output computed at a time by shift-and-add: three such blocks stay in a core's cache.
-_BLOCK = 2**18
-# Bytes of gathered windows at a time: they stay in the second-level caches until the product.
-_COLUMNS = 2**21
 
 _NAMES = {"y": "correlate", "x": "spread", "w": "kernel_gradient"}
 
 
 def _decide(
-    role: str, g: Sliding, found: list[Candidate], terms: int, points: dict[str, int]
+    problem: Problem,
+    found: list[Candidate],
+    cuts: dict[str, Slabs],
+    terms: int,
+    workspace: int,
 ) -> Plan:
+    role, g = problem.role, problem.g
     ranked = sorted(found, key=lambda c: c.seconds)
     by_name = {c.method: c for c in ranked}
     if g.method != "auto":
@@ -337,10 +350,17 @@ def _decide(
             method = "direct"
         why = "asked for" if method == g.method else f"{g.method}: {asked.note}"
     else:
-        windowed = [c for n, c in by_name.items() if n not in ("fft", "overlap_save")]
-        exact = min(windowed, key=lambda c: c.seconds)
-        spectral = min((by_name["fft"], by_name["overlap_save"]), key=lambda c: c.seconds)
-        take_fft = exact.seconds > _FFT_ADVANTAGE * spectral.seconds
+
+        def rank(c: Candidate) -> tuple[int, float]:
+            # Where nothing stays within the workspace, what exceeds it least.
+            return max(c.workspace, workspace), c.seconds
+
+        spectra = ("fft", "overlap_save")
+        possible = [c for c in ranked if c.seconds < float("inf")]
+        exact = min((c for c in possible if c.method not in spectra), key=rank)
+        spectral = min((c for c in ranked if c.method in spectra), key=rank)
+        within = spectral.workspace <= max(workspace, exact.workspace)
+        take_fft = within and exact.seconds > _FFT_ADVANTAGE * spectral.seconds
         method = spectral.method if take_fft else exact.method
         why = (
             f"{exact.method} is predicted {exact.seconds / spectral.seconds:.1f}× slower"
@@ -356,7 +376,12 @@ def _decide(
             if c.method in ("fft", "overlap_save") and ratio < 1:
                 note += ", not the 4× that an error bound per frame must buy"
         candidates.append(replace(c, note=note))
-    return Plan(_NAMES[role], method, why, tuple(candidates), terms, points.get(method, 1))
+    points = 1
+    if method == "fft":
+        points = prod(fft.transform_lengths(role, problem.slab(cuts["fft"]).g))
+    elif method == "overlap_save":
+        points = fft.frame_points(g.spans[0].extent)
+    return Plan(_NAMES[role], method, why, tuple(candidates), cuts[method], terms, points)
 
 
 _CAPTURE: ContextVar[tuple[Backend, list[Plan]] | None] = ContextVar("swath_capture", default=None)
@@ -395,10 +420,10 @@ def check_method(method: Any) -> str:
 def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
     """Compute the product of a role (see `product`) by the planned algorithm."""
     shapes = dict(zip("xwy".replace(role, ""), (a.shape, b.shape), strict=True))
-    batch, depth, rows = _channels(g, shapes)
+    batch, depth, rows = slabs.channels(g, shapes)
     kind = a.dtype if a.dtype == b.dtype else be.xp.result_type(a, b)
     if batch * depth * rows * g.groups == 0 or 0 in (*g.out, *g.lengths, *g.sizes):
-        return be.new_like(a, _result_shape(role, g, batch, depth, rows), dtype=kind)
+        return be.new_like(a, slabs.result_shape(role, g, batch, depth, rows), dtype=kind)
     work = be.dtype("float32") if be.is_half(kind) else kind
     asked = _CAPTURE.get()
     target = be if asked is None else asked[0]
@@ -412,6 +437,8 @@ def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
         target.kind,
         target.traces,
         target.native_roles,
+        target.mutable,
+        WORKSPACE.get(),
     )
     if asked is not None:
         asked[1].append(plan)
@@ -422,34 +449,21 @@ def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
     else:
         a = a if a.dtype == kind else be.xp.astype(a, kind)
         b = b if b.dtype == kind else be.xp.astype(b, kind)
-    out = _compute(be, role, g, a, b, plan.method)
+    problem = Problem(role, g, batch, depth, rows, be.itemsize(work), be.traces)
+    method = plan.method
+
+    def product(g: Sliding, a: Array, b: Array) -> Array:
+        return _compute(be, role, g, a, b, method)
+
+    out = slabs.sweep(be, problem, plan.slabs, a, b, product)
     return out if out.dtype == kind else be.xp.astype(out, kind)
-
-
-def _channels(g: Sliding, shapes: dict[str, tuple[int, ...]]) -> tuple[int, int, int]:
-    """Batch, and channels of one group: those of x and those of y."""
-    first = next(shapes[c] for c in "xy" if c in shapes)
-    if "w" in shapes:
-        w = shapes["w"]
-        depth, out = (w[-2], w[-1]) if g.last else (w[1], w[0])
-        return first[0], depth, out // g.groups
-    at = -1 if g.last else 1
-    return first[0], shapes["x"][at] // g.groups, shapes["y"][at] // g.groups
-
-
-def _result_shape(role: str, g: Sliding, batch: int, depth: int, rows: int) -> tuple[int, ...]:
-    if role == "w":
-        return g.w_shape(g.groups * rows, depth)
-    if role == "x":
-        return g.x_shape(batch, g.groups * depth)
-    return g.y_shape(batch, g.groups * rows)
 
 
 def _compute(be: Backend, role: str, g: Sliding, a: Array, b: Array, method: str) -> Array:
     if method == "direct":
-        return _blocked(be, role, g, a, b, direct.run)
+        return direct.run(be, role, g, a, b)
     if method == "im2col" and role != "x":
-        return _blocked(be, role, g, a, b, im2col.run)
+        return im2col.run(be, role, g, a, b)
     if g.last:
         return _to_last(be, role, _compute(be, role, *_to_first(be, role, g, a, b), method))
     if method == "fft":
@@ -463,9 +477,7 @@ def _compute(be: Backend, role: str, g: Sliding, a: Array, b: Array, method: str
         return fft.run_frames(be, g, a, b)
     if method == "native":
         return be.native_product(role, g, a, b)
-    if method == "im2col":
-        return _blocked(be, role, g, a, b, im2col.run)
-    return _blocked(be, role, g, a, b, toeplitz.run)
+    return (im2col if method == "im2col" else toeplitz).run(be, role, g, a, b)
 
 
 def _to_first(
@@ -493,137 +505,8 @@ def _as_forward(be: Backend, g: Sliding, w: Array, y: Array) -> tuple[Sliding, A
     r = g.rank
     if any(s.stride > 1 for s in g.spans):
         y = be.pad(y, [(0, 0)] * y.ndim, 0, [0, 0, *(s.stride - 1 for s in g.spans)])
-    spans = []
-    for s in g.spans:
-        points = s.stride * (s.out - 1) + 1
-        reach = s.extent - 1
-        # Input points behind the last window get zeros: they take part in no output.
-        spans.append(
-            replace(
-                s,
-                length=points,
-                stride=1,
-                low=reach - s.low,
-                high=s.length - points + s.low,
-            )
-        )
     w = be.xp.reshape(w, (g.groups, w.shape[0] // g.groups, *w.shape[1:]))
     w = be.xp.permute_dims(w, (0, 2, 1, *range(3, 3 + r)))
     w = be.xp.reshape(w, (w.shape[0] * w.shape[1], *w.shape[2:]))
     w = be.xp.flip(w, axis=tuple(range(2, 2 + r)))
-    return replace(g, spans=tuple(spans)), y, w
-
-
-def _blocked(
-    be: Backend,
-    role: str,
-    g: Sliding,
-    a: Array,
-    b: Array,
-    algorithm: Callable[..., Array],
-) -> Array:
-    """Run over slabs of outputs along the first sliding axis, so that scratch arrays stay small.
-
-    A slab fits the cache where arrays may be written in place; traced programs are left to their
-    compiler.
-    """
-    if be.traces:
-        return _in_slabs(be, role, g, a, b, algorithm)
-    signal = a if role == "y" or role == "w" else b
-    span = g.spans[0]
-    slab_bytes = _slab_bytes(be, g, signal)
-    if algorithm is im2col.run:
-        slab_bytes *= prod(g.sizes)
-    step = max(
-        1, int(span.out * min(1.0, _block_bytes(algorithm, signal, be) / max(1, slab_bytes)))
-    )
-    if not be.mutable or step >= span.out:
-        return algorithm(be, role, g, a, b)
-    batch, depth, rows = _channels(
-        g, dict(zip("xwy".replace(role, ""), (a.shape, b.shape), strict=True))
-    )
-    out = be.new_like(a, _result_shape(role, g, batch, depth, rows), dtype=a.dtype)
-    at = 1 if g.last else 2
-
-    def cut(first: int, last: int) -> tuple[slice, ...]:
-        return (*[slice(None)] * at, slice(first, last))
-
-    for first in range(0, span.out, step):
-        last = min(first + step, span.out)
-        inside, part = span.part(first, last)
-        sub = replace(g, spans=(part, *g.spans[1:]))
-        xs, ys = cut(inside.start, inside.stop), cut(first, last)
-        if role == "y":
-            out[ys] = algorithm(be, role, sub, a[xs], b) if part.length else 0
-        elif part.length and role == "x":
-            out[xs] += algorithm(be, role, sub, a, b[ys])
-        elif part.length:
-            out += algorithm(be, role, sub, a[xs], b[ys])
-    return out
-
-
-def _in_slabs(
-    be: Backend, role: str, g: Sliding, a: Array, b: Array, algorithm: Callable[..., Array]
-) -> Array:
-    """The same for traced programs: a compiled loop over equal slabs, where the scratch demands it.
-
-    The input is padded so that all slabs have one geometry. Derivatives never pass through here:
-    they are products of their own.
-    """
-    shapes = dict(zip("xwy".replace(role, ""), (a.shape, b.shape), strict=True))
-    batch, depth, rows = _channels(g, shapes)
-    width = be.itemsize(a.dtype)
-    span = g.spans[0]
-    scratch = width * batch * g.groups * _traced_points(g, depth, rows, algorithm)
-    allowed = current_workspace(width * max(prod(a.shape), prod(b.shape))) // 2
-    count = min(-(-scratch // allowed), span.out)
-    if count <= 1 or role == "x":
-        return algorithm(be, role, g, a, b)
-    step = -(-span.out // count)
-    count = -(-span.out // step)
-    reach = (step - 1) * span.stride + span.extent
-    total = (count - 1) * step * span.stride + reach
-    at = 1 if g.last else 2
-    start, stop = max(0, -span.low), min(span.length, total - span.low)
-    widths = [(0, 0)] * a.ndim
-    widths[at] = (max(0, span.low), total - max(0, span.low) - (stop - start))
-    x = be.pad(a[(*[slice(None)] * at, slice(start, stop), ...)], widths)
-    sub = replace(g, spans=(Span(reach, span.size, span.stride, span.dilation), *g.spans[1:]))
-    hop = step * span.stride
-    if role == "w":
-        widths = [(0, 0)] * b.ndim
-        widths[at] = (0, count * step - span.out)
-        y = be.pad(b, widths)
-        return be.sum_slabs(
-            lambda i: algorithm(
-                be, "w", sub, be.slab(x, at, i * hop, reach), be.slab(y, at, i * step, step)
-            ),
-            count,
-        )
-    parts = be.map_slabs(
-        lambda i: algorithm(be, "y", sub, be.slab(x, at, i * hop, reach), b), count
-    )
-    parts = be.xp.moveaxis(parts, 0, at)
-    shape = (*parts.shape[:at], count * step, *parts.shape[at + 2 :])
-    return be.xp.reshape(parts, shape)[(*[slice(None)] * at, slice(0, span.out), ...)]
-
-
-def _traced_points(g: Sliding, depth: int, rows: int, algorithm: Any) -> int:
-    """Elements of scratch for one batch entry and group if nothing is done in slabs."""
-    if algorithm is im2col.run:
-        return prod(g.out) * depth * prod(g.sizes)
-    # A compiler may keep the terms of all taps: shifted inputs, or products waiting to be added.
-    taps = prod(g.sizes) if algorithm is direct.run else prod(g.sizes[:-1])
-    return taps * max(prod(g.out) * rows, prod(g.lengths) * depth)
-
-
-def _slab_bytes(be: Backend, g: Sliding, signal: Array) -> int:
-    positions = max(prod(g.out), prod(g.lengths))
-    at = -1 if g.last else 1
-    return be.itemsize(signal.dtype) * signal.shape[0] * signal.shape[at] * positions
-
-
-def _block_bytes(algorithm: Any, signal: Array, be: Backend) -> int:
-    limit = current_workspace(be.itemsize(signal.dtype) * prod(signal.shape)) // 6
-    blocks = {direct.run: _BLOCK, im2col.run: _COLUMNS}
-    return min(limit, blocks.get(algorithm, 2**22))
+    return replace(g, spans=tuple(s.turned() for s in g.spans)), y, w

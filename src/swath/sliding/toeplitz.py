@@ -20,6 +20,7 @@ from typing import Any
 
 from .._backends import Backend
 from ..geometry import Sliding, Span
+from .direct import UNROLLED, window
 
 __all__ = ["blocks", "frame_length", "run"]
 
@@ -138,43 +139,99 @@ class _Frames:
         m = xp.sum(m, axis=-2, dtype=m.dtype)
         return m[..., : s.extent : s.dilation]
 
+    def add_terms(self, total: Array | None, part: Array, bands: Array) -> Array:
+        """total + Σ_j of the frames `part` shifted by j times bands[j]."""
+        be, xp = self.be, self.xp
+        shape = part.shape
+        part = xp.reshape(part, (self.g.groups, prod(shape[1:-1]), shape[-1]))
+        for j in range(self.J):
+            term = be.matmul(part, bands[j, ...])
+            term = xp.reshape(term, (*shape[:-1], self.rows * self.T))[..., j : j + self.nb, :]
+            if total is None:
+                total = xp.asarray(term, copy=True) if be.mutable else term
+            elif be.mutable:
+                total += term
+            else:
+                total = total + term
+        return total
+
+    def rows_of(self, y: Array) -> Array:
+        """(G, B, *lead, n, c) to (G, B·lead·n, c)."""
+        return self.xp.reshape(y, (self.g.groups, prod(y.shape[1:-1]), y.shape[-1]))
+
+    def blocks_of(self, part: Array, ys: Array) -> list[Array]:
+        """The gradient of every block of one tap: frames, shifted by j, against the outputs."""
+        found = []
+        for j in range(self.J):
+            xs = self.rows_of(part[..., j : j + self.nb, :])
+            found.append(self.be.matmul(self.xp.matrix_transpose(xs), ys))
+        return found
+
     def lead_cuts(self, tap: tuple[int, ...]) -> tuple[slice, ...]:
         return tuple(s.placed(j) for s, j in zip(self.lead, tap, strict=True))
 
 
 def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
     """The products of role "y" and "w", channels first."""
-    xp = be.xp
+    f = _Frames(be, g, *_channels(role, g, a, b))
+    if f.J * prod(s.size for s in f.lead) > UNROLLED:
+        return _loop(f, role, a, b)
     if role == "y":
-        x, w = a, b
-        f = _Frames(be, g, w.shape[1], w.shape[0] // g.groups)
-        frames, bands = f.x(x), f.bands(w)
+        frames, bands = f.x(a), f.bands(b)
         total = None
         for tap in product(*(range(s.size) for s in f.lead)):
             part = frames[(slice(None), slice(None), *f.lead_cuts(tap), ...)]
-            shape = part.shape
-            part = xp.reshape(part, (g.groups, prod(shape[1:-1]), shape[-1]))
-            for j in range(f.J):
-                term = be.matmul(part, bands[(*tap, j, ...)])
-                term = xp.reshape(term, (*shape[:-1], f.rows * f.T))[..., j : j + f.nb, :]
-                if total is None:
-                    total = xp.asarray(term, copy=True) if be.mutable else term
-                elif be.mutable:
-                    total += term
-                else:
-                    total = total + term
+            total = f.add_terms(total, part, bands[(*tap, ...)])
         return f.y_back(total)
-    x, y = a, b
-    f = _Frames(be, g, x.shape[1] // g.groups, y.shape[1] // g.groups)
-    frames, ys = f.x(x), f.y(y)
-    ys = xp.reshape(ys, (g.groups, prod(ys.shape[1:-1]), ys.shape[-1]))
+    frames, ys = f.x(a), f.rows_of(f.y(b))
     found = []
     for tap in product(*(range(s.size) for s in f.lead)):
         part = frames[(slice(None), slice(None), *f.lead_cuts(tap), ...)]
-        for j in range(f.J):
-            xs = part[..., j : j + f.nb, :]
-            xs = xp.reshape(xs, (g.groups, prod(xs.shape[1:-1]), xs.shape[-1]))
-            found.append(be.matmul(xp.matrix_transpose(xs), ys))
-    m = xp.stack(found, axis=0)
-    m = xp.reshape(m, (*(s.size for s in f.lead), f.J, *m.shape[1:]))
-    return f.bands_back(m)
+        found += f.blocks_of(part, ys)
+    m = be.xp.stack(found, axis=0)
+    return f.bands_back(be.xp.reshape(m, (*(s.size for s in f.lead), f.J, *m.shape[1:])))
+
+
+def _channels(role: str, g: Sliding, a: Array, b: Array) -> tuple[int, int]:
+    if role == "y":
+        return b.shape[1], b.shape[0] // g.groups
+    return a.shape[1] // g.groups, b.shape[1] // g.groups
+
+
+def _loop(f: _Frames, role: str, a: Array, b: Array) -> Array:
+    """`run` for many taps of the other axes: the blocks of one at a time, in a compiled loop.
+
+    A long program would compile for seconds, and all blocks together may outgrow the input.
+    """
+    be, xp, sizes = f.be, f.be.xp, [s.size for s in f.lead]
+    frames, taps = f.x(a), prod(sizes)
+
+    def part_of(number: Any) -> Array:
+        tap: list[Any] = []
+        for size in reversed(sizes):
+            tap.insert(0, number % size)
+            number = number // size
+        return window(be, frames, f.lead, tap, 2)
+
+    if role == "y":
+        kernels = xp.reshape(b, (*b.shape[:2], taps, b.shape[-1]))
+
+        def add(i: Any, total: Array) -> Array:
+            w = xp.reshape(be.slab(kernels, 2, i, 1), (*b.shape[:2], *[1] * len(sizes), -1))
+            bands = f.bands(w)
+            bands = xp.reshape(bands, bands.shape[len(sizes) :])
+            return f.add_terms(total, part_of(i), bands)
+
+        lead = [s.out for s in f.lead]
+        shape = (f.g.groups, a.shape[0], *lead, f.nb, f.rows * f.T)
+        return f.y_back(be.fori_loop(0, taps, add, be.new_like(a, shape, dtype=a.dtype)))
+    ys = f.rows_of(f.y(b))
+
+    def put(i: Any, kernels: Array) -> Array:
+        m = xp.stack(f.blocks_of(part_of(i), ys), axis=0)
+        w = f.bands_back(xp.reshape(m, (*[1] * len(sizes), *m.shape)))
+        return be.put_slab(kernels, xp.reshape(w, (1, *w.shape[:2], w.shape[-1])), [i])
+
+    shape = (taps, f.g.groups * f.rows, f.depth, f.span.size)
+    kernels = be.fori_loop(0, taps, put, be.new_like(a, shape, dtype=a.dtype))
+    return xp.reshape(xp.permute_dims(kernels, (1, 2, 0, 3)), f.g.w_shape(shape[1], f.depth))
