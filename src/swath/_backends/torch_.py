@@ -169,10 +169,10 @@ class TorchBackend(Backend):
     def sparse_rows(
         self, values: Array, columns: np.ndarray, starts: np.ndarray, shape: tuple[int, int]
     ) -> Any:
-        places = [
+        crow, col = (
             torch.asarray(p, dtype=torch.int64, device=values.device) for p in (starts, columns)
-        ]
-        return torch.sparse_csr_tensor(*places, values, size=shape)
+        )
+        return torch.sparse_csr_tensor(crow, col, values, size=shape)
 
     def solve(self, a: Array, b: Array) -> Array:
         x, info = torch.linalg.solve_ex(a, b)
