@@ -131,6 +131,14 @@ class NumpyBackend(Backend):
         out[tuple(place)] = x
         return out
 
+    def matmul(self, a: Array, b: Array) -> Array:
+        return np.matmul(a, b)
+
+    def cholesky(self, a: Array) -> Array:
+        if a.ndim > 2 and a.shape[-1] <= _SMALL:
+            return _small_cholesky(a)
+        return super().cholesky(a)
+
     def solve_triangular(
         self, a: Array, b: Array, *, lower: bool, transpose: bool = False
     ) -> Array:
@@ -172,6 +180,24 @@ class NumpyBackend(Backend):
     def ifft(self, x: Array, axes: Sequence[int], lengths: Sequence[int], *, real: bool) -> Array:
         transform = _scipy_fft().irfftn if real else _scipy_fft().ifftn
         return transform(x, s=tuple(lengths), axes=tuple(axes), overwrite_x=True)
+
+
+def _small_cholesky(a: Array) -> Array:
+    """Lower factors of many small matrices, the batch as the last axis; NaN where there is none."""
+    n = a.shape[-1]
+    x = np.moveaxis(a.reshape(-1, n, n), 0, -1).astype(a.dtype, order="C")
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        for j in range(n):
+            x[j, j] = np.sqrt(np.where(x[j, j].real > 0, x[j, j].real, np.nan))
+            x[j + 1 :, j] /= x[j, j]
+            x[j, j + 1 :] = 0
+            for i in range(j + 1, n):
+                x[i:, i] -= x[i:, j] * x[i, j].conj()
+        # A failure shows in the last entries, as NaN: all of such a matrix is.
+        bad = ~np.isfinite(x[n - 1, n - 1])
+    if bad.any():
+        x[..., bad] = np.nan
+    return np.ascontiguousarray(np.moveaxis(x, -1, 0)).reshape(a.shape)
 
 
 def _substitute(a: Array, b: Array, *, lower: bool, transpose: bool) -> Array:

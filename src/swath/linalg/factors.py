@@ -23,6 +23,7 @@ from .._backends import Backend
 from ._rows import block_count, by_rows
 from ._scaling import (
     adjoint,
+    all_finite,
     column_scales,
     diagonal,
     identity,
@@ -198,7 +199,8 @@ def upper_inverse(be: Backend, factor: Array) -> Array:
 
 
 def _norm(be: Backend, v: Array) -> Array:
-    return be.xp.max(be.xp.sum(be.xp.abs(v), axis=-2), axis=-1)
+    """‖v‖₁ of Hermitian matrices."""
+    return be.xp.max(be.xp.sum(be.xp.abs(v), axis=-1), axis=-1)
 
 
 def _estimate(be: Backend, g: Array, root: Array) -> Array:
@@ -218,11 +220,11 @@ def _cholesky(be: Backend, g: Array, longest: int) -> tuple[Array, ...]:
     info = xp.finfo(g.dtype)
     # Squares of the smallest columns must not have underflown.
     least = float(info.smallest_normal) / float(info.eps) * longest
-    usable = xp.all(xp.all(xp.isfinite(g), axis=-1), axis=-1) & xp.all(diag >= least, axis=-1)
+    usable = all_finite(be, g) & xp.all(diag >= least, axis=-1)
     eye = xp.astype(identity(be, g.shape[-1], g), g.dtype)
     g = xp.where(usable[..., None, None], g, eye)
     factor = be.cholesky(g)
-    definite = xp.all(xp.all(xp.isfinite(factor), axis=-1), axis=-1)
+    definite = all_finite(be, factor)
     root = upper_inverse(be, xp.where(definite[..., None, None], factor, eye))
     return scale, g, root, _estimate(be, g, root), usable, definite & usable
 
@@ -261,7 +263,7 @@ def _hard(
         finite, into = usable, eye * xp.astype(scale, tall.dtype)[..., None]
         root, condition, settled = orthogonalise(be, tall, into, scaled)
     else:
-        finite = xp.all(xp.all(xp.isfinite(tall), axis=-1), axis=-1)
+        finite = all_finite(be, tall)
         tall = xp.where(finite[..., None, None], tall, xp.ones_like(tall))
         # Squares that over- or underflowed: the scales are those of the largest entries.
         scale = xp.where(usable[..., None], scale, column_scales(be, tall))
@@ -323,11 +325,11 @@ def improve(be: Backend, g: Array, root: Array, rows: int) -> tuple[Array, Array
     xp = be.xp
     eye = xp.astype(identity(be, g.shape[-1], g), g.dtype)
     factor = be.cholesky(g)
-    plain = xp.all(xp.all(xp.isfinite(factor), axis=-1), axis=-1)
+    plain = all_finite(be, factor)
     if be.concrete(xp.all(plain)) is not True:
         more = xp.astype(shift_of(be, g, rows), g.dtype)[..., None, None]
         factor = xp.where(plain[..., None, None], factor, be.cholesky(g + more * eye))
-    whole = xp.all(xp.all(xp.isfinite(factor), axis=-1), axis=-1)
+    whole = all_finite(be, factor)
     inverse = upper_inverse(be, xp.where(whole[..., None, None], factor, eye))
     inverse = xp.where(whole[..., None, None], inverse, xp.full_like(inverse, float("nan")))
     return be.matmul(root, inverse), _estimate(be, g, inverse), plain
@@ -352,7 +354,7 @@ def orthogonalise(
         new, inner, plain = improve(be, g, root, rows)
         # The first factor has lost digits with the square of the condition: a step always follows.
         done = plain & (inner <= limit) & ~first
-        lost = ~xp.all(xp.all(xp.isfinite(new), axis=-1), axis=-1)
+        lost = ~all_finite(be, new)
         size = xp.where(first, _norm(be, g), before)
         root = xp.where(settled[..., None, None], root, new)
         return root, size, settled | done | lost, first & ~first
@@ -367,7 +369,7 @@ def orthogonalise(
     if gram is not None:
         state = better(gram, state)
     root, size, settled, _ = be.while_loop(lambda s: ~xp.all(s[2]), step, state, _PASSES)
-    whole = xp.all(xp.all(xp.isfinite(root), axis=-1), axis=-1)
+    whole = all_finite(be, root)
     condition = xp.sqrt(size * _norm(be, be.matmul(root, adjoint(be, root))))
     condition = xp.where(condition < 1, xp.ones_like(condition), condition)
     condition = xp.where(whole, condition, xp.full_like(condition, float("inf")))

@@ -23,7 +23,7 @@ from ..errors import (
     describe,
 )
 from ..registry import operation
-from ._scaling import adjoint, default_rcond, diagonal
+from ._scaling import adjoint, all_finite, default_rcond
 from .dependence import check_rcond, find_dependence, sentences
 from .factors import Factors, Recipe, System, factorise
 from .normal_equations import matrices, real_dtype, solution, weights_of
@@ -54,9 +54,9 @@ class LstsqResult:
         at full rank, exact otherwise; NaN where A is not finite.
     columns : tuple of int
         Columns of A that were used: all, but for ``on_deficient="drop"``.
-    unscaled_covariance : array or None
-        (AᴴWA + Γ)⁻¹, or the pseudo-inverse at deficient rank, (..., n, n); NaN in dropped rows and
-        columns; None where the problem was solved through AAᴴ.
+    inverse_root : array or None
+        Z (..., n, p) with Z Zᴴ = (AᴴWA + Γ)⁻¹, the pseudo-inverse at deficient rank; NaN in dropped
+        rows; None where the problem was solved through AAᴴ.
     stderr : array
         Standard errors of x, as its shape; NaN without degrees of freedom.
     dof : array of int
@@ -71,10 +71,18 @@ class LstsqResult:
     rank: Array
     condition: Array
     columns: tuple[int, ...]
-    unscaled_covariance: Array
+    inverse_root: Array
     stderr: Array
     dof: Array
     success: Array
+
+    @property
+    def unscaled_covariance(self) -> Array:
+        """(AᴴWA + Γ)⁻¹, (..., n, n), made when asked for; None as `inverse_root`."""
+        if self.inverse_root is None:
+            return None
+        be = backend_of(self.inverse_root)
+        return be.matmul(self.inverse_root, adjoint(be, self.inverse_root))
 
     @property
     def covariance(self) -> Array:
@@ -82,12 +90,12 @@ class LstsqResult:
 
         (..., n, n) for a vector b, (..., k, n, n) for a matrix; made when asked for.
         """
-        if self.unscaled_covariance is None:
+        cov = self.unscaled_covariance
+        if cov is None:
             raise UnsupportedError(
                 "covariance: with fewer rows than columns no degree of freedom is left"
             )
         s2 = _variance(self.residuals, self.dof)[..., None, None]
-        cov = self.unscaled_covariance
         if s2.ndim > cov.ndim:
             cov = cov[..., None, :, :]
         return s2 * cov
@@ -100,7 +108,7 @@ register_result(
         "residuals",
         "rank",
         "condition",
-        "unscaled_covariance",
+        "inverse_root",
         "stderr",
         "dof",
         "success",
@@ -233,10 +241,10 @@ def _empty(p: _Problem) -> LstsqResult:
         rank=be.new_like(a, lead, dtype=integer),
         condition=be.new_like(a, lead, dtype=real, fill=1.0 if n == 0 else float("inf")),
         columns=tuple(range(n)),
-        unscaled_covariance=be.new_like(a, (*lead, n, n)),
+        inverse_root=be.new_like(a, (*lead, n, n)),
         stderr=be.new_like(a, (*lead, n, k), dtype=real, fill=float("nan")),
         dof=dof,
-        success=xp.all(xp.all(xp.isfinite(b), axis=-1), axis=-1),
+        success=all_finite(be, b),
     )
 
 
@@ -338,9 +346,9 @@ def _solve(p: _Problem, way: _Way) -> LstsqResult:
         rows = xp.sum(xp.astype(w != 0, integer), axis=-1)
     dof = rows - xp.astype(f.rank, rows.dtype)
     residuals = below[..., 0, :]
-    inverse, variances = _inverse(be, system, f, a)
+    root, variances = _roots(be, system, f, a)
     s2 = _variance(residuals, dof)
-    success = f.finite & xp.all(xp.all(xp.isfinite(plain), axis=-1), axis=-1)
+    success = f.finite & all_finite(be, plain)
     if full:
         eps = float(xp.finfo(a.dtype).eps)
         success = success & (f.condition <= 0.1 / (size * eps)) & (f.rank == size)
@@ -351,23 +359,22 @@ def _solve(p: _Problem, way: _Way) -> LstsqResult:
         rank=f.rank,
         condition=f.condition,
         columns=tuple(range(n)),
-        unscaled_covariance=inverse,
+        inverse_root=root,
         stderr=xp.sqrt(variances[..., :, None] * s2[..., None, :]),
         dof=dof,
         success=success,
     )
 
 
-def _inverse(be: Backend, g: System, f: Factors, a: Array) -> tuple[Array | None, Array]:
-    """(AᴴWA + Γ)⁺ and its diagonal; for a wide system the diagonal is NaN (no freedom is left)."""
+def _roots(be: Backend, g: System, f: Factors, a: Array) -> tuple[Array | None, Array]:
+    """Z with Z Zᴴ = (AᴴWA + Γ)⁺, and the diagonal of that; NaN for a wide system, without Z."""
     xp = be.xp
     if g.wide:
-        real = f.condition.dtype
         shape = (*a.shape[:-2], a.shape[-1])
-        return None, be.new_like(a, shape, dtype=real, fill=float("nan"))
+        return None, be.new_like(a, shape, dtype=f.condition.dtype, fill=float("nan"))
     root = xp.astype(f.scale, a.dtype)[..., :, None] * f.root
-    inverse = be.matmul(root, adjoint(be, root))
-    return inverse, diagonal(be, inverse)
+    square = xp.real(root * xp.conj(root)) if be.is_complex(root) else root * root
+    return root, xp.sum(square, axis=-1, dtype=square.dtype)
 
 
 def _dual(p: _Problem) -> bool:
@@ -433,12 +440,12 @@ def _dropped(p: _Problem, way: _Way) -> LstsqResult:
         return _ops.take(_ops.pad(v, widths, value), place, axis)
 
     nan = float("nan")
-    cov = r.unscaled_covariance
+    root = r.inverse_root
     return replace(
         r,
         x=spread(r.x, 0, 0.0),
         columns=tuple(kept),
-        unscaled_covariance=None if cov is None else spread(spread(cov, 0, nan), 1, nan),
+        inverse_root=None if root is None else spread(root, 0, nan),
         stderr=spread(r.stderr, 0, nan),
     )
 
@@ -462,7 +469,7 @@ def _shaped(p: _Problem, r: LstsqResult) -> LstsqResult:
     x = _ops.cast(back(r.x, (n,)), p.kind)
     real = p.kind if be.is_half(p.kind) else None
     others = {"residuals": back(r.residuals, ()), "stderr": back(r.stderr, (n,))}
-    others |= {"condition": r.condition, "unscaled_covariance": r.unscaled_covariance}
+    others |= {"condition": r.condition, "inverse_root": r.inverse_root}
     if real is not None:
         others = {k: None if v is None else _ops.cast(v, real) for k, v in others.items()}
     return replace(r, x=x, **others)

@@ -13,7 +13,7 @@ from .._backends import Backend
 from ..autodiff import Core, apply, primal
 from ..errors import ArgumentError, RankDeficientError, describe
 from ..registry import operation
-from ._scaling import adjoint, column_scales, identity, matrices
+from ._scaling import adjoint, all_finite, column_scales, identity, matrices
 from .factors import shift_of, upper_inverse
 from .normal_equations import gram_product
 
@@ -111,7 +111,7 @@ def _shift(be: Backend, g: Array, rows: int) -> Array:
     xp = be.xp
     g = be.detach(g)
     factor = be.cholesky(g)
-    plain = xp.all(xp.all(xp.isfinite(factor), axis=-1), axis=-1)
+    plain = all_finite(be, factor)
     shift = shift_of(be, g, rows)
     return xp.where(plain, xp.zeros_like(shift), shift)
 
