@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 
+import rows
 import swath
 from swath.errors import SingularError
 from swath.testing import assert_close, check_vjp
@@ -21,6 +22,8 @@ solve = swath.linalg.solve_toeplitz
 pytestmark = pytest.mark.op("linalg.solve_toeplitz")
 DIRECT = ("auto", "levinson", "gko")
 METHODS = (*DIRECT, "pcg")
+# Outside of `jit` JAX compiles every method by itself: in single precision only.
+MOSTLY_COMPILED = pytest.mark.on(*(set(rows.load()) - {"jax"}))
 
 
 def few_bits(x, bits=12):
@@ -59,6 +62,7 @@ def dense_accuracy(t, b, x):
 # -- accuracy --------------------------------------------------------------------------------------
 
 
+@MOSTLY_COMPILED
 @pytest.mark.parametrize("kind", ["real", "complex"])
 def test_every_method_finds_the_solution_of_a_general_system(xp, rng, kind):
     n = 11
@@ -271,7 +275,7 @@ def test_singular_matrices_elsewhere(xp, rng):
     c = np.stack([np.ones(9), column(rng, 9, head=6.0)])
     x = whole(rng, 9, 1)
     b = np.stack([scipy.linalg.toeplitz(v) for v in c]) @ x
-    for method in ("auto",) if xp.traced else DIRECT:
+    for method in ("auto",) if xp.backend == "jax" else DIRECT:
         if not xp.traced:
             with pytest.raises(SingularError, match="in at least one of 2 systems"):
                 solve(xp.asarray(c), xp.asarray(b), method=method)
@@ -557,11 +561,9 @@ def test_jax_differentiates_the_loops_in_both_modes_and_twice(xp, rng):
         def gradient(*arrays):
             return jax.grad(lambda *a: (value(*a) ** 2).sum() / 2, argnums=(0, 1, 2))(*arrays)
 
-        pushed = jax.jvp(value, arrays, tangents)[1]
-        second = jax.jvp(gradient, arrays, tangents)[1]
-        return value(*arrays), pushed, gradient(*arrays), second
+        return *jax.jvp(value, arrays, tangents), *jax.jvp(gradient, arrays, tangents)
 
-    found = xp.call(lambda: [run(m) for m in ("auto", "levinson", "pcg")])
+    found = xp.call(lambda: [run(m) for m in ("levinson", "pcg")])
     host = [np.asarray(a) for a in arrays]
     moves = [np.asarray(t) for t in tangents]
 
@@ -589,14 +591,11 @@ def test_jax_maps_over_systems_and_over_sides_of_one(xp, rng):
     c = xp.asarray(np.stack([column(rng, 9, head=h) for h in (6.0, 0.0)]))
     b = xp.asarray(whole(rng, 2, 9))
 
-    def levinson(c, b):
-        return solve(c, b, method="levinson")
-
     def loss(c, b):
-        return (levinson(c, b) ** 2).sum()
+        return (solve(c, b, method="gko") ** 2).sum()
 
     def run(c, b):
-        each = jax.vmap(levinson)(c, b)
+        each = jax.vmap(lambda c, b: solve(c, b, method="levinson"))(c, b)
         slope = jax.vmap(jax.grad(loss), in_axes=(None, 0))(c[0], b)
         return each, slope
 
@@ -615,12 +614,12 @@ def test_torch_differentiates_pairs_twice_and_maps(xp, rng):
 
     arrays = [xp.asarray(v) for v in (column(rng, 5, head=6.0), column(rng, 5), whole(rng, 5))]
     leaves = [a.clone().requires_grad_() for a in arrays]
-    for method in ("auto", "levinson"):
-        run = lambda c, r, b, m=method: solve((c, r), b, method=m)  # noqa: E731
-        assert torch.autograd.gradcheck(run, leaves, fast_mode=True)
-        assert torch.autograd.gradgradcheck(run, leaves, fast_mode=True)
-    c = xp.asarray(np.stack([column(rng, 9, head=h) for h in (6.0, 0.0)]))
-    b = xp.asarray(whole(rng, 2, 9))
+    for check in (torch.autograd.gradcheck, torch.autograd.gradgradcheck):
+        run = lambda c, r, b: solve((c, r), b, method="levinson")  # noqa: E731
+        assert check(run, leaves, fast_mode=True)
+    c, b = (np.stack([column(rng, 4, head=6.0) for _ in range(2)]) for _ in range(2))
+    c[1, 0] = 0.0  # a lane that branches
     for method in METHODS:
-        each = torch.func.vmap(lambda c, b, m=method: solve(c, b, method=m, maxiter=30))(c, b)
-        assert_close(each, np.stack([solve(*p) for p in zip(c.numpy(), b.numpy())]), rtol=1e-9)
+        one = lambda c, b, m=method: solve(c, b, method=m, maxiter=5)  # noqa: E731
+        each = torch.func.vmap(one)(xp.asarray(c), xp.asarray(b))
+        assert_close(each, np.stack([solve(*p) for p in zip(c, b, strict=True)]), rtol=1e-9)

@@ -57,7 +57,7 @@ def _levinson_in_place(be: Backend, c: Array, r: Array, y: Array) -> tuple[Array
     rows = be.new_like(y, (lanes, 1 + k, n))  # f, then the solutions
     b, spare = be.new_like(y, (lanes, n)), be.new_like(y, (lanes, n))
     back = xp.flip(c, axis=1)
-    e = _nonzero(be, c[:, 0])
+    e = c[:, 0]
     rows[:, 0, 0], b[:, 0] = 1, 1
     rows[:, 1:, 0] = y[:, :, 0] / e[:, None]
     for m in range(1, n):
@@ -69,7 +69,7 @@ def _levinson_in_place(be: Backend, c: Array, r: Array, y: Array) -> tuple[Array
         spare[:, :m] -= backward[:, None] * rows[:, 0, :m]
         rows[:, 0, 1 : m + 1] -= forward[:, None] * b[:, :m]
         b, spare = spare, b
-        e = _nonzero(be, e - forward * backward * e)
+        e = e - forward * backward * e  # 0 makes NaN of all that follows
         gain = (y[:, :, m] - products[:, 1:]) / e[:, None]
         rows[:, 1:, : m + 1] += gain[:, :, None] * b[:, None, : m + 1]
         if m % 256 == 0 and not xp.all(xp.isfinite(e)):
