@@ -340,8 +340,8 @@ def orthogonalise(
 ) -> tuple[Array, Array, Array]:
     """Z with orthonormal B Z to about condition·eps, for B = tall · into with columns of like size.
 
-    `into` is diagonal; `gram` is BᴴB where it is known. Returns Z, the condition of B, and whether the steps came to
-    their end.
+    `into` is diagonal; `gram` is BᴴB where it is known. Returns Z, the condition of B, and whether
+    the steps came to their end.
     """
     xp, rows, n = be.xp, int(tall.shape[-2]), int(tall.shape[-1])
     limit = condition_limit(float(xp.finfo(tall.dtype).eps))

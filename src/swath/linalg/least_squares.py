@@ -228,7 +228,7 @@ def _ridge(be: Backend, a: Any, ridge: Any) -> Any:
 
 def _empty(p: _Problem) -> LstsqResult:
     """No rows or no columns: nothing to fit, x = 0."""
-    be, xp = p.be, p.be.xp
+    be = p.be
     a, b = primal(p.a), primal(p.b)
     n, k = a.shape[-1], b.shape[-1]
     lead = tuple(a.shape[:-2])

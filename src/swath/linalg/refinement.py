@@ -129,11 +129,9 @@ def _standard(be: Backend, plan: Plan, arrays: list[Array]) -> Array:
 
         return by_rows(be, plan.blocks, rows, a, b, w)
 
-    def step(state: tuple[Array, ...]) -> tuple[Array, ...]:
-        x, _, before, _, first = state
-        low, square = be.cond(
-            many, lambda x: residual(x, sharp=True), lambda x: residual(x, sharp=False), x
-        )
+    def corrected(x: Array, *, sharp: bool) -> tuple[Array, ...]:
+        """x one step on, Σ w|b − A x|² there, and the size of the step."""
+        low, square = residual(x, sharp=sharp)
         z = low if ridge is None else low - xp.astype(ridge, x.dtype) * x
         y = be.matmul(turned, d * z)
         change = d * be.matmul(root, y)
@@ -148,13 +146,14 @@ def _standard(be: Backend, plan: Plan, arrays: list[Array]) -> Array:
             if ridge is not None:
                 square = square - _size(be, xp.astype(xp.sqrt(ridge), x.dtype) * change)
             square = xp.where(square < 0, xp.zeros_like(square), square)
-        return x + change, square, now, before, first & ~first
+        return x + change, square, now
 
-    def going(state: tuple[Array, ...]) -> Array:
-        *_, now, before, first = state
+    def step(state: tuple[Array, ...]) -> tuple[Array, ...]:
+        x, _, before, going, first = state
+        x, square, now = corrected(x, sharp=False)
         # On while corrections shrink, unless the next one will be below what is asked for.
-        useful = (now < 0.25 * before) & (now * (now / before) > eps * eps * goal)
-        return first | (many & xp.any(useful))
+        useful = (now < 0.01 * before) & (now * (now / before) > eps * eps * goal)
+        return x, square, now, going & useful & many, first & ~first
 
     x = d * start
     if system.wide:
@@ -162,8 +161,13 @@ def _standard(be: Backend, plan: Plan, arrays: list[Array]) -> Array:
     eps = float(xp.finfo(x.dtype).eps)
     tiny = float(xp.finfo(x.dtype).smallest_normal)
     goal = xp.where(goal > tiny, goal, xp.full_like(goal, tiny))
-    state = (x, goal, goal, goal, many | ~many)
-    x, square, *_ = be.while_loop(going, step, state, _STEPS)
+    state = (x, goal, goal, goal >= 0, many | ~many)
+    x, square, *_ = be.while_loop(lambda s: s[4] | xp.any(s[3]), step, state, _STEPS)
+    if not system.wide:
+        # What rounding the leading bits allow is taken away in the end.
+        x, square = be.cond(
+            many, lambda x, s: corrected(x, sharp=True)[:2], lambda x, s: (x, s), x, square
+        )
     if system.wide:
         square = residual(x, sharp=False)[1]
     return _packed(be, x, square, xp.zeros_like(square))
