@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.linalg
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import rows
 import swath
@@ -203,6 +205,115 @@ def test_forward_error_is_that_of_householder_qr(xp, rng):
     for group in np.split(np.arange(len(conditions)), 3):
         # The error of one problem is luck; the worst of a few compares the methods.
         assert max(ours[group]) <= 2 * max(theirs[group]) + 4 * n * conditions[group[0]] * xp.eps
+
+
+# -- full accuracy ---------------------------------------------------------------------------------
+
+
+def embedded(a, b):
+    """The real system of a complex one."""
+    re = np.block([[a.real, -a.imag], [a.imag, a.real]])
+    return re, np.concatenate([b.real, b.imag])
+
+
+@pytest.mark.on("numpy", "torch", "strict-no-float64", "jax-jit", "dpnp")
+@pytest.mark.op("linalg.lstsq")
+def test_full_accuracy_with_weights_ridge_complex_and_batches(xp, rng):
+    # Powers of two: the stacked reference is exact.
+    a, b = gaussian(rng, 2, 9, 3), gaussian(rng, 2, 9, 2)
+    a[..., 2] = a[..., 0] + 2.0 ** (-12 if xp.x64 else -5) * a[..., 2]
+    a = a.astype(xp.float).astype(float)
+    w, ridge = 4.0 ** rng.integers(-3, 4, (2, 9)), 4.0 ** rng.integers(-9, -3, 3)
+    got = xp.call(
+        linalg.lstsq, xp.asarray(a), xp.asarray(b), weights=xp.asarray(w),
+        ridge=xp.asarray(ridge), accuracy="full",
+    )  # fmt: skip
+    assert xp.numpy(got.success).all()
+    for i in range(2):
+        rows_ = np.concatenate([np.sqrt(w[i])[:, None] * a[i], np.diag(np.sqrt(ridge))])
+        for j in range(2):
+            right = np.concatenate([np.sqrt(w[i]) * b[i, :, j], np.zeros(3)])
+            want = exact_solution(rows_, right)
+            assert_close(xp.numpy(got.x)[i, :, j], want, rtol=xp.eps, atol=0)
+    if xp.traced:
+        return
+    z, y = gaussian(rng, 6, 2, kind="complex"), gaussian(rng, 6, kind="complex")
+    got = linalg.lstsq(xp.asarray(z), xp.asarray(y), accuracy="full", method="cholesky_qr")
+    want = exact_solution(*embedded(z, y))
+    assert_close(got.x, want[:2] + 1j * want[2:], rtol=4 * xp.eps)
+    # Fewer rows than columns: x = Aᵀy with A Aᵀ y = b.
+    c, d = gaussian(rng, 2, 5), gaussian(rng, 2)
+    got = linalg.lstsq(
+        xp.asarray(c), xp.asarray(d), weights=xp.asarray([0.3, 2.0]), accuracy="full"
+    )
+    assert bool(xp.numpy(got.success))
+    assert_close(got.x, np.linalg.lstsq(c, d, rcond=None)[0], rtol=8 * xp.eps)
+
+
+@given(st.integers(1, 4), st.integers(0, 5), st.integers(0, 2**32 - 1), st.integers(0, 11))
+@settings(max_examples=40, deadline=None)
+def test_full_accuracy_is_right_or_says_that_it_is_not(n, more, seed, closeness):
+    rng = np.random.default_rng(seed)
+    a = rng.standard_normal((n + more, n)) * 10.0 ** rng.integers(-150, 151, n)
+    if n > 1:
+        a[:, 1] = a[:, 0] + 10.0**-closeness * np.max(np.abs(a[:, 0])) * rng.standard_normal(len(a))
+    b = rng.standard_normal(n + more) * 10.0 ** rng.integers(-3, 4)
+    got = linalg.lstsq(a, b, accuracy="full")
+    if got.condition <= 0.1 / (n * np.finfo(float).eps):
+        assert got.success
+    if got.success:
+        want = exact_solution(a, b)
+        scale = 1 / np.max(np.abs(a), axis=0)
+        assert np.max(np.abs(got.x - want) / scale) <= 4 * 2.0**-52 * np.max(np.abs(want) / scale)
+
+
+@pytest.mark.on("numpy", "torch", "jax-jit", "strict")
+@pytest.mark.op("linalg.lstsq", "linalg.cholesky_qr")
+def test_conditions_up_to_one_over_eps(xp, rng):
+    for power in (7, 11, 13.5) if not xp.traced else (11,):
+        u, _ = np.linalg.qr(rng.standard_normal((40, 4)))
+        v, _ = np.linalg.qr(rng.standard_normal((4, 4)))
+        a = (u * 10.0 ** -np.linspace(0, power, 4)) @ v.T
+        # A residual as large as the data: errors of Aᵀr are amplified by the condition's square.
+        b = a @ np.ones(4) + rng.standard_normal(40)
+        got = xp.call(linalg.lstsq, xp.asarray(a), xp.asarray(b), accuracy="full")
+        want = exact_solution(a, b)
+        assert bool(xp.numpy(got.success))
+        assert np.max(np.abs(xp.numpy(got.x) - want)) <= 2 * xp.eps * np.max(np.abs(want))
+        q, r = (xp.numpy(v) for v in xp.call(linalg.cholesky_qr, xp.asarray(a)))
+        assert np.max(np.abs(q.T @ q - np.eye(4))) <= 40 * xp.eps
+        assert np.max(np.abs(q @ r - a)) <= 40 * xp.eps
+        assert np.array_equal(np.triu(r), r)
+        assert np.all(np.diag(r) > 0)
+
+
+@pytest.mark.op("linalg.cholesky_qr")
+def test_cholesky_qr_complex_batched_and_of_dependent_columns(xp, rng):
+    a = gaussian(rng, 2, 7, 3, kind="complex")
+    q, r = (xp.numpy(v) for v in xp.call(linalg.cholesky_qr, xp.asarray(a)))
+    assert_close(q @ r, a.astype(xp.complex), rtol=50 * xp.eps)
+    assert_close(q.conj().transpose(0, 2, 1) @ q, np.stack([np.eye(3)] * 2), atol=20 * xp.eps)
+    assert np.all(np.diagonal(r, axis1=1, axis2=2).real > 0)
+    if xp.traced:
+        q, _ = xp.call(linalg.cholesky_qr, xp.asarray(np.ones((2, 7, 3)) + 0j))
+        assert np.isnan(xp.numpy(q)).all()
+        return
+    with pytest.raises(RankDeficientError, match="dependent to working precision"):
+        linalg.cholesky_qr(xp.asarray(np.ones((3, 2))))
+
+
+def test_rcond_counts_where_the_condition_is_small():
+    got = linalg.lstsq(np.array([[1.0, 1.0], [0.0, 0.01], [0.0, 0.0]]), np.ones(3), rcond=0.1)
+    assert got.rank == 1
+
+
+def test_wide_with_ridge_needs_nothing_of_the_size_of_its_columns():
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((3, 40_000)), rng.standard_normal(3)
+    got = linalg.lstsq(a, b, ridge=2.0)
+    want = a.T @ np.linalg.solve(a @ a.T + 2 * np.eye(3), b)
+    assert_close(got.x, want, rtol=1e-12)
+    assert_close(got.residuals, np.sum((b - a @ want) ** 2), rtol=1e-9)
 
 
 # -- rank ------------------------------------------------------------------------------------------
