@@ -1,6 +1,7 @@
 """Run the benchmarks: swath beside its peers, checked equal before they are timed.
 
     python benchmarks/run.py [--rows TEXT ...] [--json FILE] [--markdown] [--threads N] [--list]
+                             [--digits]
 
 `--rows` keeps the rows whose name (family-row-library) contains one of the texts. A ratio is a
 peer's median time divided by swath's: above 1, swath is faster. On a machine that others use,
@@ -25,7 +26,9 @@ import blocks
 import fir
 import image
 import layer
+import least_squares
 import matrices
+import nist
 import numpy as np
 import pooling
 import resampling
@@ -55,6 +58,7 @@ FAMILIES = (
     template,
     blocks,
     stream,
+    least_squares,
 )
 PACKAGES = ("numpy", "scipy", "torch", "jax", "jaxlib", "scikit-image", "array-api-compat")
 
@@ -265,8 +269,12 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=4.0, help="aim per row (default 4)")
     parser.add_argument("--list", action="store_true", help="print the rows and stop")
     parser.add_argument("--threads", type=int, help="cores and threads for everything")
+    parser.add_argument("--digits", action="store_true", help="print NIST's table and stop")
     asked = parser.parse_args()
     settled(asked.threads)
+    if asked.digits:
+        print(nist.tables())
+        return 0
     rows = chosen(asked.rows)
     if not rows:
         parser.error(f"--rows: no row contains {', '.join(asked.rows)}")

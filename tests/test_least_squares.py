@@ -250,6 +250,19 @@ def test_full_accuracy_with_weights_ridge_complex_and_batches(xp, rng):
     assert_close(got.x, np.linalg.lstsq(c, d, rcond=None)[0], rtol=8 * xp.eps)
 
 
+@pytest.mark.on("numpy", "jax-jit", "strict")
+@pytest.mark.op("linalg.lstsq")
+def test_full_accuracy_in_slabs_of_rows(xp, rng):
+    a, b, w = gaussian(rng, 600, 2), gaussian(rng, 600), 4.0 ** rng.integers(-3, 4, 600)
+    want = exact_solution(np.sqrt(w)[:, None] * a, np.sqrt(w) * b)
+    with swath.workspace(1000):
+        got = xp.call(
+            linalg.lstsq, xp.asarray(a), xp.asarray(b), weights=xp.asarray(w), accuracy="full"
+        )
+    assert_close(got.x, want, rtol=xp.eps)
+    assert_close(got.residuals, np.sum(w * (b - a @ want) ** 2), rtol=1000 * xp.eps)
+
+
 @given(st.integers(1, 4), st.integers(0, 5), st.integers(0, 2**32 - 1), st.integers(0, 11))
 @settings(max_examples=40, deadline=None)
 def test_full_accuracy_is_right_or_says_that_it_is_not(n, more, seed, closeness):

@@ -336,7 +336,9 @@ def _full(be: Backend, plan: Plan, arrays: list[Array]) -> Array:
             square = xp.sum(r[0] * wr[0], axis=-2, keepdims=True, dtype=r[0].dtype)
             return xp.concat([*found, square], axis=-2)
 
-        total = be.sum_slabs(slab, slabs) if slabs > 1 else slab(0)
+        total = slab(0)
+        if slabs > 1:
+            total = be.fori_loop(1, slabs, lambda i, t: t + slab(i), total)
         square = total[..., -1:, :]
         exact = [total[..., i * n : (i + 1) * n, :] for i in range((total.shape[-2] - 1) // n)]
         pair = extended.distill(exact)

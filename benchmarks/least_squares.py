@@ -1,0 +1,102 @@
+"""Least squares beside LAPACK's drivers, and the normal equations alone as the ceiling.
+
+Well-conditioned matrices, and (rows "ill") ones whose condition of 10⁹ takes CholeskyQR. The
+contender "solve(AᵀA, Aᵀb)" does less than the rest: no refinement, no rank, no errors; its ratio
+says what those cost. On JAX, which is float32 in these runs, nothing is compared.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+from harness import EPS, Contender, Row, Trial
+from libraries import put, ready
+
+import swath
+
+SHAPES = ((100_000, 10), (100_000, 100), (20_000, 500), (1_000_000, 20), (10_000, 64, 8))
+CLOSE = 1e-9
+
+
+def _data(shape: tuple[int, ...], ill: bool) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal(shape)
+    if ill:
+        A[..., -1] = A[..., 0] + CLOSE * A[..., -1]
+    # A small residual: its part of the error grows with the square of the condition.
+    b = A @ rng.standard_normal(shape[-1]) + CLOSE * rng.standard_normal(shape[:-1])
+    return A, b
+
+
+def _trial(backend: str, shape: tuple[int, ...], ill: bool) -> Trial:
+    A, b = _data(shape, ill)
+    exact = swath.linalg.lstsq(A, b, accuracy="full").x
+    # Householder QR's bound, to which all are held; of the batch the worst problem's.
+    condition = 10.0 / CLOSE if ill else 50.0
+    allowed = 4 * shape[-1] * EPS["float64"] * condition * float(np.max(np.abs(exact)))
+    p, q = put(backend, A, b)
+
+    def ours(**options: Any) -> Contender:
+        def run(p: Any, q: Any) -> Any:
+            return swath.linalg.lstsq(p, q, **options).x
+
+        return Contender(ready(backend, run, p, q), allowed)
+
+    peers: dict[str, Contender] = {}
+    if backend == "numpy":
+        if len(shape) == 3:
+
+            def each() -> Any:
+                return np.stack([np.linalg.lstsq(u, v)[0] for u, v in zip(p, q, strict=True)])
+
+            peers["np.linalg.lstsq, a loop"] = Contender(each, allowed)
+        else:
+            peers["np.linalg.lstsq"] = Contender(lambda: np.linalg.lstsq(p, q)[0], allowed)
+            for driver in ("gelsd", "gelsy"):
+
+                def theirs(driver: str = driver) -> Any:
+                    return scipy.linalg.lstsq(p, q, lapack_driver=driver, check_finite=False)[0]
+
+                peers[f"scipy lstsq {driver}"] = Contender(theirs, allowed)
+
+        def naive() -> Any:
+            turned = np.matrix_transpose(p)
+            return np.linalg.solve(turned @ p, turned @ q[..., None])[..., 0]
+
+        ceiling = naive
+    else:
+        import torch
+
+        for driver in ("gelsy", "gels"):
+
+            def solved(p: Any, q: Any, driver: str = driver) -> Any:
+                return torch.linalg.lstsq(p, q[..., None], driver=driver).solution[..., 0]
+
+            peers[f"torch lstsq {driver}"] = Contender(ready("torch", solved, p, q), allowed)
+
+        def naively(p: Any, q: Any) -> Any:
+            return torch.linalg.solve(p.mT @ p, p.mT @ q[..., None])[..., 0]
+
+        ceiling = ready("torch", naively, p, q)
+    if not ill:
+        peers["solve(AᵀA, Aᵀb)"] = Contender(ceiling, allowed, "no refinement")
+    peers['swath, accuracy="full"'] = ours(accuracy="full")
+    return Trial(exact, ours(), peers)
+
+
+def rows() -> list[Row]:
+    """Every shape, well- and ill-conditioned, on NumPy and PyTorch."""
+    found = []
+    for ill in (False, True):
+        for shape in SHAPES:
+            name = "least squares " + "x".join(map(str, shape)) + (" ill" if ill else "")
+            for lib in ("numpy", "torch"):
+                found.append(
+                    Row(
+                        "least_squares", name, lib, "float64", "linalg.lstsq",
+                        lambda b=lib, s=shape, i=ill: _trial(b, s, i),
+                    )
+                )  # fmt: skip
+    return found
