@@ -350,7 +350,7 @@ def _solve(p: _Problem, way: _Way) -> LstsqResult:
     s2 = _variance(residuals, dof)
     success = f.finite & all_finite(be, plain)
     if full:
-        eps = float(xp.finfo(a.dtype).eps)
+        eps = float(xp.finfo(x.dtype).eps)
         success = success & (f.condition <= 0.1 / (size * eps)) & (f.rank == size)
         success = success & xp.all(below[..., 1, :] <= 4 * eps, axis=-1)
     return LstsqResult(

@@ -286,7 +286,7 @@ class _Kernel(Core):
             rows = be.matmul(bar, conj(x)) + conj(be.matmul(turn(bar), x))
             if wanted[0]:
                 results[0] = s.weigh(rows, root=True)
-            if s.g.weighted and wanted[place]:
+            if s.w is not None and wanted[place]:
                 part = xp.real(rows * s.a) if complex_ else rows * s.a
                 root = xp.sqrt(s.w)
                 safe = xp.where(root > 0, root, xp.ones_like(root))
@@ -296,7 +296,7 @@ class _Kernel(Core):
         right = be.matmul(conj(s.a), bar)
         if wanted[0]:
             results[0] = s.weigh(right + conj(be.matmul(s.a, turn(bar))))
-        if s.g.weighted:
+        if s.w is not None:
             if wanted[place]:
                 part = xp.real(right * s.a) if complex_ else right * s.a
                 results[place] = xp.sum(part, axis=-1, dtype=s.w.dtype)

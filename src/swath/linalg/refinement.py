@@ -119,12 +119,12 @@ def _standard(be: Backend, plan: Plan, arrays: list[Array]) -> Array:
         leading = _Leading(be, scale, x, length) if sharp else None
 
         def rows(a: Array, b: Array, w: Array | None) -> tuple[Array, ...]:
-            parts = None if leading is None else leading.parts(a)
-            r = b - be.matmul(a, x) if parts is None else leading.residual(parts, b)
+            parts = leading.parts(a) if leading else (a, a)
+            r = leading.residual(parts, b) if leading else b - be.matmul(a, x)
             wr = r if w is None else xp.astype(w, r.dtype) * r
             part = xp.real(r * xp.conj(wr)) if be.is_complex(r) else r * wr
             square = xp.sum(part, axis=-2, keepdims=True, dtype=part.dtype)
-            low = be.matmul(adjoint(be, a), wr) if parts is None else leading.raised(parts, wr)
+            low = leading.raised(parts, wr) if leading else be.matmul(adjoint(be, a), wr)
             return low, square
 
         return by_rows(be, plan.blocks, rows, a, b, w)
