@@ -135,7 +135,8 @@ def _scratch(method: str, p: Problem) -> int:
         return (4 if p.traces else 1) * (x + y)
     if method == "im2col":
         columns = p.width * p.batch * g.groups * p.depth * prod(g.sizes) * prod(g.out)
-        return columns + x + y + kernel
+        # Groups of channels that lie apart are gathered before they are joined.
+        return (2 if g.last and g.groups > 1 else 1) * columns + x + y + kernel
     if method == "toeplitz":
         span = g.spans[-1]
         length = toeplitz.frame_length(span, p.depth, p.rows)
@@ -153,11 +154,19 @@ def _scratch(method: str, p: Problem) -> int:
         return x + y + kernel
     operands = p.batch * p.depth + p.batch * p.rows + p.depth * p.rows
     if method == "fft":
-        return 2 * p.width * g.groups * operands * prod(fft.transform_lengths(p.role, g))
-    frames = fft.frame_points(g.spans[0].extent)
-    overlap = frames / (frames - g.spans[0].extent + 1)
-    spectra = 2 * p.width * g.groups * p.depth * p.rows * frames
-    return spectra + (int(2 * overlap * (x + y)) if p.traces else x + 2 * y)
+        # Channels are mixed by a product with spectra brought into its order.
+        copies = 2 if p.depth * p.rows == 1 else 4
+        return copies * p.width * g.groups * operands * prod(fft.transform_lengths(p.role, g))
+    (span,) = g.spans
+    points = fft.frame_points(span.extent)
+    hop = points - span.extent + 1
+    frames = -(-(span.stride * (span.out - 1) + 1) // hop)
+    spectra = 2 * p.width * g.groups * p.depth * p.rows * points
+    x = p.width * p.batch * g.groups * p.depth * (frames * hop + span.extent)
+    y = p.width * p.batch * g.groups * p.rows * frames * hop
+    if p.traces:
+        return spectra + 2 * (x + y) * points // hop
+    return spectra + x + 2 * y
 
 
 def _tile(method: str, p: Problem) -> tuple[int, int]:

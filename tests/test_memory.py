@@ -1,0 +1,102 @@
+"""The workspace bound: no product holds more than its operands, its result and the scratch allowed.
+
+On NumPy the peak is counted by `tracemalloc`, on JAX read from the compiled program.
+"""
+
+from __future__ import annotations
+
+import tracemalloc
+from math import prod
+
+import numpy as np
+import pytest
+
+import swath
+from swath.geometry import Sliding, Span
+from swath.sliding import correlate, kernel_gradient, plan, spread
+
+# Geometry, batch, input and output channels.
+PROBLEMS = [
+    (Sliding((Span(600, 7, 1, 1, 3, 3), Span(400, 7, 1, 1, 3, 3))), 1, 1, 1),
+    (Sliding((Span(96, 3, 1, 1, 1, 1), Span(96, 3, 1, 1, 1, 1))), 4, 16, 16),
+    (Sliding((Span(200, 3, 2, 1, 1, 1), Span(200, 3, 2, 1, 1, 1))), 2, 4, 8),
+    (Sliding((Span(96, 3, 1, 2, 2, 2), Span(96, 3, 1, 2, 2, 2)), groups=4, last=True), 4, 4, 4),
+    (Sliding((Span(300_000, 63, 1, 1, 62, 0),)), 1, 1, 1),
+    (Sliding((Span(512, 31, 1, 1, 15, 15),)), 400, 1, 1),
+    (Sliding((Span(300, 41, 1, 1, 20, 20), Span(400, 41, 1, 1, 20, 20))), 1, 1, 1),
+]
+CORES = {"y": correlate, "x": spread, "w": kernel_gradient}
+LIMIT = 2**21
+
+
+def operands(g: Sliding, batch: int, depth: int, rows: int) -> dict[str, tuple[int, ...]]:
+    return {
+        "x": g.x_shape(batch, g.groups * depth),
+        "w": g.w_shape(g.groups * rows, depth),
+        "y": g.y_shape(batch, g.groups * rows),
+    }
+
+
+def chosen(g: Sliding, role: str, *sizes: int) -> plan.Plan:
+    return plan.choose(role, g, *sizes, "float64", "cpu", False, (), True, LIMIT)
+
+
+@pytest.mark.on("numpy")
+@pytest.mark.op("sliding.correlate", "sliding.spread", "sliding.kernel_gradient")
+@pytest.mark.parametrize("number", range(len(PROBLEMS)))
+def test_numpy_holds_no_more_than_the_workspace(xp, rng, number):
+    g, *sizes = PROBLEMS[number]
+    shapes = operands(g, *sizes)
+    for role, core in CORES.items():
+        arrays = [rng.standard_normal(shapes[c]) for c in "xwy".replace(role, "")]
+        for method in ("auto", "direct", "im2col", "toeplitz", "fft", "overlap_save"):
+            g_method = Sliding(g.spans, g.groups, g.last, method)
+            p = chosen(g_method, role, *sizes)
+            if method not in ("auto", p.method) or p.chosen.workspace > LIMIT:
+                # An algorithm that cannot keep the limit says so, and auto never takes it.
+                assert method != "auto"
+                continue
+            with swath.workspace(LIMIT):
+                core(g_method, *arrays)  # what is made once and kept is made here
+                tracemalloc.start()
+                out = core(g_method, *arrays)
+                peak = tracemalloc.get_traced_memory()[1]
+                tracemalloc.stop()
+            assert peak <= out.nbytes + LIMIT, (role, method, p.slabs, (peak - out.nbytes) / LIMIT)
+
+
+# The image and the layer that would grow a hundredfold and ninefold by gathering windows.
+IMAGE = ((1, 1, 4096, 4096), (1, 1, 11, 11))
+LAYER = ((1, 64, 1024, 1024), (64, 64, 3, 3))
+
+
+@pytest.mark.on("jax-jit")
+@pytest.mark.op("nn.conv")
+@pytest.mark.parametrize("shapes", [IMAGE, LAYER], ids=["image", "layer"])
+def test_jax_compiles_to_no_more_than_the_workspace(xp, shapes):
+    import jax
+    import jax.numpy as jnp
+
+    x, w = (jax.ShapeDtypeStruct(s, jnp.float32) for s in shapes)
+
+    def forward(x, w):
+        return swath.nn.conv(x, w, padding="same")
+
+    def backward(x, w, y):
+        return jax.vjp(forward, x, w)[1](y)
+
+    y = jax.eval_shape(forward, x, w)
+    limit = max(64 * 2**20, 4 * prod(shapes[0]))
+    for function, arrays in ((forward, (x, w)), (backward, (x, w, y))):
+        memory = jax.jit(function).lower(*arrays).compile().memory_analysis()
+        assert memory.temp_size_in_bytes <= limit, memory.temp_size_in_bytes / limit
+
+
+def test_plan_leaves_out_what_outgrows_the_workspace():
+    """One row of 10⁶ points cannot be cut along the first axis: its transform is too large."""
+    g = Sliding((Span(4, 3), Span(10**6, 10**5)))
+    wide = plan.choose("y", g, 1, 1, 1, "float64", "cpu", False, (), True, 2**30)
+    tight = plan.choose("y", g, 1, 1, 1, "float64", "cpu", False, (), True, 2**20)
+    assert wide.method == "fft"
+    assert tight.method == "direct"
+    assert "allowed" in next(c.note for c in tight.candidates if c.method == "fft")
