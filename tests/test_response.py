@@ -1,4 +1,4 @@
-"""signal.freqz and signal.amplitude_response against SciPy, sums and the eigenvalue law."""
+"""Responses and group delays against SciPy, sums and the eigenvalue law."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import scipy.signal
 
 import oracles_signal as oracle
 import swath
-from swath.signal import amplitude_response, convolve, freqz
+from swath.signal import amplitude_response, convolve, freqz, group_delay, lfilter
 from swath.testing import assert_close, check_vjp
 
 FREQZ = pytest.mark.op("signal.freqz")
@@ -158,3 +158,146 @@ def test_freqz_refuses(b, options, error, text):
 def test_amplitude_refuses(h, freqs, error, text):
     with pytest.raises(error, match=text):
         amplitude_response(h, freqs)
+
+
+# -- filters in several axes, and the law of eigenvalues
+
+
+@FREQZ
+@pytest.mark.parametrize(
+    "b, a, freqs",
+    [
+        ((4, 2, 1), (), (5,)),
+        ((5, 3), (3, 1), (3,)),
+        ((3, 2, 1, 1), (4, 1, 1, 3), (2, 3)),
+        ((4,), (1, 2, 1), (3,)),
+    ],
+    ids=["many-filters", "one-frequency-each", "mixed", "gains"],
+)
+def test_filters_broadcast_with_frequencies_as_in_scipy(xp, rng, b, a, freqs):
+    b, a = rng.standard_normal(b), rng.uniform(1, 2, a)
+    if a.ndim:
+        a[0] += 10
+    given = rng.uniform(0, 3, freqs)
+    ww, hh = scipy.signal.freqz(b, a, given)
+    w, h = xp.call(freqz, xp.asarray(b), xp.asarray(a), xp.asarray(given))
+    assert_close(w, ww, rtol=4 * xp.eps, dtype=xp.float)
+    assert_close(h, hh, rtol=256 * xp.eps, dtype=xp.complex)
+
+
+@FREQZ
+@pytest.mark.on("numpy", "strict")
+def test_counts_of_frequencies_as_in_scipy(xp):
+    for count in (0, 1, 7, np.int8(7), np.array(7)):
+        # An array without axes is a count in SciPy.
+        given = xp.asarray(count) if isinstance(count, np.ndarray) else count
+        w, h = freqz(xp.asarray([1.0, 2.0]), worN=given)
+        ww, hh = scipy.signal.freqz([1.0, 2.0], worN=count)
+        assert_close(w, ww)
+        assert_close(h, hh)
+    w, h = freqz(xp.asarray([1.0, 2.0]), worN=8.0 + 0j, fs=100)
+    assert_close(w, [8.0])
+    assert_close(h, [1 + 2 * np.exp(-0.16j * np.pi)])
+
+
+@FREQZ
+@pytest.mark.op("signal.lfilter")
+def test_a_filter_multiplies_its_eigenvectors_by_the_response(xp, rng):
+    """e^{iωn} in, H(ω) e^{iωn} out, once the window lies inside the signal."""
+    b = rng.standard_normal(6)
+    freqs = np.array([0.0, 0.4, 1.7, np.pi])
+    x = np.exp(1j * np.outer(freqs, np.arange(20)))
+    y = xp.numpy(lfilter(xp.asarray(b), 1.0, xp.asarray(x)))[:, 5:]
+    _, h = freqz(xp.asarray(b), worN=freqs.tolist())
+    assert_close(y, xp.numpy(h)[:, None] * x[:, 5:], atol=64 * xp.eps * np.sum(np.abs(b)))
+
+
+# -- group_delay
+
+DELAY = pytest.mark.op("signal.group_delay")
+
+
+@DELAY
+def test_group_delay_equals_scipy(xp, rng):
+    b = rng.standard_normal(6)
+    a = np.array([1.0, -0.5, 0.25])
+    freqs = np.array([0.2, 1.0, 2.6])
+    for system, plain in (
+        ((xp.asarray(b), 1), (b, 1)),
+        ((xp.asarray(b), xp.asarray(a)), (b, a)),
+        ((xp.asarray(b + 0.5j * b[::-1]), xp.asarray(a)), (b + 0.5j * b[::-1], a)),
+    ):
+        w, delay = group_delay(system, w=freqs.tolist())
+        ww, want = scipy.signal.group_delay(plain, w=freqs)
+        assert_close(w, ww, dtype=xp.float, rtol=4 * xp.eps)
+        assert_close(delay, want, dtype=xp.float, rtol=512 * xp.eps)
+    w, delay = xp.call(group_delay, xp.asarray(b), xp.asarray(freqs), fs=8.0)
+    ww, want = scipy.signal.group_delay((b, 1), freqs, fs=8.0)
+    assert_close(w, ww, rtol=4 * xp.eps)
+    assert_close(delay, want, rtol=512 * xp.eps)
+
+
+@DELAY
+@pytest.mark.on("numpy", "strict", "torch", "jax-x32")
+def test_group_delay_is_the_slope_of_the_phase(xp, rng):
+    half = rng.uniform(1, 2, 5)
+    for taps in (np.concatenate([half, half[::-1]]), 1e-12 * np.concatenate([half, half[-2::-1]])):
+        _, delay = group_delay((xp.asarray(taps), 1), w=[0.0, 0.1, 0.2])
+        assert_close(delay, np.full(3, (len(taps) - 1) / 2), rtol=64 * xp.eps)
+    b = rng.standard_normal(5)
+    w = np.linspace(0.1, 3, 7)
+    step = 1e-5
+    ends = [np.angle(oracle.response(b, w + s)) for s in (step, -step)]
+    slope = np.angle(np.exp(1j * (ends[1] - ends[0]))) / (2 * step)
+    assert_close(
+        group_delay(xp.asarray(b), w.tolist())[1], slope, rtol=1e-3 if not xp.x64 else 1e-8
+    )
+    for whole in (False, True):
+        w, _ = group_delay((xp.asarray(b), 1), 4, whole)
+        assert_close(w, scipy.signal.group_delay((b, 1), 4, whole)[0], rtol=4 * xp.eps)
+
+
+@DELAY
+@pytest.mark.on("numpy", "strict", "torch", "jax", "dpnp")
+def test_there_is_no_delay_where_nothing_passes(xp):
+    with pytest.warns(UserWarning, match="the response is 0 at some of the frequencies"):
+        _, delay = group_delay((xp.asarray([1.0, -1.0]), 1), w=[0.0, 1.0])
+    assert_close(delay, [0.0, 0.5], atol=1e-14)
+    with pytest.warns(UserWarning, match="the response is nearly 0 at some of the frequencies"):
+        group_delay((xp.asarray([1.0, 1.0]), 1), w=[np.pi])
+    _, pullback = swath.vjp(group_delay, (xp.asarray([1.0, 0.5, -0.25]), 1), [0.5])
+    (b, a), *_ = pullback(xp.asarray([1.0]))
+    assert a is None
+    alone = swath.vjp(group_delay, xp.asarray([1.0, 0.5, -0.25]), [0.5])[1](xp.asarray([1.0]))
+    assert_close(b, xp.numpy(alone[0]), rtol=16 * xp.eps)
+
+
+@DELAY
+@pytest.mark.on("jax-jit")
+def test_traced_there_is_no_warning(xp):
+    _, delay = xp.call(group_delay, xp.asarray([1.0, -1.0]), [0.0, 1.0])
+    assert_close(delay, [0.0, 0.5], atol=1e-14)
+
+
+@DELAY
+def test_derivatives_of_the_delay(xp):
+    tolerance = {"rtol": 2e-2} if xp.float == "float32" else {}
+    check_vjp(group_delay, xp.asarray([1.0, 0.5, -0.25]), [0.3, 2.0], **tolerance)
+
+
+@DELAY
+@pytest.mark.parametrize(
+    "system, options, error, text",
+    [
+        ("ba", {}, TypeError, r"system must be \(b, a\) or an array of taps, got str 'ba'"),
+        (([1.0], [1.0], [1.0]), {}, ValueError, r"system must be \(b, a\), .* got 3 entries"),
+        (([[1.0]], 1), {}, ValueError, "b must be one row of coefficients"),
+        (([1.0], []), {}, ValueError, "a must have at least one coefficient"),
+        (([1.0], 1), {"w": -1}, ValueError, "w must be at least 0"),
+        (([1.0], 1), {"w": [1j]}, TypeError, "w must hold real numbers"),
+        (([1.0], 1), {"fs": None}, ValueError, "Sampling rate fs must be a number"),
+    ],
+)
+def test_group_delay_refuses(system, options, error, text):
+    with pytest.raises(error, match=text):
+        group_delay(system, **options)

@@ -158,7 +158,8 @@ def placed(be: Backend, table: np.ndarray, device: Any, dtype: Any) -> Array:
         name = "float64" if be.has_float64(probe) else "float32"
     else:
         name = float_name(be, dtype)
-    return be.constant(table, probe, be.dtype(name))
+    # A copy in C order: PyTorch takes no negative strides.
+    return be.constant(np.array(table, order="C"), probe, be.dtype(name))
 
 
 def design_arrays(
