@@ -1,22 +1,38 @@
 """Generated attribute grids: layers that swath and its peers are given alike.
 
-Numbers are drawn from a fixed seed and are exact in float32, so that float32 results can be held
-against float64 peers. Every window of a pooling layer has a point inside the array: what a window
-wholly in padding gives is a rule of its own in each library (tests/test_pooling.py).
+`layers(layer, rank)` is a hypothesis strategy. It constructs what is valid and rejects nothing, so
+no health check is in the way; `cases` draws from it without randomness of its own, all distinct.
+They are drawn first and checked together after, because a compiled program of all of them costs JAX
+a third of a program for each; where a check fails, `smallest` looks for a smaller layer that fails
+too, as hypothesis would have, for at most half a minute.
+
+Numbers are exact in float32, so that float32 results can be held against float64 peers. Every
+window of a pooling layer has a point inside the array: what a window wholly in padding gives is a
+rule of its own in each library (tests/test_pooling.py).
 """
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from math import prod
 from typing import Any
 
+import hypothesis
 import numpy as np
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from oracles_layers import same
 
 LAYERS = ("conv", "conv_transpose", "max_pool", "avg_pool", "lp_pool")
 # How many layers are drawn for each number of sliding axes.
-DRAWN = {1: 70, 2: 60, 3: 50}
+DRAWN = {1: 70, 2: 60, 3: 50, 4: 20}
+# The longest window of an axis, and how many points more than it needs an axis may have.
+WIDEST = {1: 4, 2: 4, 3: 3, 4: 2}
+SPARE = {1: 9, 2: 6, 3: 3, 4: 1}
 
 
 @dataclass
@@ -63,6 +79,13 @@ class Case:
             )
         )
 
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """All but the numbers."""
+        shapes = tuple((k, a.shape) for k, a in self.arrays.items())
+        settings = (self.size, self.stride, self.dilation, self.padding, self.pads)
+        return (*shapes, *settings, tuple(sorted(self.extra.items())))
+
     def magnitudes(self) -> Case:
         """The same layer on absolute values: what error bounds are made of."""
         arrays = {k: np.abs(a) for k, a in self.arrays.items()}
@@ -85,147 +108,216 @@ def ints(rng: np.random.Generator, low: int, high: int, rank: int) -> tuple[int,
     return tuple(int(v) for v in rng.integers(low, high + 1, rank))
 
 
-def same(n: int, k: int, s: int, d: int, lower: bool) -> tuple[int, int]:
-    """SAME as TensorFlow and the ONNX specification define it."""
-    total = max(0, (-(-n // s) - 1) * s + d * (k - 1) + 1 - n)
-    small, large = total // 2, total - total // 2
-    return (large, small) if lower else (small, large)
-
-
 @cache
 def cases(layer: str, rank: int) -> list[Case]:
-    rng = np.random.default_rng([rank, LAYERS.index(layer)])
-    draw = {"conv": _conv, "conv_transpose": _transpose}.get(layer, _pool)
-    found: list[Case] = []
-    while len(found) < DRAWN[rank]:
-        case = draw(rng, layer, rank)
-        if case is None:
-            continue
-        channels = case.arrays["x"].shape[1]
-        if layer == "conv":
-            channels = case.arrays["weight"].shape[0]
-        elif layer == "conv_transpose":
-            channels = case.arrays["weight"].shape[1] * case.groups
-        case.cotangent = single(rng, case.arrays["x"].shape[0], channels, *case.out)
-        found.append(case)
-    return found
+    """`DRAWN[rank]` distinct layers; the same in every run of the same tests."""
+    found: dict[tuple[Any, ...], Case] = {}
+
+    @settings(
+        max_examples=4 * DRAWN[rank],
+        derandomize=True,
+        deadline=None,
+        database=None,
+        phases=(Phase.generate,),
+    )
+    @given(layers(layer, rank))
+    def draw(case: Case) -> None:
+        found.setdefault(case.key, case)
+
+    draw()
+    drawn = list(found.values())
+    # Shuffled, so that the first of them stand for all: hypothesis begins with the simplest.
+    order = np.random.default_rng(rank).permutation(len(drawn))
+    return [drawn[i] for i in order[: DRAWN[rank]]]
 
 
-def _window(rng: np.random.Generator, rank: int) -> tuple[tuple[int, ...], ...]:
-    widest = 3 if rank == 3 else 4
-    size, stride = ints(rng, 1, widest, rank), ints(rng, 1, 3, rank)
-    dilation = ints(rng, 1, 2 if rank == 3 else 3, rank) if rng.integers(2) else (1,) * rank
-    points = ints(rng, 2, {1: 12, 2: 8, 3: 5}[rank], rank)
-    return size, stride, dilation, points
+def smallest(layer: str, rank: int, fails: Callable[[Case], bool], seconds: float = 30.0) -> str:
+    """The smallest layer that fails as far as hypothesis finds one in time, in words."""
+    end = time.monotonic() + seconds
+    quick = settings(max_examples=200, derandomize=True, deadline=None, database=None)
+
+    def within(case: Case) -> bool:
+        return time.monotonic() < end and fails(case)
+
+    try:
+        return f"; so does {hypothesis.find(layers(layer, rank), within, settings=quick)}"
+    except (hypothesis.errors.NoSuchExample, hypothesis.errors.Flaky):
+        return ""
 
 
-def _named(rng: np.random.Generator, names: tuple[str, ...], geometry: Any) -> Any:
-    """A named padding in one draw of three, and its pairs."""
-    if rng.integers(3):
-        return None
-    name = str(rng.choice(names))
+def layers(layer: str, rank: int) -> st.SearchStrategy[Case]:
+    """Layers of one kind with so many sliding axes."""
+    return {"conv": _conv, "conv_transpose": _transpose}.get(layer, _pool)(layer, rank)
+
+
+def _each(draw: Any, low: int, high: Any, rank: int) -> tuple[int, ...]:
+    """An integer low … high for every axis; `high` may be one for each."""
+    tops = high if isinstance(high, tuple) else (high,) * rank
+    return tuple(draw(st.integers(low, top)) for top in tops)
+
+
+def _window(draw: Any, rank: int) -> tuple[tuple[int, ...], ...]:
+    size, stride = _each(draw, 1, WIDEST[rank], rank), _each(draw, 1, min(3, WIDEST[rank]), rank)
+    farthest = 3 if rank < 3 else 2
+    dilation = _each(draw, 1, farthest, rank) if draw(st.booleans()) else (1,) * rank
+    return size, stride, dilation
+
+
+def _lengths(draw: Any, least: Any) -> tuple[int, ...]:
+    """Points of every axis, at least so many."""
+    rank = len(least)
+    return tuple(max(1, n) + draw(st.integers(0, SPARE[rank])) for n in least)
+
+
+def _widths(draw: Any, low: Any, high: Any, rank: int) -> tuple[tuple[int, int], ...]:
+    """Pairs of padding, every other time the same at both ends; limits may be one per axis."""
+    first = _each(draw, 0, low, rank)
+    last = first if draw(st.booleans()) else _each(draw, 0, high, rank)
+    return tuple(zip(first, last, strict=True))
+
+
+def _numbers(draw: Any) -> np.random.Generator:
+    return np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+
+
+def _name(draw: Any, *names: str) -> str | None:
+    """A named padding in one draw of three."""
+    return draw(st.sampled_from((*names, *(None,) * (2 * len(names)))))
+
+
+def _resolved(name: str, geometry: Any) -> tuple[tuple[int, int], ...]:
     if name == "valid":
-        return name, tuple((0, 0) for _ in geometry)
-    return name, tuple(same(*g, name == "same_lower") for g in geometry)
+        return tuple((0, 0) for _ in geometry)
+    return tuple(same(*g, name == "same_lower") for g in geometry)
 
 
-def _conv(rng: np.random.Generator, layer: str, rank: int) -> Case | None:
-    size, stride, dilation, points = _window(rng, rank)
-    geometry = list(zip(points, size, stride, dilation, strict=True))
-    named = _named(rng, ("same", "same_lower", "valid"), geometry)
-    if named is None:
-        low = ints(rng, 0, 3, rank)
-        high = low if rng.integers(2) else ints(rng, 0, 3, rank)
-        pads = tuple(zip(low, high, strict=True))
-        named = (pads, pads)
+def _least(size: Any, dilation: Any, pads: Any) -> tuple[int, ...]:
+    """The fewest points that a window fits into with its padding."""
+    return tuple(
+        d * (k - 1) + 1 - low - high for k, d, (low, high) in zip(size, dilation, pads, strict=True)
+    )
+
+
+def _finished(case: Case, rng: np.random.Generator, channels: int) -> Case:
+    case.cotangent = single(rng, case.arrays["x"].shape[0], channels, *case.out)
+    return case
+
+
+def _counts(draw: Any, rank: int) -> tuple[int, int, int, int]:
+    """Groups, input and output channels of each, images."""
+    few = 2 if rank < 4 else 1
+    groups = draw(st.sampled_from([1, 1, 2, 3] if rank < 4 else [1, 2]))
+    return groups, *(draw(st.integers(1, few)) for _ in range(3))
+
+
+@st.composite
+def _conv(draw: Any, layer: str, rank: int) -> Case:
+    size, stride, dilation = _window(draw, rank)
+    name = _name(draw, "same", "same_lower", "valid")
+    if name is None:
+        pads: Any = _widths(draw, 3 if rank < 4 else 1, 3 if rank < 4 else 1, rank)
+        points = _lengths(draw, _least(size, dilation, pads))
+        padding = pads
+    else:
+        none = ((0, 0),) * rank
+        points = _lengths(draw, _least(size, dilation, none) if name == "valid" else (1,) * rank)
+        pads = _resolved(name, list(zip(points, size, stride, dilation, strict=True)))
+        padding = name
     out = tuple(
         (n + low + high - d * (k - 1) - 1) // s + 1
-        for (n, k, s, d), (low, high) in zip(geometry, named[1], strict=True)
+        for n, k, s, d, (low, high) in zip(points, size, stride, dilation, pads, strict=True)
     )
-    if min(out) < 1:
-        return None
-    groups = int(rng.choice([1, 1, 2, 3]))
-    depth, rows, batch = ints(rng, 1, 2, 3)
+    groups, depth, rows, batch = _counts(draw, rank)
+    biased, rng = draw(st.booleans()), _numbers(draw)
     arrays = {
         "x": single(rng, batch, groups * depth, *points),
         "weight": single(rng, groups * rows, depth, *size),
     }
-    if rng.integers(2):
+    if biased:
         arrays["bias"] = single(rng, groups * rows)
-    return Case(layer, arrays, size, stride, dilation, *named, out, {"groups": groups})
+    case = Case(layer, arrays, size, stride, dilation, padding, pads, out, {"groups": groups})
+    return _finished(case, rng, groups * rows)
 
 
-def _transpose(rng: np.random.Generator, layer: str, rank: int) -> Case | None:
-    size, stride, dilation, points = _window(rng, rank)
-    groups = int(rng.choice([1, 1, 2, 3]))
-    depth, rows, batch = ints(rng, 1, 2, 3)
+@st.composite
+def _transpose(draw: Any, layer: str, rank: int) -> Case:
+    size, stride, dilation = _window(draw, rank)
+    groups, depth, rows, batch = _counts(draw, rank)
+    extra: dict[str, Any] = {"groups": groups}
+    name = _name(draw, "same", "same_lower")
+    if name is None:
+        pads: Any = _widths(draw, 2 if rank < 4 else 1, 2 if rank < 4 else 1, rank)
+        padding = pads
+        # Enough points that something is left of what they spread to.
+        least = tuple(
+            1 - (d * (k - 1) - low - high) // s
+            for k, s, d, (low, high) in zip(size, stride, dilation, pads, strict=True)
+        )
+        points = _lengths(draw, least)
+        below = tuple(max(s, d) - 1 for s, d in zip(stride, dilation, strict=True))
+        extra["output_padding"] = more = _each(draw, 0, below, rank)
+    else:
+        points, padding = _lengths(draw, (1,) * rank), name
     reach = [
         (n - 1) * s + d * (k - 1) + 1
         for n, k, s, d in zip(points, size, stride, dilation, strict=True)
     ]
-    extra: dict[str, Any] = {"groups": groups}
-    if rng.integers(3):
-        low = ints(rng, 0, 2, rank)
-        high = low if rng.integers(2) else ints(rng, 0, 2, rank)
-        padding: Any = tuple(zip(low, high, strict=True))
-        more = tuple(int(rng.integers(0, max(s, d))) for s, d in zip(stride, dilation, strict=True))
-        extra["output_padding"] = more
-        pads = padding
+    if name is None:
         out = tuple(r - sum(p) + e for r, p, e in zip(reach, pads, more, strict=True))
     else:
-        padding = str(rng.choice(["same", "same_lower"]))
         out = tuple(n * s for n, s in zip(points, stride, strict=True))
         total = [max(0, r - o) for r, o in zip(reach, out, strict=True)]
         pads = tuple((t // 2, t - t // 2) for t in total)
-        if padding == "same_lower":
+        if name == "same_lower":
             pads = tuple((b, a) for a, b in pads)
-    if min(out) < 1:
-        return None
+    biased, rng = draw(st.booleans()), _numbers(draw)
     arrays = {
         "x": single(rng, batch, groups * depth, *points),
         "weight": single(rng, groups * depth, rows, *size),
     }
-    if rng.integers(2):
+    if biased:
         arrays["bias"] = single(rng, groups * rows)
-    return Case(layer, arrays, size, stride, dilation, padding, pads, out, extra)
+    case = Case(layer, arrays, size, stride, dilation, padding, pads, out, extra)
+    return _finished(case, rng, groups * rows)
 
 
-def _pool(rng: np.random.Generator, layer: str, rank: int) -> Case | None:
-    size, stride, dilation, points = _window(rng, rank)
-    geometry = list(zip(points, size, stride, dilation, strict=True))
-    named = _named(rng, ("same", "same_lower", "valid"), geometry)
-    ceil = bool(rng.integers(2)) and named is None
-    if named is None:
-        low = tuple(int(rng.integers(0, k // 2 + 1)) for k in size)
-        high = low
-        if rng.integers(2):
-            high = tuple(int(rng.integers(0, k)) for k in size)
-        pads = tuple(zip(low, high, strict=True))
-        named = (pads, pads)
+@st.composite
+def _pool(draw: Any, layer: str, rank: int) -> Case:
+    size, stride, dilation = _window(draw, rank)
+    name = _name(draw, "same", "same_lower", "valid")
+    # As many points as taps lie apart, and padding shorter than a window: then no window misses x.
+    if name is None:
+        pads: Any = _widths(draw, tuple(k // 2 for k in size), tuple(k - 1 for k in size), rank)
+        padding = pads
+    else:
+        pads, padding = ((0, 0),) * rank, name
+    fits = _least(size, dilation, pads) if name in (None, "valid") else (1,) * rank
+    points = _lengths(draw, tuple(max(n, d) for n, d in zip(fits, dilation, strict=True)))
+    if name is not None:
+        pads = _resolved(name, list(zip(points, size, stride, dilation, strict=True)))
+    ceil = name is None and draw(st.booleans())
     out = []
-    for (n, k, s, d), (low, high) in zip(geometry, named[1], strict=True):
+    for n, k, s, d, (low, high) in zip(points, size, stride, dilation, pads, strict=True):
         room = n + low + high - d * (k - 1) - 1
-        if room < 0:
-            return None
         count = (-(-room // s) if ceil else room // s) + 1
         if ceil and (count - 1) * s >= n + low:
             count -= 1
-        inside = (any(0 <= s * i + d * j - low < n for j in range(k)) for i in range(count))
-        if not all(inside):
-            return None
         out.append(count)
     extra: dict[str, Any] = {"ceil_mode": ceil}
     if layer == "avg_pool":
-        extra["count_include_pad"] = bool(rng.integers(2))
-        if not rng.integers(4):
+        extra["count_include_pad"] = draw(st.booleans())
+        if draw(st.integers(0, 3)) == 0:
             extra["divisor_override"] = 3
     if layer == "lp_pool":
-        extra["p"] = int(rng.integers(1, 4))
-    x = single(rng, *ints(rng, 1, 2, 2), *points)
-    if layer == "max_pool" and not rng.integers(2):
-        x = np.round(2 * x)  # ties
+        extra["p"] = draw(st.integers(1, 3))
+    batch, channels = draw(st.integers(1, 2)), draw(st.integers(1, 2))
+    tied, rng = layer == "max_pool" and draw(st.booleans()), _numbers(draw)
+    x = single(rng, batch, channels, *points)
+    if tied:
+        x = np.round(2 * x)
         extra["ties"] = True
-    return Case(layer, {"x": x}, size, stride, dilation, *named, tuple(out), extra)
+    case = Case(layer, {"x": x}, size, stride, dilation, padding, pads, tuple(out), extra)
+    return _finished(case, rng, channels)
 
 
 def terms(case: Case) -> dict[str, int]:
