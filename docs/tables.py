@@ -14,7 +14,14 @@ import swath
 from swath.registry import features as recorded
 
 ROWS = Path(__file__).parents[1] / "ci" / "rows.toml"
-PACKAGES = ("swath", "swath.signal", "swath.nn", "swath.linalg", "swath.testing")
+PACKAGES = (
+    "swath",
+    "swath.signal",
+    "swath.signal.windows",
+    "swath.nn",
+    "swath.linalg",
+    "swath.testing",
+)
 LIBRARIES = ("numpy", "cupy", "jax", "torch", "array_api_strict", "dpnp", "dask")
 
 

@@ -9,7 +9,14 @@ import pytest
 
 pytestmark = pytest.mark.needs("numpydoc")
 
-PACKAGES = ("swath", "swath.signal", "swath.nn", "swath.linalg", "swath.testing")
+PACKAGES = (
+    "swath",
+    "swath.signal",
+    "swath.signal.windows",
+    "swath.nn",
+    "swath.linalg",
+    "swath.testing",
+)
 # Sections known and in order; parameters documented and existing; returns; summary.
 CHECKS = {"GL06", "GL07", "GL08", "PR01", "PR02", "RT01", "SS03"}
 # Assertions return nothing worth an example of their own; the tests are full of them.

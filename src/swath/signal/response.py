@@ -1,7 +1,7 @@
 """What a filter does to each frequency: its transfer function, an eigenvalue on e^{iωn}.
 
 All functions evaluate Σ b_k e^{−iωk}. The exponentials are split, k = K₀·p + q, so that a table of
-about 2√K columns serves K taps: one matrix product over q, one sum over p. Axes that filters and
+about 2√K columns serves K taps: one matrix product over p, one sum over q. Axes that filters and
 frequencies share are a batch of such products.
 """
 
@@ -64,14 +64,16 @@ def _transfer(be: Backend, b: Any, angles: Array, delay: float = 0.0) -> Any:
     inner = isqrt(taps - 1) + 1
     outer = -(-taps // inner)
     kind = be.dtype(complex_of(be, b.dtype))
-    fine = _waves(be, angles, [float(q) for q in range(inner)], b, kind)
-    coarse = _waves(be, angles, [float(inner * p) - delay for p in range(outer)], b, kind)
+    strides = _waves(be, angles, [float(inner * p) for p in range(outer)], b, kind)
+    fine = _waves(be, angles, [q - delay for q in range(inner)], b, kind)
     table = _ops.pad(_ops.cast(table, kind), ((0, inner * outer - taps), (0, 0), (0, 0)))
-    table = _ops.permute(_ops.reshape(table, (outer, inner, shared, count)), (2, 1, 0, 3))
-    sums = _ops.matmul(fine, _ops.reshape(table, (shared, inner, outer * count)))
-    sums = _ops.reshape(sums, (shared, points, outer, count))
-    coarse = be.xp.reshape(coarse, (shared, points, outer, 1))
-    h = _ops.total(_ops.multiply(sums, coarse), (2,))
+    # The sum over p as a matrix product: its axis comes before that of q, so that nothing is moved
+    # where no axis is shared.
+    table = _ops.permute(_ops.reshape(table, (outer, inner, shared, count)), (2, 0, 1, 3))
+    sums = _ops.matmul(strides, _ops.reshape(table, (shared, outer, inner * count)))
+    sums = _ops.reshape(sums, (shared, points, inner, count))
+    fine = be.xp.reshape(fine, (shared, points, inner, 1))
+    h = _ops.total(_ops.multiply(sums, fine), (2,))
     order = [*both, *rest, *own]
     shape = [freqs[i] if i in rest else filters[i] for i in order]
     h = _ops.reshape(h, shape)
