@@ -23,7 +23,9 @@ def bench(*arguments):
 
 
 def test_row_beside_its_peer(tmp_path):
-    done = bench("--rows", "matrices-toeplitz", "--seconds", 0, "--json", tmp_path / "out", "--markdown")
+    done = bench(
+        "--rows", "matrices-toeplitz", "--seconds", 0, "--json", tmp_path / "out", "--markdown"
+    )
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "out").read_text(encoding="utf-8"))
     (row,) = found["rows"]

@@ -9,7 +9,6 @@ so neither a torn write nor a sink that was made anew leads to a wrong result.
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import os
 import zlib
@@ -27,6 +26,8 @@ _FORMAT = 1
 
 def fingerprint(fn: Any, backend: str) -> str:
     """A digest of a function, its fixed arguments and the library that runs it."""
+    import hashlib  # a few milliseconds of OpenSSL that only a journal needs
+
     digest = hashlib.sha256(backend.encode())
 
     def add(value: Any) -> None:
