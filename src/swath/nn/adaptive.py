@@ -68,7 +68,10 @@ def _targets(
         n = x.shape[axis]
         count = n if parts is None else arguments.positive("output_size", parts)
         if n == 0:
-            raise ArgumentError(f"axis {axis} of x has no points to pool (shape {tuple(x.shape)})")
+            raise ArgumentError(
+                f"axis {axis} of x has no points to pool (shape {tuple(x.shape)}); "
+                f"give at least one"
+            )
         found.append((axis, count))
     return be, x, sorted(found)
 

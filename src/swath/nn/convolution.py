@@ -290,16 +290,18 @@ def _spread_plan(
     if given != channels:
         raise ArgumentError(
             f"weight {kernel} has {given} input channels (shape {weight}), but x has {channels} "
-            f'channels (shape {x}, channels="{layout}")'
+            f'channels (shape {x}, channels="{layout}"); the weight must have as many'
         )
     if channels % groups:
         raise ArgumentError(
             f'x has {channels} channels (shape {x}, channels="{layout}"), which groups={groups} '
-            f"does not divide"
+            f"does not divide; groups must divide it"
         )
     sizes = weight[:-2] if last else weight[2:]
     if 0 in sizes:
-        raise ArgumentError(f"weight has no taps on a sliding axis (shape {weight})")
+        raise ArgumentError(
+            f"weight has no taps on a sliding axis (shape {weight}); give at least one"
+        )
     strides = arguments.per_axis("stride", stride, rank)
     dilations = arguments.per_axis("dilation", dilation, rank)
     extra = arguments.per_axis("output_padding", output_padding, rank, least=0)
@@ -348,7 +350,7 @@ def _spread_plan(
         if points < 1 and n:
             raise ArgumentError(
                 f"padding {tuple(pads[i])} leaves no output on sliding axis {i}: {n} points of x "
-                f"spread over {reach[i]}"
+                f"spread over {reach[i]}, and padding must take away fewer"
             )
         spans.append(Span(max(points, 0), k, s, d, low, reach[i] - points - low))
     return _Spread(tuple(spans), rows * groups)

@@ -38,17 +38,25 @@ def conv_spans(
         count = f"{depth} input channels" + (
             f" × {groups} groups = {depth * groups}" if groups > 1 else ""
         )
+        need = (
+            f"the weight must have {channels // groups}"
+            if channels % groups == 0
+            else f"groups must divide {channels}"
+        )
         raise ArgumentError(
-            f'weight has {count}, but x has {channels} channels (shape {x}, channels="{layout}")'
+            f"weight has {count}, but x has {channels} channels (shape {x}, "
+            f'channels="{layout}"); {need}{f" for groups={groups}" if groups > 1 else ""}'
         )
     if rows % groups:
         raise ArgumentError(
             f'weight has {rows} output channels (shape {weight}, channels="{layout}"), which '
-            f"groups={groups} does not divide"
+            f"groups={groups} does not divide; give a multiple of it"
         )
     sizes = weight[:-2] if last else weight[2:]
     if 0 in sizes:
-        raise ArgumentError(f"weight has no taps on a sliding axis (shape {weight})")
+        raise ArgumentError(
+            f"weight has no taps on a sliding axis (shape {weight}); give at least one"
+        )
     strides = arguments.per_axis("stride", stride, rank)
     dilations = arguments.per_axis("dilation", dilation, rank)
     axes = sliding_axes(len(x), rank, last)

@@ -90,7 +90,10 @@ def _prepared(
         places = tuple(range(1, x.ndim - 1)) if last else tuple(range(2, x.ndim))
     for axis in places:
         if x.shape[axis] == 0:
-            raise ArgumentError(f"axis {axis} of x has no points to pool (shape {tuple(x.shape)})")
+            raise ArgumentError(
+                f"axis {axis} of x has no points to pool (shape {tuple(x.shape)}); "
+                f"give at least one"
+            )
     return be, x, tuple(sorted(places))
 
 
