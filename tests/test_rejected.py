@@ -316,21 +316,43 @@ def test_what_unfold_refuses(name):
 BLOCKS = np.ones((1, 2, 5, 4, 2, 2))
 ADDED = {
     # (PyTorch's fold of 20 columns of 2·2·2; the target and keywords of overlap_add; its text)
-    "target too small": (((5, 5), (2, 2), {}), ((1, 2, 5, 5), {}), r"blocks .* shape \(1, 2, 5, 5\)"),
-    "target too large": (((9, 5), (2, 2), {}), ((1, 2, 9, 5), {}), r"blocks .* shape \(1, 2, 9, 5\)"),
-    "target negative": (((-6, 5), (2, 2), {}), ((1, 2, -6, 5), {}), "shape must be at least 0, got -6"),
+    "target too small": (
+        ((5, 5), (2, 2), {}),
+        ((1, 2, 5, 5), {}),
+        r"blocks .* shape \(1, 2, 5, 5\)",
+    ),
+    "target too large": (
+        ((9, 5), (2, 2), {}),
+        ((1, 2, 9, 5), {}),
+        r"blocks .* shape \(1, 2, 9, 5\)",
+    ),
+    "target negative": (
+        ((-6, 5), (2, 2), {}),
+        ((1, 2, -6, 5), {}),
+        "shape must be at least 0, got -6",
+    ),
     "target text": (("a", (2, 2), {}), ("a", {}), "shape .*'a'"),
-    "stride zero": (((6, 5), (2, 2), {"stride": 0}), ((1, 2, 6, 5), {"stride": 0}), "stride .*got 0"),
+    "stride zero": (
+        ((6, 5), (2, 2), {"stride": 0}),
+        ((1, 2, 6, 5), {"stride": 0}),
+        "stride .*got 0",
+    ),
     "stride that does not fit": (
-        ((6, 5), (2, 2), {"stride": 2}), ((1, 2, 6, 5), {"stride": 2}), r"blocks .* have shape \(1, 2, 3, 2, 2, 2\)",
+        ((6, 5), (2, 2), {"stride": 2}),
+        ((1, 2, 6, 5), {"stride": 2}),
+        r"blocks .* have shape \(1, 2, 3, 2, 2, 2\)",
     ),
     "dilation zero": (
-        ((6, 5), (2, 2), {"dilation": 0}), ((1, 2, 6, 5), {"dilation": 0}), "dilation .*got 0",
+        ((6, 5), (2, 2), {"dilation": 0}),
+        ((1, 2, 6, 5), {"dilation": 0}),
+        "dilation .*got 0",
     ),
     "dilation that does not fit": (
-        ((6, 5), (2, 2), {"dilation": 2}), ((1, 2, 6, 5), {"dilation": 2}), r"blocks .* have shape \(1, 2, 4, 3, 2, 2\)",
+        ((6, 5), (2, 2), {"dilation": 2}),
+        ((1, 2, 6, 5), {"dilation": 2}),
+        r"blocks .* have shape \(1, 2, 4, 3, 2, 2\)",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.needs("torch")

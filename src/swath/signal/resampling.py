@@ -293,8 +293,8 @@ def decimate(
     Examples
     --------
     >>> import numpy as np, swath
-    >>> swath.signal.decimate(np.ones(12), 4, zero_phase=False).round(2)
-    array([-0.  ,  0.  , -0.01])
+    >>> swath.signal.decimate(np.arange(40.0), 4).round(1)
+    array([ 0.4,  4. ,  8. , 12.2, 15.8, 20.4, 23.4, 29.1, 30.4, 39.4])
     """
     factor = arguments.positive("q", q)
     order = 20 * factor if n is None else arguments.positive("n", n, least=0)
