@@ -10,6 +10,7 @@ beside says what it does:
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,14 @@ from onnx.reference import ReferenceEvaluator
 
 from peers_grid import Case
 
+# Attributes and input counts that operators were evaluated with, by operator.
+DRIVEN: dict[str, set[str]] = defaultdict(set)
 AUTO_PAD = {"same": "SAME_UPPER", "same_lower": "SAME_LOWER", "valid": "VALID"}
 
 
 def run(op: str, inputs: list[Any], outputs: int = 1, **attributes: Any) -> Any:
     """One node of the standard's operator set, evaluated."""
+    DRIVEN[op] |= set(attributes) | {f"{len(inputs)} inputs"}
     names = [f"i{n}" if a is not None else "" for n, a in enumerate(inputs)]
     results = [f"o{n}" for n in range(outputs)]
     node = helper.make_node(op, names, results, **attributes)
@@ -169,4 +173,6 @@ def _norm(case: Case) -> np.ndarray | None:
         # The mean of a partial window times the size of a whole one is not its sum.
         return None
     attributes = _attributes(case, _tame(case))
+    if not isinstance(case.padding, str):
+        attributes["ceil_mode"] = int(case.extra["ceil_mode"])
     return run("LpPool", [case.arrays["x"]], p=case.extra["p"], **attributes)

@@ -461,6 +461,48 @@ def slope(case, e):
     return np.sum(case.cotangent * sums / norm ** (p - 1))
 
 
+ONNX_LAYERS = (
+    "Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool", "GlobalAveragePool",
+    "GlobalMaxPool", "GlobalLpPool", "MaxUnpool", "Col2Im",
+)  # fmt: skip
+
+
+@pytest.mark.needs("onnx")
+@pytest.mark.on("numpy")
+def test_every_attribute_of_onnx_is_driven_and_in_the_dictionary(xp, rng):
+    """By ONNX's own schemas.
+
+    GlobalLpPool has no evaluator: LpPool over the whole stands for it. The evaluator is wrong in
+    ConvTranspose with groups, and is asked group by group (tests/peers_onnx.py).
+    """
+    import onnx.defs
+
+    import peers_onnx
+
+    for layer in LAYERS:
+        for case in peers_grid.cases(layer, 2):
+            peers_onnx.reference(case)
+            if layer == "max_pool":
+                peers_onnx.indices(case, 1)
+    test_output_shape_of_onnx(xp)
+    test_global_pools_equal_onnx(xp, rng, 2)
+    test_max_unpool_equals_onnx(xp, rng, 1)
+    test_col2im_and_fold_are_overlap_add(xp, rng, 1)
+    page = (Path(__file__).parents[1] / "docs" / "dictionary.rst").read_text(encoding="utf-8")
+    onnx_part = page[page.index("\nONNX\n") : page.index("\nPyTorch\n")]
+    driven = peers_onnx.DRIVEN
+    driven["GlobalLpPool"] = driven["LpPool"]
+    driven["ConvTranspose"].add("group")
+    for op in ONNX_LAYERS:
+        schema = onnx.defs.get_schema(op)
+        missing = set(schema.attributes) - driven[op]
+        assert not missing, f"{op}: not driven: {sorted(missing)}"
+        words = {op, *schema.attributes}
+        assert not {w for w in words if f"``{w}``" not in onnx_part}, op
+    # Optional inputs too: a bias, and the output shape of MaxUnpool.
+    assert {"2 inputs", "3 inputs"} <= driven["Conv"] | driven["MaxUnpool"]
+
+
 def test_the_dictionarys_examples_print_what_they_say():
     page = Path(__file__).parents[1] / "docs" / "dictionary.rst"
     result = doctest.testfile(str(page), module_relative=False)
