@@ -99,7 +99,10 @@ def test_auto_takes_a_transform_only_where_all_else_is_predicted_four_times_slow
     taken = set()
     for lengths, sizes in GRID:
         plan = planned(lengths, sizes, dtype)
-        seconds = {c.method: c.seconds for c in plan.candidates}
+        # What would hold more than the workspace is no candidate.
+        seconds = {
+            c.method: float("inf") if "allowed" in c.note else c.seconds for c in plan.candidates
+        }
         assert set(seconds) == set(METHODS)
         exact = min(s for m, s in seconds.items() if m not in SPECTRAL)
         transform = min(seconds[m] for m in SPECTRAL)

@@ -132,7 +132,7 @@ class NumpyBackend(Backend):
         return out
 
     def matmul(self, a: Array, b: Array) -> Array:
-        return np.matmul(a, b)
+        return self.xp.matmul(a, b)
 
     def cholesky(self, a: Array) -> Array:
         if a.ndim > 2 and a.shape[-1] <= _SMALL:
