@@ -352,8 +352,8 @@ DERIVED: dict[str, list[Example]] = {
     "nn.global_max_pool": [Example("nn.global_max_pool", (_X,))],
     "nn.global_avg_pool": [Example("nn.global_avg_pool", (_X,))],
     "nn.global_lp_pool": [Example("nn.global_lp_pool", (_X,), (3,))],
-    "nn.adaptive_max_pool": [Example("nn.adaptive_max_pool", (_X,), ((4, 2),))],
-    "nn.adaptive_avg_pool": [Example("nn.adaptive_avg_pool", (_X,), ((4, 2),))],
+    "nn.adaptive_max_pool": [Example("nn.adaptive_max_pool", (_X,), ((4, 5),))],
+    "nn.adaptive_avg_pool": [Example("nn.adaptive_avg_pool", (_X,), ((4, 5),))],
     "nn.max_unpool": [
         Example(
             "nn.max_unpool",
