@@ -30,6 +30,7 @@ from oracles_layers import same
 LAYERS = ("conv", "conv_transpose", "max_pool", "avg_pool", "lp_pool")
 # How many layers are drawn for each number of sliding axes.
 DRAWN = {1: 70, 2: 60, 3: 50, 4: 20}
+NAMES = ("same", "same_lower", "valid")
 # The longest window of an axis, and how many points more than it needs an axis may have.
 WIDEST = {1: 4, 2: 4, 3: 3, 4: 2}
 SPARE = {1: 9, 2: 6, 3: 3, 4: 1}
@@ -110,25 +111,39 @@ def ints(rng: np.random.Generator, low: int, high: int, rank: int) -> tuple[int,
 
 @cache
 def cases(layer: str, rank: int) -> list[Case]:
-    """`DRAWN[rank]` distinct layers; the same in every run of the same tests."""
+    """`DRAWN[rank]` distinct layers; the same in every run of the same tests.
+
+    A third of them has named paddings, as many of each name: drawn by themselves, because what
+    hypothesis varies it varies around what it drew before.
+    """
+    names = NAMES[:2] if layer == "conv_transpose" else NAMES
+    each = DRAWN[rank] // (3 * len(names))
+    found = _distinct(_layers(layer, rank, None), DRAWN[rank] - each * len(names))
+    for name in names:
+        found += _distinct(_layers(layer, rank, name), each)
+    # Shuffled, so that the first of them stand for all.
+    return [found[i] for i in np.random.default_rng(rank).permutation(len(found))]
+
+
+def _distinct(strategy: st.SearchStrategy[Case], count: int) -> list[Case]:
     found: dict[tuple[Any, ...], Case] = {}
 
     @settings(
-        max_examples=4 * DRAWN[rank],
+        max_examples=4 * count,
         derandomize=True,
         deadline=None,
         database=None,
         phases=(Phase.generate,),
     )
-    @given(layers(layer, rank))
+    @given(strategy)
     def draw(case: Case) -> None:
         found.setdefault(case.key, case)
 
     draw()
     drawn = list(found.values())
-    # Shuffled, so that the first of them stand for all: hypothesis begins with the simplest.
-    order = np.random.default_rng(rank).permutation(len(drawn))
-    return [drawn[i] for i in order[: DRAWN[rank]]]
+    # The simplest come first: any others are as good.
+    order = np.random.default_rng(count).permutation(len(drawn))
+    return [drawn[i] for i in order[:count]]
 
 
 def smallest(layer: str, rank: int, fails: Callable[[Case], bool], seconds: float = 30.0) -> str:
@@ -147,7 +162,13 @@ def smallest(layer: str, rank: int, fails: Callable[[Case], bool], seconds: floa
 
 def layers(layer: str, rank: int) -> st.SearchStrategy[Case]:
     """Layers of one kind with so many sliding axes."""
-    return {"conv": _conv, "conv_transpose": _transpose}.get(layer, _pool)(layer, rank)
+    names = NAMES[:2] if layer == "conv_transpose" else NAMES
+    return st.one_of(_layers(layer, rank, None), *(_layers(layer, rank, n) for n in names))
+
+
+def _layers(layer: str, rank: int, name: str | None) -> st.SearchStrategy[Case]:
+    """With this named padding, or with explicit pairs."""
+    return {"conv": _conv, "conv_transpose": _transpose}.get(layer, _pool)(layer, rank, name)
 
 
 def _each(draw: Any, low: int, high: Any, rank: int) -> tuple[int, ...]:
@@ -180,11 +201,6 @@ def _numbers(draw: Any) -> np.random.Generator:
     return np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
 
 
-def _name(draw: Any, *names: str) -> str | None:
-    """A named padding in one draw of three."""
-    return draw(st.sampled_from((*names, *(None,) * (2 * len(names)))))
-
-
 def _resolved(name: str, geometry: Any) -> tuple[tuple[int, int], ...]:
     if name == "valid":
         return tuple((0, 0) for _ in geometry)
@@ -211,9 +227,8 @@ def _counts(draw: Any, rank: int) -> tuple[int, int, int, int]:
 
 
 @st.composite
-def _conv(draw: Any, layer: str, rank: int) -> Case:
+def _conv(draw: Any, layer: str, rank: int, name: str | None) -> Case:
     size, stride, dilation = _window(draw, rank)
-    name = _name(draw, "same", "same_lower", "valid")
     if name is None:
         pads: Any = _widths(draw, 3 if rank < 4 else 1, 3 if rank < 4 else 1, rank)
         points = _lengths(draw, _least(size, dilation, pads))
@@ -240,11 +255,10 @@ def _conv(draw: Any, layer: str, rank: int) -> Case:
 
 
 @st.composite
-def _transpose(draw: Any, layer: str, rank: int) -> Case:
+def _transpose(draw: Any, layer: str, rank: int, name: str | None) -> Case:
     size, stride, dilation = _window(draw, rank)
     groups, depth, rows, batch = _counts(draw, rank)
     extra: dict[str, Any] = {"groups": groups}
-    name = _name(draw, "same", "same_lower")
     if name is None:
         pads: Any = _widths(draw, 2 if rank < 4 else 1, 2 if rank < 4 else 1, rank)
         padding = pads
@@ -282,9 +296,8 @@ def _transpose(draw: Any, layer: str, rank: int) -> Case:
 
 
 @st.composite
-def _pool(draw: Any, layer: str, rank: int) -> Case:
+def _pool(draw: Any, layer: str, rank: int, name: str | None) -> Case:
     size, stride, dilation = _window(draw, rank)
-    name = _name(draw, "same", "same_lower", "valid")
     # As many points as taps lie apart, and padding shorter than a window: then no window misses x.
     if name is None:
         pads: Any = _widths(draw, tuple(k // 2 for k in size), tuple(k - 1 for k in size), rank)
