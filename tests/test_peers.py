@@ -1,9 +1,8 @@
 """Layers against PyTorch, JAX's lax and ONNX's reference evaluator over generated attribute grids.
 
-hypothesis draws the layers, derandomized (tests/peers_grid.py): of conv,
-conv_transpose, max_pool, avg_pool and lp_pool each 70 with one sliding axis, 60 with two and 50
-with three, 900 in all, and 100 with four axes against loops (on numpy; fewer
-elsewhere). Every layer is held against every peer
+hypothesis draws the layers, derandomized (tests/peers_grid.py): of conv, conv_transpose, max_pool,
+avg_pool and lp_pool each 70 with one sliding axis, 60 with two and 50 with three, 900 in all, and
+100 with four axes against loops (on numpy; fewer elsewhere). Every layer is held against every peer
 that has it: value and all derivatives, in float64, and in float32 against the float64 peer within
 the accuracy contract. There are no tolerances to hide in: 64 eps of the largest element in float64,
 the contract's bounds in float32, equality for maxima.
