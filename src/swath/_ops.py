@@ -225,6 +225,13 @@ def _logistic(be: Backend, g: Any, x: Array) -> Array:
 _SIGMOID = _unary(_logistic, lambda be, g, x, y, t: t * y * (1 - y), "sigmoid")
 
 
+def _squares(be: Backend, z: Array) -> Array:
+    if not be.is_complex(z):
+        return z * z
+    a, b = be.xp.real(z), be.xp.imag(z)
+    return a * a + b * b
+
+
 def _running(be: Backend, g: int, x: Array) -> Array:
     return be.xp.cumulative_sum(x, axis=g, dtype=x.dtype)
 
@@ -234,6 +241,27 @@ def _running_back(be: Backend, g: int, x: Array, y: Array, t: Array) -> Array:
 
 
 _CUMULATIVE = _unary(_running, _running_back, "cumulative_sum")
+_SQUARED_SIZE = _unary(
+    lambda be, g, z: _squares(be, z),
+    lambda be, g, z, y, t: 2 * t * (be.xp.conj(z) if be.is_complex(z) else z),
+    "squared_size",
+)
+
+
+def _argument(be: Backend, g: Any, z: Array) -> Array:
+    xp = be.xp
+    # At 0 the library's own derivative would be NaN.
+    z = xp.where(z == 0, xp.ones_like(z), z)
+    return xp.atan2(xp.imag(z), xp.real(z))
+
+
+def _argument_back(be: Backend, g: Any, z: Array, y: Array, t: Array) -> Array:
+    xp, zero = be.xp, z == 0
+    pulled = t * (-1j / xp.where(zero, xp.ones_like(z), z))
+    return xp.where(zero, xp.zeros_like(z), pulled)
+
+
+_ANGLE = _unary(_argument, _argument_back, "angle")
 _ABSOLUTE = _unary(lambda be, g, x: be.xp.abs(x), _sign_back, "absolute")
 
 
@@ -429,6 +457,16 @@ def power(x: Any, exponent: float) -> Any:
 def absolute(x: Any) -> Any:
     """|x|, with derivative 0 at 0."""
     return apply(_ABSOLUTE, None, x)
+
+
+def squared_size(z: Any) -> Any:
+    """|z|², real, without a root; z̄ = 2 ȳ z*."""
+    return apply(_SQUARED_SIZE, None, z)
+
+
+def angle(z: Any) -> Any:
+    """The argument of complex z, with dθ = Re(−i dz / z); 0, and no gradient, at z = 0."""
+    return apply(_ANGLE, None, z)
 
 
 def sin(x: Any) -> Any:

@@ -129,7 +129,7 @@ def _weak_dtype(be: Backend, table: np.ndarray, anchor: Array, kinds: Sequence[A
         return strong
     if not be.is_floating(strong):
         strong = be.default_float(anchor)
-    return be.dtype("complex128" if be.name_of(strong) == "float64" else "complex64")
+    return be.complex_dtype(strong)
 
 
 def one_array(name: str, value: Any) -> tuple[Backend, Any]:
@@ -174,6 +174,15 @@ def numeric(be: Backend, name: str, value: Any) -> None:
         raise ArgumentTypeError(
             f"{name} must be numeric, got {describe(primal(value))}; convert it to an integer dtype"
         )
+
+
+def number(name: str, value: Any) -> int | float | complex:
+    """A number of Python or NumPy, as Python's; flags are none."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, bool) or not isinstance(value, int | float | complex):
+        raise ArgumentTypeError(f"{name} must be a number, got {describe(value)}")
+    return value
 
 
 def is_int(value: Any) -> bool:

@@ -214,6 +214,16 @@ class Backend:
         """The dtype of a standard name."""
         return getattr(self.xp, name)
 
+    def real_dtype(self, dtype: Any) -> Any:
+        """The real dtype of the precision of a complex one; any other as it is."""
+        real = {"complex64": "float32", "complex128": "float64"}.get(self.name_of(dtype))
+        return dtype if real is None else self.dtype(real)
+
+    def complex_dtype(self, dtype: Any) -> Any:
+        """The complex dtype of the precision of a floating one; halves accumulate in float32."""
+        wide = self.name_of(dtype) in ("float64", "complex128")
+        return self.dtype("complex128" if wide else "complex64")
+
     def itemsize(self, dtype: Any) -> int:
         """Bytes of one element."""
         name = self.name_of(dtype)

@@ -19,7 +19,6 @@ __all__ = [
     "matrices",
     "power_of_two",
     "quiet",
-    "real_dtype",
     "scaled_gram",
     "weights_of",
 ]
@@ -97,14 +96,7 @@ def weights_of(a: Any, weights: Any) -> Any:
         raise ArgumentError(
             f"weights must have one entry for each of the {m} rows of A, got {describe(primal(w))}"
         )
-    return _ops.cast(w, real_dtype(be, a))
-
-
-def real_dtype(be: Backend, a: Any) -> Any:
-    """The real dtype of the precision of a."""
-    if not be.is_complex(primal(a)):
-        return a.dtype
-    return be.dtype("float64" if be.name_of(a.dtype) == "complex128" else "float32")
+    return _ops.cast(w, be.real_dtype(a.dtype))
 
 
 def matrices(a: Any, name: str = "A") -> tuple[Backend, Any]:

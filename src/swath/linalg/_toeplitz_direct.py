@@ -165,7 +165,7 @@ def _quotients(be: Backend, n: int, like: Array) -> Array:
     near = xp.where(near == 0, xp.ones_like(near), near)
     sign = xp.where((d < 0) == (size > n), xp.ones_like(d), -xp.ones_like(d))
     real = xp.abs(like[:1, :0]).dtype
-    kind = be.dtype("complex128" if be.name_of(real) == "float64" else "complex64")
+    kind = be.complex_dtype(real)
     angle = xp.astype(near, real) * (pi / (2 * n))
     cot = xp.astype(sign, real) * xp.cos(angle) / xp.sin(angle)
     return 0.5j * xp.astype(cot, kind) - 0.5

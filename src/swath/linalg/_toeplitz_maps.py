@@ -89,7 +89,7 @@ def modulation(be: Backend, n: int, like: Array, quarter: int = 0, step: int = 2
     """exp(iπ(step·j + quarter)/(2n)) for j = 0 … n−1, complex in the precision of `like`."""
     xp = be.xp
     real = xp.abs(like[:1, :0]).dtype
-    kind = be.dtype("complex128" if be.name_of(real) == "float64" else "complex64")
+    kind = be.complex_dtype(real)
     j = be.arange(n, like, be.default_int(like)) * step + quarter
     angle = xp.astype(j, real) * (pi / (2 * n))
     return xp.astype(xp.cos(angle), kind) + 1j * xp.astype(xp.sin(angle), kind)

@@ -384,7 +384,7 @@ def real_form(be: Backend, a: Array) -> Array:
 
 def from_real_rows(be: Backend, v: Array, m: int) -> Array:
     """Real part above imaginary part, (..., 2m, N), as a complex array (..., m, N)."""
-    kind = be.dtype("complex128" if be.name_of(v.dtype) == "float64" else "complex64")
+    kind = be.complex_dtype(v.dtype)
     re, im = (be.xp.astype(x, kind) for x in (v[..., :m, :], v[..., m:, :]))
     return re + be.new_like(re, (), fill=1j) * im
 

@@ -23,10 +23,10 @@ from ..errors import (
     describe,
 )
 from ..registry import operation
-from ._scaling import adjoint, all_finite, default_rcond
+from ._scaling import adjoint, all_finite, default_rcond, matrices, weights_of
 from .dependence import check_rcond, find_dependence, sentences
 from .factors import Factors, Recipe, System, factorise
-from .normal_equations import matrices, real_dtype, solution, weights_of
+from .normal_equations import solution
 from .refinement import plan_for
 
 __all__ = ["LstsqResult", "Projection", "lstsq", "project"]
@@ -213,9 +213,9 @@ def _ridge(be: Backend, a: Any, ridge: Any) -> Any:
             raise ArgumentError(f"ridge must be 0 or more, got {ridge!r}")
         if ridge == 0:
             return None
-        return _ops.fill_like(a, (n,), float(ridge), real_dtype(be, a))
+        return _ops.fill_like(a, (n,), float(ridge), be.real_dtype(a.dtype))
     arguments.real_only(be, "ridge", ridge)
-    gamma = _ops.cast(ridge, real_dtype(be, a))
+    gamma = _ops.cast(ridge, be.real_dtype(a.dtype))
     if gamma.ndim == 0:
         gamma = _ops.reshape(gamma, (1,))
     elif gamma.shape[-1] != n:
@@ -233,7 +233,7 @@ def _empty(p: _Problem) -> LstsqResult:
     n, k = a.shape[-1], b.shape[-1]
     lead = tuple(a.shape[:-2])
     integer = be.default_int(a)
-    real = real_dtype(be, a)
+    real = be.real_dtype(a.dtype)
     dof = be.new_like(a, lead, dtype=integer, fill=int(a.shape[-2]))
     return LstsqResult(
         x=be.new_like(a, (*lead, n, k)),

@@ -15,11 +15,11 @@ from .. import _ops, arguments
 from .._backends import Backend, backend_of
 from ..autodiff import Core, apply, primal
 from ..registry import operation
-from ._scaling import adjoint, diagonal, matrices, real_dtype, weights_of
+from ._scaling import adjoint, diagonal, matrices, weights_of
 from .factors import Factors
 from .refinement import Plan, refined
 
-__all__ = ["gram", "gram_product", "matrices", "real_dtype", "solution", "weights_of"]
+__all__ = ["gram", "gram_product", "solution"]
 
 Array = Any
 

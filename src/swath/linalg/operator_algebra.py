@@ -565,11 +565,6 @@ class Scaled(Operator):
         return _times(self._be(), self.factor, self.base.diagonal())
 
 
-def squared_size(x: Any) -> Any:
-    """|x|², real."""
-    return _ops.real(_ops.multiply(x, _ops.conj(x)))
-
-
 @container
 class Gram(Operator):
     """Aᴴ A + ridge·I, Hermitian."""
@@ -616,7 +611,7 @@ class Gram(Operator):
         """The entries (d, d)."""
         be = self._be()
         try:
-            squares = self.base._mapped(squared_size)
+            squares = self.base._mapped(_ops.squared_size)
         except NotImplementedError:
             return super().diagonal()
         # Σ_i |A[i, j]|²: the transpose of the squared sizes, of ones.

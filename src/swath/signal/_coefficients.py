@@ -19,7 +19,6 @@ from ..sliding.plan import capturing
 __all__ = [
     "angles_of",
     "coefficients",
-    "complex_of",
     "design_arrays",
     "divided",
     "float_name",
@@ -64,11 +63,6 @@ def divided(be: Backend, value: Any, a: Any, given: Any) -> Any:
     if gain == 0:
         raise ArgumentError("a[0] must not be 0: it is what all coefficients are divided by")
     return _ops.divide(value, _ops.cast(a, value.dtype))
-
-
-def complex_of(be: Backend, dtype: Any) -> str:
-    """Name of the complex dtype of the same precision."""
-    return "complex64" if be.name_of(dtype) in ("float32", "complex64") else "complex128"
 
 
 def angles_of(be: Backend, name: str, freqs: Any, beside: str, like: Any, fs: float) -> Array:

@@ -13,13 +13,16 @@ from .. import _ops
 from .._backends import backend_of
 from ..autodiff import primal
 
-__all__ = ["EXTENSIONS", "continued", "extended"]
+__all__ = ["EXTENSIONS", "PADDINGS", "continued", "extended"]
 
 Array = Any
 #: Besides "constant", which is a padding.
 EXTENSIONS = (
     "symmetric", "reflect", "edge", "wrap", "smooth", "antisymmetric", "antireflect", "line",
 )  # fmt: skip
+
+#: What scipy.signal calls three of them where a filter or a transform pads its input.
+PADDINGS = {"odd": "antireflect", "even": "reflect", "constant": "edge"}
 
 
 def extended(x: Any, axis: int, low: int, high: int, mode: str) -> Any:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from .. import _ops, arguments
 from ..autodiff import primal
-from ..errors import ArgumentError, ArgumentTypeError, describe
+from ..errors import ArgumentError, ArgumentTypeError
 from ..registry import operation
+from ._extension import extended
 from ._slide import check_mode, convolve_axes, mode_span, prepare
 
 __all__ = ["convolve2d", "correlate2d"]
 
 BOUNDARIES = ("fill", "wrap", "symm")
+_EXTENSIONS = {"wrap": "wrap", "symm": "symmetric"}
 
 
 @operation("signal.convolve2d", differentiable=("in1", "in2"), linear=("in2",))
@@ -117,10 +117,7 @@ def _planar(in1: Any, in2: Any, mode: str, boundary: str, fillvalue: Any, *, tur
                 f"{name} must have two axes, got shape {tuple(value.shape)}; signal.convolve and "
                 f"signal.correlate take any number"
             )
-    if isinstance(fillvalue, np.generic):
-        fillvalue = fillvalue.item()
-    if isinstance(fillvalue, bool) or not isinstance(fillvalue, int | float | complex):
-        raise ArgumentTypeError(f"fillvalue must be a number, got {describe(fillvalue)}")
+    fillvalue = arguments.number("fillvalue", fillvalue)
     if isinstance(fillvalue, complex) and not be.is_complex(primal(in1)):
         raise ArgumentTypeError(f"fillvalue must be real for real inputs, got {fillvalue}")
     if isinstance(fillvalue, float) and not be.is_floating(in1.dtype):
@@ -141,25 +138,6 @@ def _planar(in1: Any, in2: Any, mode: str, boundary: str, fillvalue: Any, *, tur
             in1 = _ops.pad(in1, widths, fillvalue)
         else:
             for axis, (low, high) in enumerate(widths):
-                in1 = _continued(in1, axis, low, high, boundary)
+                in1 = extended(in1, axis, low, high, _EXTENSIONS[boundary])
         mode = "valid"
     return convolve_axes(in1, in2, axes, mode, "auto", turned=turned)
-
-
-def _continued(x: Any, axis: int, low: int, high: int, boundary: str) -> Any:
-    """x with `low` points before and `high` after it along an axis, periodic or mirrored.
-
-    The continuation is a row of pieces, each a run of x forwards or backwards.
-    """
-    n = x.shape[axis]
-    parts: list[Any] = []
-    place = -low
-    while place < n + high:
-        period, start = divmod(place, n)
-        stop = min(n, start + n + high - place)
-        backwards = boundary == "symm" and period % 2 == 1
-        run = slice(n - stop, n - start) if backwards else slice(start, stop)
-        piece = _ops.cut(x, *[slice(None)] * axis, run)
-        parts.append(_ops.flip(piece, (axis,)) if backwards else piece)
-        place += stop - start
-    return _ops.concat(parts, axis) if len(parts) > 1 else parts[0]

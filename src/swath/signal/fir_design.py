@@ -57,8 +57,7 @@ def _gains(freqs: Any, gains: Any, weight: Any, xp: Any, device: Any) -> tuple[B
 def _dtype(be: Backend, dtype: Any, gains: Any) -> Any:
     """The real dtype of the taps."""
     if dtype is None:
-        name = be.name_of(gains.dtype)
-        return be.dtype({"complex64": "float32", "complex128": "float64"}.get(name, name))
+        return be.real_dtype(gains.dtype)
     return be.dtype(float_name(be, dtype))
 
 

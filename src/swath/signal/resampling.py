@@ -341,7 +341,7 @@ def _given(be: Backend, ftype: Any, like: Any) -> Any:
     plain = primal(like)
     kind = plain.dtype
     if table.dtype.kind == "c" and not be.is_complex(plain):
-        kind = be.dtype("complex128" if be.name_of(kind) == "float64" else "complex64")
+        kind = be.complex_dtype(kind)
     return be.constant(table, plain, kind)
 
 
@@ -394,10 +394,7 @@ def _lowpass(be: Backend, taps: int, cutoff: float, window: Any, like: Any) -> A
 
 
 def _constant(be: Backend, value: Any, like: Any) -> Any:
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, bool) or not isinstance(value, int | float | complex):
-        raise ArgumentTypeError(f"cval must be a number, got {describe(value)}")
+    value = arguments.number("cval", value)
     if isinstance(value, complex) and not be.is_complex(primal(like)):
         raise ArgumentTypeError(f"cval must be real for real inputs, got {value}")
     return value

@@ -20,7 +20,7 @@ from ..autodiff import primal
 from ..errors import ArgumentError, ArgumentTypeError, describe
 from ..registry import operation
 from ..sliding.plan import capturing
-from ._coefficients import angles_of, coefficients, complex_of, divided, sampling_rate
+from ._coefficients import angles_of, coefficients, divided, sampling_rate
 from ._slide import convolve_axes
 
 __all__ = ["amplitude_response", "freqz", "group_delay"]
@@ -37,7 +37,7 @@ def _waves(be: Backend, angles: Array, steps: Sequence[float], like: Any, kind: 
     xp = be.xp
     column = be.constant(list(steps), angles, angles.dtype)
     phase = xp.reshape(angles, (*angles.shape, 1)) * column
-    waves = xp.astype(phase, be.dtype(complex_of(be, phase.dtype)))
+    waves = xp.astype(phase, be.complex_dtype(phase.dtype))
     return xp.astype(xp.exp(waves * -1j), kind)
 
 
@@ -63,7 +63,7 @@ def _transfer(be: Backend, b: Any, angles: Array, delay: float = 0.0) -> Any:
     table = _ops.reshape(table, (taps, shared, count))
     inner = isqrt(taps - 1) + 1
     outer = -(-taps // inner)
-    kind = be.dtype(complex_of(be, b.dtype))
+    kind = be.complex_dtype(b.dtype)
     strides = _waves(be, angles, [float(inner * p) for p in range(outer)], b, kind)
     fine = _waves(be, angles, [q - delay for q in range(inner)], b, kind)
     table = _ops.pad(_ops.cast(table, kind), ((0, inner * outer - taps), (0, 0), (0, 0)))

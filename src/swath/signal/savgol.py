@@ -20,12 +20,14 @@ from ..autodiff import primal
 from ..errors import ArgumentError, ArgumentTypeError, describe
 from ..registry import operation
 from ._coefficients import design_arrays, library, placed
+from ._extension import extended
 from ._slide import convolve_axes
 
 __all__ = ["MODES", "neighbours", "savgol_coeffs", "savgol_filter"]
 
 Array = Any
 MODES = ("mirror", "constant", "nearest", "wrap", "interp")
+_EXTENSIONS = {"mirror": "reflect", "nearest": "edge", "wrap": "wrap"}
 
 
 def neighbours(window_length: int) -> tuple[int, int]:
@@ -278,10 +280,7 @@ def savgol_filter(
 
 
 def _constant(be: Backend, x: Any, cval: Any) -> Any:
-    if isinstance(cval, np.generic):
-        cval = cval.item()
-    if isinstance(cval, bool) or not isinstance(cval, int | float | complex):
-        raise ArgumentTypeError(f"cval must be a number, got {describe(cval)}")
+    cval = arguments.number("cval", cval)
     if isinstance(cval, complex):
         if not be.is_complex(primal(x)):
             raise ArgumentTypeError(f"cval must be real for a real signal, got {cval}")
@@ -331,26 +330,4 @@ def _continued(x: Any, axis: int, low: int, high: int, mode: str, value: Any) ->
     if mode == "constant":
         widths = [(low, high) if i == axis else (0, 0) for i in range(x.ndim)]
         return _ops.pad(x, widths, value)
-    n, lead = x.shape[axis], [slice(None)] * axis
-    if mode == "nearest" or (mode == "mirror" and n == 1):
-        parts = [x]
-        for place, width in ((0, low), (n - 1, high)):
-            shape = [width if i == axis else m for i, m in enumerate(x.shape)]
-            edge = _ops.cut(x, *lead, slice(place, place + 1))
-            parts.append(_ops.broadcast_to(edge, shape))
-        return _ops.concat([parts[1], parts[0], parts[2]], axis)
-    # A row of runs of x, forwards and (the mirror image, without the edges) backwards.
-    period = n if mode == "wrap" else 2 * n - 2
-    runs: list[Any] = []
-    place = -low
-    while place < n + high:
-        start = place % period
-        if start < n:
-            stop = min(n, start + n + high - place)
-            runs.append(_ops.cut(x, *lead, slice(start, stop)))
-        else:
-            stop = min(period, start + n + high - place)
-            piece = _ops.cut(x, *lead, slice(period - stop + 1, period - start + 1))
-            runs.append(_ops.flip(piece, (axis,)))
-        place += stop - start
-    return _ops.concat(runs, axis) if len(runs) > 1 else runs[0]
+    return extended(x, axis, low, high, _EXTENSIONS[mode])

@@ -22,14 +22,12 @@ from ..autodiff import Core, Node, apply, primal
 from ..errors import ArgumentError, ArgumentTypeError, UnsupportedError
 from ..primitives import overlap_add, sliding_windows
 from ..registry import operation
-from ._coefficients import complex_of, sampling_rate
-from ._extension import extended
+from ._coefficients import sampling_rate
+from ._extension import PADDINGS, extended
 
 __all__ = ["istft", "spectrogram", "stft"]
 
 Array = Any
-# Ways in which a signal continues beyond its ends, by SciPy's names here.
-_EXTENSIONS = {"even": "reflect", "odd": "antireflect", "constant": "edge"}
 _MODES = ("psd", "complex", "magnitude", "angle", "phase")
 # Sums of squared tapers below this count as no cover (SciPy's threshold).
 _COVERED = 1e-10
@@ -37,11 +35,7 @@ _COVERED = 1e-10
 _PIECE = 2**20
 
 
-class _Native(Core):
-    native = True
-
-
-class _Transform(_Native):
+class _Transform(Core):
     """DFT of n points along the last axis, zero-padded; half of it for real input.
 
     With y_k = Σ_m x_m e^{−2πikm/n} the matrix is symmetric, so the transpose is the transform
@@ -49,6 +43,7 @@ class _Transform(_Native):
     """
 
     name = "transform"
+    native = True
 
     def forward(self, be: Backend, geometry: Any, *arrays: Array) -> Array:
         (x,), points = arrays, geometry
@@ -69,7 +64,7 @@ class _Transform(_Native):
         return (pulled if be.is_complex(x) else be.xp.real(pulled),)
 
 
-class _Inverse(_Native):
+class _Inverse(Core):
     """Inverse DFT of n points along the last axis; of half a spectrum for a real result.
 
     x_m = Σ_k c_k z_k e^{2πikm/n}, so z̄_k = c_k Σ_m x̄_m e^{2πikm/n}, with c_k = 1/n. Of half a
@@ -77,6 +72,7 @@ class _Inverse(_Native):
     """
 
     name = "inverse_transform"
+    native = True
 
     def forward(self, be: Backend, geometry: Any, *arrays: Array) -> Array:
         # Written over: z is a product of ours.
@@ -99,61 +95,14 @@ class _Inverse(_Native):
         return (_fitted(be, pulled * be.constant(sides / points, z, z.dtype), z.shape[-1]),)
 
 
-class _Power(_Native):
-    """|z|², z̄ = 2 ȳ z*."""
-
-    name = "power_of_complex"
-
-    def forward(self, be: Backend, geometry: Any, *arrays: Array) -> Array:
-        a, b = be.xp.real(arrays[0]), be.xp.imag(arrays[0])
-        return a * a + b * b
-
-    def pull(
-        self,
-        be: Backend,
-        geometry: Any,
-        arrays: Sequence[Array],
-        out: Array,
-        cotangent: Array,
-        wanted: Sequence[bool],
-    ) -> Sequence[Any]:
-        return (2 * cotangent * be.xp.conj(arrays[0]),)
-
-
-class _Angle(_Native):
-    """The argument of z, with dθ = Re(−i dz / z), 0 at z = 0."""
-
-    name = "angle"
-
-    def forward(self, be: Backend, geometry: Any, *arrays: Array) -> Array:
-        (z,), xp = arrays, be.xp
-        # At 0 the library's own derivative would be NaN.
-        z = xp.where(z == 0, xp.ones_like(z), z)
-        return xp.atan2(xp.imag(z), xp.real(z))
-
-    def pull(
-        self,
-        be: Backend,
-        geometry: Any,
-        arrays: Sequence[Array],
-        out: Array,
-        cotangent: Array,
-        wanted: Sequence[bool],
-    ) -> Sequence[Any]:
-        (z,), xp = arrays, be.xp
-        zero = z == 0
-        pulled = cotangent * (-1j / xp.where(zero, xp.ones_like(z), z))
-        return (xp.where(zero, xp.zeros_like(z), pulled),)
-
-
-_TRANSFORM, _INVERSE, _POWER, _ANGLE = _Transform(), _Inverse(), _Power(), _Angle()
+_TRANSFORM, _INVERSE = _Transform(), _Inverse()
 
 
 def _whole(be: Backend, z: Array) -> Array:
     """z as an array of a complex dtype."""
     if be.is_complex(z):
         return z
-    return be.xp.astype(z, be.dtype(complex_of(be, z.dtype)))
+    return be.xp.astype(z, be.complex_dtype(z.dtype))
 
 
 def _fitted(be: Backend, z: Array, count: int) -> Array:
@@ -311,7 +260,7 @@ def stft(
     """
     arguments.choice("scaling", scaling, ("spectrum", "psd"))
     if boundary is not None:
-        arguments.choice("boundary", boundary, ("zeros", *_EXTENSIONS))
+        arguments.choice("boundary", boundary, ("zeros", "even", "odd", "constant"))
     return _analysed(
         x, fs, window, nperseg, noverlap, nfft, detrend, return_onesided, axis,
         density=scaling == "psd", boundary=boundary, padded=padded, mode="complex", share=2,
@@ -444,7 +393,7 @@ def _analysed(
     if boundary == "zeros":
         x = _ops.pad(x, [*around, (ahead, ahead)])
     elif boundary:
-        x = extended(x, x.ndim - 1, ahead, ahead, _EXTENSIONS[boundary])
+        x = extended(x, x.ndim - 1, ahead, ahead, PADDINGS[boundary])
     if padded:
         x = _ops.pad(x, [*around, (0, (-(x.shape[-1] - size) % g.step) % size)])
     taper = _ops.divide(taper, _gain(taper, rate, density=density))
@@ -485,7 +434,7 @@ def _taper(
     """
     if size is not None:
         size = arguments.positive("nperseg", size)
-    kind = _real_dtype(be, x)
+    kind = be.real_dtype(x.dtype)
     if taper is None:
         wanted = 256 if size is None else size
         if length is not None and wanted > length:
@@ -518,12 +467,6 @@ def _named(window: Any, size: int) -> np.ndarray:
         return np.asarray(get_window(window, size))
     except (ValueError, TypeError) as error:
         raise ArgumentError(f"SciPy does not make window {window!r}: {error}") from None
-
-
-def _real_dtype(be: Backend, x: Any) -> Any:
-    """The real dtype of x's precision."""
-    wide = be.name_of(x.dtype) in ("float64", "complex128")
-    return be.dtype("float64" if wide else "float32")
 
 
 def _step_and_points(size: int, noverlap: Any, nfft: Any, share: int) -> tuple[int, int]:
@@ -586,7 +529,7 @@ def _windowed(
     lead = tuple(x.shape[:-1])
     count = (x.shape[-1] - g.size) // g.step + 1
     if 0 in lead:
-        kind = be.dtype(complex_of(be, x.dtype)) if mode == "complex" else _real_dtype(be, x)
+        kind = be.complex_dtype(x.dtype) if mode == "complex" else be.real_dtype(x.dtype)
         return _ops.fill_like(x, (*lead, count, g.bins), dtype=kind)
 
     def part(first: int, last: int) -> Any:
@@ -621,13 +564,13 @@ def _made(be: Backend, g: _Layout, z: Any, mode: str) -> Any:
     if mode == "complex":
         return z
     if mode == "psd":
-        power = apply(_POWER, None, z)
+        power = _ops.squared_size(z)
         if not g.half:
             return power
         return _ops.multiply(power, be.constant(_sides(g.points), primal(power), power.dtype))
     if mode == "magnitude":
         return _ops.absolute(z)
-    angle = apply(_ANGLE, None, z)
+    angle = _ops.angle(z)
     return _unwrapped(be, angle) if mode == "phase" else angle
 
 
@@ -770,7 +713,7 @@ def istft(
     outer = [i for i in range(z.ndim) if i not in (time, freq)]
     z = _ops.permute(z, (*outer, time, freq))
     if not be.is_complex(primal(z)):
-        z = _ops.cast(z, be.dtype(complex_of(be, z.dtype)))
+        z = _ops.cast(z, be.complex_dtype(z.dtype))
     lead, length = tuple(z.shape[:-2]), size + (count - 1) * step
     if 0 in lead:
         x = _ops.fill_like(taper, (*lead, length), dtype=taper.dtype if input_onesided else z.dtype)

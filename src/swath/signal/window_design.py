@@ -18,7 +18,7 @@ from .._backends import Backend, try_backend
 from ..autodiff import Core, apply, primal
 from ..errors import ArgumentError, ArgumentTypeError, describe
 from ..registry import operation
-from ._coefficients import complex_of, design_arrays, sampling_rate
+from ._coefficients import design_arrays, sampling_rate
 from .windows import host_window
 
 __all__ = ["firwin", "firwin2"]
@@ -384,7 +384,7 @@ def firwin2(
     response = _interpolated(be, freq, gain, points, nyquist)
     steps = np.arange(points) / (points - 1)
     phase = np.exp(-0.5j * pi * (taps - 1) * steps) * (1j if antisymmetric else 1.0)
-    kind = be.dtype(complex_of(be, response.dtype))
+    kind = be.complex_dtype(response.dtype)
     full = apply(_SAMPLED, None, response, be.constant(phase, primal(response), kind))
     h = _ops.cut(full, slice(0, taps))
     if window is not None:

@@ -14,7 +14,7 @@ from .._backends import backend_of
 from ..autodiff import primal
 from ..errors import ArgumentError, UnsupportedError
 from ..registry import operation
-from ._extension import continued, extended
+from ._extension import PADDINGS, continued, extended
 from ._slide import convolve_axes
 from .filtering import _filter
 
@@ -22,7 +22,6 @@ __all__ = ["filtfilt"]
 
 # Samples from which on the middle of a signal is worth products of its own.
 _LONG = 2**15
-_PADDING = {"odd": "antireflect", "even": "reflect", "constant": "edge"}
 
 
 @operation(
@@ -105,7 +104,7 @@ def filtfilt(
         )
     arguments.choice("method", method, ("pad",))
     if padtype is not None:
-        arguments.choice("padtype", padtype, tuple(_PADDING))
+        arguments.choice("padtype", padtype, tuple(PADDINGS))
     b, (x,) = _filter(b, a, x=x)
     if x.ndim == 0:
         raise ArgumentError("x must have at least one axis, got a number")
@@ -125,7 +124,7 @@ def filtfilt(
     kernel = _ops.reshape(b, [taps if i == axis else 1 for i in range(x.ndim)])
     # Points further out than the filter reaches have no say.
     edge, points = min(edge, taps - 1), x.shape[axis]
-    mode = "edge" if padtype is None else _PADDING[padtype]
+    mode = "edge" if padtype is None else PADDINGS[padtype]
     rest = taps - 1 - edge
     if rest or not edge or points < max(_LONG, 4 * taps):
         x = extended(x, axis, edge, edge, mode)

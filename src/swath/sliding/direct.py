@@ -17,7 +17,7 @@ from typing import Any
 from .._backends import Backend
 from ..geometry import Sliding, Span
 
-__all__ = ["UNROLLED", "run", "window"]
+__all__ = ["UNROLLED", "run", "tap_of", "window"]
 
 Array = Any
 _ALL = slice(None)
@@ -207,10 +207,10 @@ def window(be: Backend, x: Array, spans: Sequence[Span], tap: Sequence[Any], fir
     return x
 
 
-def _split(g: Sliding, number: Any) -> list[Any]:
-    """The tap of a row-major number."""
+def tap_of(sizes: Sequence[int], number: Any) -> list[Any]:
+    """The tap of a row-major number, which may be traced."""
     tap: list[Any] = []
-    for size in reversed(g.sizes):
+    for size in reversed(sizes):
         tap.insert(0, number % size)
         number = number // size
     return tap
@@ -232,7 +232,9 @@ def _loop_forward(be: Backend, g: Sliding, x: Array, w: Array) -> Array:
     x = _padded(be, g, x)
 
     def body(i: Any, y: Array) -> Array:
-        return y + _mix(be, g, _numbered(be, g, w, i), window(be, x, g.spans, _split(g, i), at))
+        return y + _mix(
+            be, g, _numbered(be, g, w, i), window(be, x, g.spans, tap_of(g.sizes, i), at)
+        )
 
     return be.fori_loop(0, prod(g.sizes), body, y)
 
@@ -248,7 +250,7 @@ def _loop_spread(be: Backend, g: Sliding, w: Array, y: Array) -> Array:
     def body(i: Any, total: Array) -> Array:
         m = be.xp.matrix_transpose(_numbered(be, g, w, i))
         term = be.pad(_mix(be, g, m, y), [(0, 0)] * y.ndim, 0, gaps)
-        starts = [s.dilation * j for s, j in zip(g.spans, _split(g, i), strict=True)]
+        starts = [s.dilation * j for s, j in zip(g.spans, tap_of(g.sizes, i), strict=True)]
         here = total
         for axis, start in enumerate(starts, at):
             here = be.slab(here, axis, start, term.shape[axis])
@@ -264,7 +266,7 @@ def _loop_kernel(be: Backend, g: Sliding, x: Array, y: Array) -> Array:
     x, taps = _padded(be, g, x), prod(g.sizes)
 
     def body(i: Any, flat: Array) -> Array:
-        term = _contract(be, g, window(be, x, g.spans, _split(g, i), at), y, depth, rows)
+        term = _contract(be, g, window(be, x, g.spans, tap_of(g.sizes, i), at), y, depth, rows)
         return be.put_slab(flat, be.xp.astype(term, kind)[None, ...], [i])
 
     flat = be.new_like(x, (taps, g.groups * rows, depth), dtype=kind)

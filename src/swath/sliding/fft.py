@@ -18,7 +18,7 @@ from typing import Any
 from .._backends import Backend
 from ..geometry import Sliding, Span
 
-__all__ = ["fast_length", "frame_points", "run", "run_frames", "transform_lengths"]
+__all__ = ["fast_length", "frame_points", "frames_of", "run", "run_frames", "transform_lengths"]
 
 Array = Any
 
@@ -41,6 +41,13 @@ def fast_length(n: int) -> int:
 def frame_points(extent: int) -> int:
     """FFT length of one overlap-save frame: eight kernels, at least 1024 points."""
     return fast_length(max(1024, 8 * extent))
+
+
+def frames_of(span: Span) -> tuple[int, int, int]:
+    """FFT length of one overlap-save frame, new outputs of each, and how many there are."""
+    points = frame_points(span.extent)
+    hop = points - span.extent + 1
+    return points, hop, -(-(span.stride * (span.out - 1) + 1) // hop)
 
 
 def transform_lengths(role: str, g: Sliding) -> list[int]:
@@ -172,10 +179,8 @@ def run_frames(be: Backend, g: Sliding, x: Array, w: Array) -> Array:
     Frames of N points, hop N − extent + 1; each frame's last hop points are free of wrap-around.
     """
     xp, (s,) = be.xp, g.spans
-    points = frame_points(s.extent)
-    hop = points - s.extent + 1
     dense = Span(s.length, s.size, 1, s.dilation, s.low, s.high)
-    frames = -(-dense.out // hop)
+    points, hop, frames = frames_of(dense)
     reach = (frames - 1) * hop + points
     x = x[..., max(0, -s.low) :]
     keep = min(x.shape[-1], reach - max(0, s.low))

@@ -311,9 +311,7 @@ def choose(
     # Frame by frame along one axis.
     if role == "y" and g.rank == 1 and g.out[0] > 0:
         s = g.spans[0]
-        points = fft.frame_points(s.extent)
-        hop = points - s.extent + 1
-        frames = -(-(s.stride * (s.out - 1) + 1) // hop)
+        points, _, frames = fft.frames_of(s)
         count = g.groups * (frames * batch * (depth + rows) + depth * rows)
         work = count * points * log2(points)
         # Frames that fit the cache transform about twice as fast as one long one.

@@ -91,6 +91,12 @@ class Problem:
         """Bytes of y."""
         return self.width * self.batch * self.g.groups * self.rows * prod(self.g.out)
 
+    @property
+    def columns_bytes(self) -> int:
+        """Bytes of all windows gathered."""
+        taps = self.depth * prod(self.g.sizes) * prod(self.g.out)
+        return self.width * self.batch * self.g.groups * taps
+
     def slab(self, slabs: Slabs) -> Problem:
         """The problem of one slab in the middle."""
         span, step = self.g.spans[0], slabs.step
@@ -134,9 +140,8 @@ def _scratch(method: str, p: Problem) -> int:
             return x + y if p.traces else max(x, y)
         return (4 if p.traces else 1) * (x + y)
     if method == "im2col":
-        columns = p.width * p.batch * g.groups * p.depth * prod(g.sizes) * prod(g.out)
         # Groups of channels that lie apart are gathered before they are joined.
-        return (2 if g.last and g.groups > 1 else 1) * columns + x + y + kernel
+        return (2 if g.last and g.groups > 1 else 1) * p.columns_bytes + x + y + kernel
     if method == "toeplitz":
         span = g.spans[-1]
         length = toeplitz.frame_length(span, p.depth, p.rows)
@@ -158,9 +163,7 @@ def _scratch(method: str, p: Problem) -> int:
         copies = 2 if p.depth * p.rows == 1 else 4
         return copies * p.width * g.groups * operands * prod(fft.transform_lengths(p.role, g))
     (span,) = g.spans
-    points = fft.frame_points(span.extent)
-    hop = points - span.extent + 1
-    frames = -(-(span.stride * (span.out - 1) + 1) // hop)
+    points, hop, frames = fft.frames_of(span)
     spectra = 2 * p.width * g.groups * p.depth * p.rows * points
     x = p.width * p.batch * g.groups * p.depth * (frames * hop + span.extent)
     y = p.width * p.batch * g.groups * p.rows * frames * hop
@@ -172,10 +175,7 @@ def _scratch(method: str, p: Problem) -> int:
 def _tile(method: str, p: Problem) -> tuple[int, int]:
     """Bytes that should stay in the cache, and how many may."""
     if method == "im2col":
-        if p.role == "x":
-            p = p.forward()
-        columns = p.batch * p.g.groups * p.depth * prod(p.g.sizes) * prod(p.g.out)
-        return p.width * columns, _COLUMNS
+        return (p.forward() if p.role == "x" else p).columns_bytes, _COLUMNS
     sizes = {"direct": BLOCK, "toeplitz": _FRAMES}
     return max(p.x_bytes, p.y_bytes), sizes.get(method, 2**62)
 
@@ -298,24 +298,21 @@ def _loop(be: Backend, p: Problem, slabs: Slabs, a: Array, b: Array, product: Pr
     xp, role, g, span = be.xp, p.role, p.g, p.g.spans[0]
     chunk, hop = slabs.chunk, min(slabs.step, p.points)
     at = 1 if g.last else 2
-    width = hop
-    if role == "x" and hop < p.points:
-        # Every slab begins at the same phase of the stride, the last one too.
-        width = hop + p.points % span.stride
+    # Every slab of x begins at the same phase of the stride, the last one too.
+    width = hop + p.points % span.stride if role == "x" and hop < p.points else hop
+    cut = width < p.points
     final = p.points - width
     count = 1 + -(-final // hop)
-    if role == "x":
-        part = span.back(0, width) if hop < p.points else span
-        ahead = span.source_start(0) if hop < p.points else 0
-    elif hop < p.points:
-        part = replace(span, length=(width - 1) * span.stride + span.extent, low=0, high=0)
-        ahead = -span.low
-    else:
-        part, ahead = span, 0
-    sub = replace(g, spans=(part, *g.spans[1:]))
-    reach = part.out if role == "x" else part.length
-    rate = span.stride
-    lows = [ahead + (f // rate if role == "x" else f * rate) for f in (0, final)]
+    sub = p.slab(Slabs(chunk, width)).g
+    reach = sub.spans[0].out if role == "x" else sub.spans[0].length
+
+    def begin_of(start: Any) -> Any:
+        """Where the operand of the slab that begins at `start` begins."""
+        if role == "x":
+            return span.source_start(0) + start // span.stride
+        return start * span.stride - span.low
+
+    ends = begin_of(0), begin_of(final)
 
     def entries(x: Array, entry: Any) -> Array:
         return be.slab(x, 0, entry, chunk) if chunk < p.batch else x
@@ -324,16 +321,15 @@ def _loop(be: Backend, p: Problem, slabs: Slabs, a: Array, b: Array, product: Pr
         entry, first = (i // count) * chunk, (i % count) * hop
         start = xp.minimum(first, final) if final % hop else first
         source = entries(b if role == "x" else a, entry)
-        if hop < p.points:
-            begin = ahead + (start // rate if role == "x" else start * rate)
-            source = _within(be, source, at, begin, reach, *lows)
+        if cut:
+            source = _within(be, source, at, begin_of(start), reach, *ends)
         if role == "x":
             value = product(sub, a, source)
         elif role == "y":
             value = product(sub, source, b)
         else:
             y = entries(b, entry)
-            if hop < p.points:
+            if cut:
                 y = be.slab(y, at, start, width)
             if final % hop:
                 # Outputs that the slab before has had.

@@ -20,7 +20,7 @@ from typing import Any
 
 from .._backends import Backend
 from ..geometry import Sliding, Span
-from .direct import UNROLLED, window
+from .direct import UNROLLED, tap_of, window
 
 __all__ = ["blocks", "frame_length", "run"]
 
@@ -207,11 +207,7 @@ def _loop(f: _Frames, role: str, a: Array, b: Array) -> Array:
     frames, taps = f.x(a), prod(sizes)
 
     def part_of(number: Any) -> Array:
-        tap: list[Any] = []
-        for size in reversed(sizes):
-            tap.insert(0, number % size)
-            number = number // size
-        return window(be, frames, f.lead, tap, 2)
+        return window(be, frames, f.lead, tap_of(sizes, number), 2)
 
     if role == "y":
         kernels = xp.reshape(b, (*b.shape[:2], taps, b.shape[-1]))
