@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import scripts
 import swath
 from swath.sliding.fft import frame_points
 from swath.sliding.plan import METHODS
@@ -19,12 +18,7 @@ SPECTRAL = ("fft", "overlap_save")
 
 @pytest.fixture(scope="module")
 def figures():
-    spec = importlib.util.spec_from_file_location("accuracy_figures", DOCS / "accuracy_figures.py")
-    module = importlib.util.module_from_spec(spec)
-    # Its dataclass looks itself up there.
-    sys.modules["accuracy_figures"] = module
-    spec.loader.exec_module(module)
-    return module
+    return scripts.loaded("docs", "accuracy_figures.py")
 
 
 @pytest.fixture(scope="module")

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-FILE = Path(__file__).parents[1] / "examples" / "deblurring.py"
+import scripts
 
 
 @pytest.fixture(scope="module")
 def deblurring():
-    spec = importlib.util.spec_from_file_location("deblurring", FILE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return scripts.loaded("examples", "deblurring.py")
 
 
 @pytest.mark.needs("skimage")

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 
+import scripts
 from swath.testing import assert_close
 
-FILE = Path(__file__).parents[1] / "examples" / "digits.py"
 trained = pytest.mark.op("nn.conv", "nn.max_pool")
 
 
 @pytest.fixture(scope="module")
 def digits():
-    spec = importlib.util.spec_from_file_location("digits", FILE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return scripts.loaded("examples", "digits.py")
 
 
 WAYS = {"numpy": "swath.vjp by hand on NumPy", "jax": "jax.grad"}

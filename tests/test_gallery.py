@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pytest
+
+import scripts
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = sorted(p.stem for p in (DOCS / "gallery").glob("*.py"))
@@ -13,10 +14,7 @@ PAGES = sorted(p.stem for p in (DOCS / "gallery").glob("*.py"))
 
 @pytest.fixture(scope="module")
 def pages():
-    spec = importlib.util.spec_from_file_location("gallery_pages", DOCS / "gallery_pages.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return scripts.loaded("docs", "gallery_pages.py")
 
 
 @pytest.mark.needs("matplotlib")

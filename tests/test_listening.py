@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import scipy.signal
 from scipy.io import wavfile
 
+import scripts
 from swath.testing import assert_close
 
-FILE = Path(__file__).parents[1] / "examples" / "listening.py"
 pytestmark = [
     pytest.mark.op("signal.filter_bank", "signal.correlate", "signal.spectrogram"),
     pytest.mark.on("numpy", "torch"),
@@ -22,11 +18,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def listening():
-    spec = importlib.util.spec_from_file_location("listening", FILE)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["listening"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    return scripts.loaded("examples", "listening.py")
 
 
 def test_every_note_is_a_hit_in_time_and_pitch(xp, listening):

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from scipy.io import wavfile
 
+import scripts
 from swath.testing import assert_close
 
-FILE = Path(__file__).parents[1] / "examples" / "vuvuzela.py"
 pytestmark = [
     pytest.mark.op("signal.fir_step", "signal.fir_from_response", "signal.firwin"),
     pytest.mark.on("numpy", "torch"),
@@ -21,11 +17,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def vuvuzela():
-    spec = importlib.util.spec_from_file_location("vuvuzela", FILE)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["vuvuzela"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    return scripts.loaded("examples", "vuvuzela.py")
 
 
 @pytest.mark.on("numpy")
