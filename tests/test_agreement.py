@@ -20,6 +20,17 @@ from swath.testing import _host
 ALLOWED = 256.0
 
 
+# Outputs that are two words of one number each: where the rows' precisions differ, the first words
+# round differently, and the second ones hold the difference. Their sum is the value.
+WORDS = {"linalg.gram_extended": 2}
+
+
+def joined(values, count):
+    """The first `count` values as their sum, in the widest precision."""
+    wide = np.result_type(values[0], np.float64)
+    return [sum(v.astype(wide) for v in values[:count]), *values[count:]]
+
+
 def results(call, arrays):
     """Every output of the call, and the cotangents of the differentiable arrays."""
     found = arrays_in(call.full(*arrays))
@@ -44,6 +55,8 @@ def test_every_two_backends_agree(all_rows, case, request):
     for (a, (row_a, ours)), (b, (row_b, theirs)) in itertools.combinations(found.items(), 2):
         assert len(ours) == len(theirs)
         eps = max(row_a.eps, row_b.eps)
+        if case.op in WORDS and row_a.eps != row_b.eps:
+            ours, theirs = (joined(v, WORDS[case.op]) for v in (ours, theirs))
         worst = 0.0
         for x, y in zip(ours, theirs, strict=True):
             assert x.shape == y.shape

@@ -49,4 +49,12 @@ CASES: list[Case] = [
             {"ridge": xp.asarray(rng.random(4) + 0.5)},
         ),
     ),
+    Case(
+        "linalg.lstsq",
+        "wide-ridge-number",
+        lambda xp, rng: (
+            (xp.asarray(rng.standard_normal((2, 4))), xp.asarray(rng.standard_normal(2))),
+            {"ridge": 0.75},
+        ),
+    ),
 ]

@@ -129,7 +129,11 @@ def _variance(residuals: Array, dof: Array) -> Array:
 
 @dataclass(frozen=True)
 class _Problem:
-    """A checked problem: arrays or nodes with the same leading axes, b a matrix."""
+    """A checked problem: arrays or nodes with the same leading axes, b a matrix.
+
+    `dual` says that a number above 0 is the ridge of all of more columns than rows, without
+    weights: told from shapes and types, so that a traced problem goes the same way.
+    """
 
     be: Backend
     a: Any
@@ -139,6 +143,7 @@ class _Problem:
     vector: bool
     folded: tuple[int, ...] | None
     kind: Any
+    dual: bool
 
 
 def _lead(**given: Any) -> tuple[int, ...]:
@@ -196,7 +201,8 @@ def _problem(a: Any, b: Any, weights: Any, ridge: Any) -> _Problem:
     b = _ops.broadcast_to(b, (*lead, *b.shape[-2:]))
     w = None if w is None else _ops.broadcast_to(w, (*lead, m))
     gamma = None if gamma is None else _ops.broadcast_to(gamma, (*lead, a.shape[-1]))
-    return _Problem(be, a, b, w, gamma, vector, folded, kind)
+    dual = m < a.shape[-1] and w is None and not _is_array(ridge) and 0 < ridge < float("inf")
+    return _Problem(be, a, b, w, gamma, vector, folded, kind, dual)
 
 
 def _is_array(value: Any) -> bool:
@@ -308,7 +314,7 @@ def _solve(p: _Problem, way: _Way) -> LstsqResult:
         )
     if m == 0 or n == 0:
         return _empty(p)
-    if _dual(p):
+    if p.dual:
         return _solve_dual(p, way)
     a, b, w, ridge = (None if v is None else primal(v) for v in (p.a, p.b, p.w, p.ridge))
     system = System(w is not None, ridge is not None, wide=m < n and ridge is None)
@@ -377,14 +383,6 @@ def _roots(be: Backend, g: System, f: Factors, a: Array) -> tuple[Array | None, 
     return root, xp.sum(square, axis=-1, dtype=square.dtype)
 
 
-def _dual(p: _Problem) -> bool:
-    """Whether a problem with a ridge and fewer rows than columns is solved through AAᴴ."""
-    be, xp = p.be, p.be.xp
-    if p.ridge is None or p.w is not None or p.a.shape[-2] >= p.a.shape[-1]:
-        return False
-    return be.concrete(xp.all((primal(p.ridge) > 0) & xp.isfinite(primal(p.ridge)))) is True
-
-
 def _solve_dual(p: _Problem, way: _Way) -> LstsqResult:
     """With Ã = A Γ^(−½): the least-norm solution of [Ã I] (y, s) = b, and x = Γ^(−½) y.
 
@@ -398,7 +396,7 @@ def _solve_dual(p: _Problem, way: _Way) -> LstsqResult:
     i = be.arange(m, primal(p.a), be.default_int(primal(p.a)))
     eye = xp.astype(i[:, None] == i[None, :], p.a.dtype)
     joined = _ops.concat([shrunk, _ops.broadcast_to(eye, (*lead, m, m))], axis=-1)
-    r = _solve(replace(p, a=joined, ridge=None), replace(way, on_deficient="min_norm"))
+    r = _solve(replace(p, a=joined, ridge=None, dual=False), replace(way, on_deficient="min_norm"))
     every = [slice(None)] * len(lead)
     y = _ops.cut(r.x, *every, slice(0, n))
     x = _ops.divide(y, _ops.cast(_ops.reshape(size, (*lead, n, 1)), p.a.dtype))
@@ -563,8 +561,9 @@ def lstsq(
     ridge is that of the Bayesian posterior. NaN or infinities in A or b give NaN in x and `success`
     false, no error.
 
-    With m < n and a ridge above 0, without weights, the problem is solved through the m × m matrix
-    AΓ⁻¹Aᴴ + I, and `condition` is that of [AΓ^(−½) I] (under jit only where `ridge` is a number).
+    With m < n and a number above 0 as `ridge`, without weights, the problem is solved through the
+    m × m matrix AΓ⁻¹Aᴴ + I, and `condition` is that of [AΓ^(−½) I]. A ridge in an array may hold
+    zeros, and the n × n matrix is factored.
 
     Cost: m·n² multiply-adds (one matrix product), n³, and three passes over A; with m < n, m²·n
     through AAᴴ. ``"cholesky_qr"`` takes 3·m·n² more for each step and two passes for each
