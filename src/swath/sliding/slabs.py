@@ -156,7 +156,9 @@ def _scratch(method: str, p: Problem) -> int:
         terms = terms if p.traces else 2
         return (2 * x + (1 + terms) * y if p.role == "y" else terms * x + 3 * y) + 2 * bands
     if method == "native":
-        return x + y + kernel
+        # PyTorch's kernels bring operands into orders of their own, those of derivatives more so.
+        copies = 1 if p.traces else 2 if p.role == "y" else 3
+        return copies * (x + y) + kernel
     operands = p.batch * p.depth + p.batch * p.rows + p.depth * p.rows
     if method == "fft":
         # Channels are mixed by a product with spectra brought into its order.
