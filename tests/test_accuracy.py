@@ -12,6 +12,7 @@ from swath._backends import backend_of
 from swath.geometry import Sliding, Span
 from swath.sliding import correlate
 from swath.sliding.plan import choose
+from swath.sliding.problem import Problem
 from swath.testing import _host, assert_close, tolerance
 
 WINDOWED = ("direct", "im2col", "toeplitz", "native")
@@ -32,7 +33,7 @@ def run(xp, g, x, w, dtype):
 
 def plan_of(xp, g, dtype):
     be = backend_of(xp.asarray(np.ones(1)))
-    return choose("y", g, 1, 1, 1, dtype, be.kind, be.traces)
+    return choose(Problem("y", g, 1, 1, 1, dtype, be.traces), be.kind)
 
 
 def exact(g, x, w):

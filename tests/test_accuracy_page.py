@@ -9,7 +9,7 @@ import pytest
 
 import scripts
 import swath
-from swath.sliding.fft import frame_points
+from swath.sliding.overlap_save import frame_points
 from swath.sliding.plan import METHODS
 
 DOCS = Path(__file__).parents[1] / "docs"

@@ -14,6 +14,7 @@ import swath
 from swath.errors import ArgumentError
 from swath.geometry import Sliding, Span, Windows, pooling_span, resolve_padding, same_padding
 from swath.sliding import correlate, kernel_gradient, plan, spread
+from swath.sliding.problem import Problem
 from swath.testing import assert_close
 
 METHODS = ("direct", "im2col", "toeplitz", "native", "fft", "overlap_save", "auto")
@@ -400,5 +401,5 @@ def test_terms_of_the_transposed_product_count_the_taps_that_meet():
         met = np.zeros(40, int)
         for j in range(size):
             met[span.tap(j)[1]] += 1
-        found = plan.choose("x", Sliding((span,)), 1, 1, 1, "float64", "cpu", False)
+        found = plan.choose(Problem("x", Sliding((span,)), 1, 1, 1, "float64"), "cpu")
         assert found.terms == met.max()

@@ -8,7 +8,7 @@ import scipy.signal
 
 import swath
 from swath.geometry import Span
-from swath.sliding.fft import frame_points
+from swath.sliding.overlap_save import frame_points
 from swath.sliding.toeplitz import frame_length
 from swath.testing import assert_close, check_adjoint, check_vjp
 

@@ -86,7 +86,7 @@ def tolerance(dtype: Any, plan: Plan | None = None) -> float:
         return 2.0 * scale * _EPS[name]
     if not isinstance(plan, Plan):
         raise ArgumentTypeError(f"tolerance: plan must be what swath.plan gives, got {plan!r}")
-    if plan.method in ("fft", "overlap_save"):
+    if plan.chosen.transforms:
         return 4.0 * scale * _EPS[name] * max(1.0, float(np.log2(plan.points)))
     return 2.0 * scale * plan.terms * _EPS[name]
 

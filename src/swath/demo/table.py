@@ -131,7 +131,7 @@ def _contract(plan: Plan, magnitude: Array, x: Array, kernels: Array) -> Any:
     Several kernels lie along the first axis of a matrix, as in a filter bank.
     """
     factor = tolerance("float32", plan)
-    if plan.method not in ("fft", "overlap_save"):
+    if not plan.chosen.transforms:
         return factor * magnitude + plan.terms * TINY
     several = kernels.ndim == 2 and x.ndim == 1
     norms = np.linalg.norm(kernels, axis=1, keepdims=True) if several else np.linalg.norm(kernels)

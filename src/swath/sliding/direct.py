@@ -16,14 +16,49 @@ from typing import Any
 
 from .._backends import Backend
 from ..geometry import Sliding, Span
+from .costs import Costs
+from .problem import Estimate, Problem
 
-__all__ = ["UNROLLED", "run", "tap_of", "window"]
+__all__ = ["UNROLLED", "estimate", "roles", "run", "scratch", "tap_of", "tile", "window"]
 
 Array = Any
+LAST = True
 _ALL = slice(None)
 
 # Terms of a traced program that are written out: more would take a compiler seconds.
 UNROLLED = 64
+# Bytes of output computed at a time: three such blocks stay in a core's cache.
+_BLOCK = 2**18
+
+
+def roles(be: Backend) -> tuple[str, ...]:
+    """All of them."""
+    return ("y", "x", "w")
+
+
+def estimate(p: Problem, cost: Costs) -> Estimate:
+    """One pass or one small matrix product for every tap."""
+    moved = p.taps * p.width * p.places * (3 if p.single else p.depth + 3 * p.rows)
+    steps = p.taps * (2 if p.single else 4)
+    blocks = 1 if p.traces else max(1, p.y_bytes // _BLOCK)
+    seconds = moved / cost.stream + steps * blocks * cost.call
+    if not p.single:
+        seconds += p.heavy * p.flops * (1 + 16 / min(p.depth, p.rows)) / cost.gemm
+    return Estimate(seconds, p.flops, moved)
+
+
+def scratch(p: Problem) -> int:
+    """One term, and the stretch of the operand that a matrix product wants contiguous."""
+    x, y = p.x_bytes, p.y_bytes
+    if p.single and p.role != "w":
+        return x + y if p.traces else max(x, y)
+    # A compiler may keep a few of both.
+    return (4 if p.traces else 1) * (x + y)
+
+
+def tile(p: Problem) -> tuple[int, int]:
+    """Operands and results of a slab."""
+    return max(p.x_bytes, p.y_bytes), _BLOCK
 
 
 def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:

@@ -1,4 +1,4 @@
-"""The sliding product through the FFT, whole (`run`) or frame by frame (`run_frames`).
+"""The sliding product through the FFT, each operand transformed whole.
 
 All three roles are one full convolution and a cut, transformed no longer than the cut needs::
 
@@ -13,14 +13,67 @@ costs its frame digits, and a non-finite one makes the whole frame non-finite.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import log2, prod
 from typing import Any
 
 from .._backends import Backend
-from ..geometry import Sliding, Span
+from ..geometry import Sliding
+from .costs import Costs
+from .problem import Estimate, Problem
 
-__all__ = ["fast_length", "frame_points", "frames_of", "run", "run_frames", "transform_lengths"]
+__all__ = [
+    "BOUND",
+    "dilated",
+    "estimate",
+    "fast_length",
+    "mix",
+    "of_dtype",
+    "roles",
+    "run",
+    "scratch",
+    "tile",
+    "transform_lengths",
+]
 
 Array = Any
+LAST = False
+BOUND = "|err| <= 4·eps·log2(n)·|frame|₂·|k|₂ + n·tiny, n = {}"
+
+
+def roles(be: Backend) -> tuple[str, ...]:
+    """All of them."""
+    return ("y", "x", "w")
+
+
+def estimate(p: Problem, cost: Costs) -> Estimate:
+    """Three transforms of every axis, and a product of spectra."""
+    points = prod(transform_lengths(p.role, p.g))
+    count = p.g.groups * _operands(p)
+    work = count * points * max(1.0, log2(points))
+    # Pads and cuts too: tens of calls (60 to 150 µs for 5³ points).
+    seconds = p.heavy * work / cost.fft + (30 + 12 * p.g.rank) * cost.call
+    spectra = p.g.groups * p.batch * p.depth * p.rows * points
+    seconds += 4 * p.heavy * p.width * spectra / cost.stream
+    moved = 2 * p.width * points * count
+    return Estimate(seconds, work, moved, BOUND.format(points), transforms=True)
+
+
+def _operands(p: Problem) -> int:
+    """Arrays of one transform that a group has."""
+    return p.batch * p.depth + p.batch * p.rows + p.depth * p.rows
+
+
+def scratch(p: Problem) -> int:
+    """The spectra."""
+    # Channels are mixed by a product with spectra brought into its order.
+    copies = 2 if p.single else 4
+    points = prod(transform_lengths(p.role, p.g))
+    return copies * p.width * p.g.groups * _operands(p) * points
+
+
+def tile(p: Problem) -> tuple[int, int]:
+    """Whatever the workspace allows."""
+    return 0, 0
 
 
 def fast_length(n: int) -> int:
@@ -36,18 +89,6 @@ def fast_length(n: int) -> int:
             power35 *= 3
         power5 *= 5
     return best
-
-
-def frame_points(extent: int) -> int:
-    """FFT length of one overlap-save frame: eight kernels, at least 1024 points."""
-    return fast_length(max(1024, 8 * extent))
-
-
-def frames_of(span: Span) -> tuple[int, int, int]:
-    """FFT length of one overlap-save frame, new outputs of each, and how many there are."""
-    points = frame_points(span.extent)
-    hop = points - span.extent + 1
-    return points, hop, -(-(span.stride * (span.out - 1) + 1) // hop)
 
 
 def transform_lengths(role: str, g: Sliding) -> list[int]:
@@ -70,14 +111,15 @@ def transform_lengths(role: str, g: Sliding) -> list[int]:
     return found
 
 
-def _dilated(be: Backend, a: Array, steps: Sequence[int]) -> Array:
+def dilated(be: Backend, a: Array, steps: Sequence[int]) -> Array:
+    """The last axes of a with steps − 1 zeros between their points."""
     r = len(steps)
     if all(s == 1 for s in steps):
         return a
     return be.pad(a, [(0, 0)] * a.ndim, 0, [*[0] * (a.ndim - r), *(s - 1 for s in steps)])
 
 
-def _mix(be: Backend, a: Array, b: Array) -> Array:
+def mix(be: Backend, a: Array, b: Array) -> Array:
     """Σ_k a[..., k, *f] b[k, ..., *f] with a (p, G, K, *f) and b (q, G, K, *f): (p, q, G, *f)."""
     xp = be.xp
     depth = a.shape[2]
@@ -106,21 +148,21 @@ def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
     kind = xp.result_type(a, b)
     # Bring both operands to (free, G, summed, *space) and name where the result is read.
     if role == "y":
-        x, w = a, _dilated(be, xp.flip(b, axis=axes), dilations)
+        x, w = a, dilated(be, xp.flip(b, axis=axes), dilations)
         left = xp.reshape(x, (x.shape[0], groups, x.shape[1] // groups, *x.shape[2:]))
         right = xp.reshape(w, (groups, w.shape[0] // groups, *w.shape[1:]))
         right = xp.permute_dims(right, (1, 0, 2, *range(3, 3 + r)))
         starts = [s.extent - 1 - s.low for s in g.spans]
         counts, steps = g.out, strides
     elif role == "x":
-        w, y = _dilated(be, a, dilations), _dilated(be, b, strides)
+        w, y = dilated(be, a, dilations), dilated(be, b, strides)
         left = xp.reshape(y, (y.shape[0], groups, y.shape[1] // groups, *y.shape[2:]))
         right = xp.reshape(w, (groups, w.shape[0] // groups, *w.shape[1:]))
         right = xp.permute_dims(right, (2, 0, 1, *range(3, 3 + r)))
         starts = [s.low for s in g.spans]
         counts, steps = g.lengths, [1] * r
     else:
-        x, y = a, xp.flip(_dilated(be, b, strides), axis=axes)
+        x, y = a, xp.flip(dilated(be, b, strides), axis=axes)
         left = xp.reshape(y, (y.shape[0], groups, y.shape[1] // groups, *y.shape[2:]))
         left = xp.permute_dims(left, (2, 1, 0, *range(3, 3 + r)))  # (O/G, G, B, *f)
         right = xp.reshape(x, (x.shape[0], groups, x.shape[1] // groups, *x.shape[2:]))
@@ -131,8 +173,8 @@ def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
     lengths = transform_lengths(role, g)
     is_real = not (be.is_complex(a) or be.is_complex(b))
     if not is_real:
-        left, right = _as(be, left, kind), _as(be, right, kind)
-    product = _mix(be, be.fft(left, axes, lengths), be.fft(right, axes, lengths))
+        left, right = of_dtype(be, left, kind), of_dtype(be, right, kind)
+    product = mix(be, be.fft(left, axes, lengths), be.fft(right, axes, lengths))
     out = be.ifft(product, axes, lengths, real=is_real)
     out = _read(be, out, starts, counts, steps, full)
     if out.dtype != kind:
@@ -145,7 +187,8 @@ def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
     return xp.reshape(out, (out.shape[0], out.shape[1] * out.shape[2], *out.shape[3:]))
 
 
-def _as(be: Backend, a: Array, kind: Any) -> Array:
+def of_dtype(be: Backend, a: Array, kind: Any) -> Array:
+    """The array in a dtype, itself where it has it."""
     return a if a.dtype == kind else be.xp.astype(a, kind)
 
 
@@ -171,44 +214,3 @@ def _read(
     lead = out.ndim - len(cuts)
     out = out[(*[slice(None)] * lead, *cuts)]
     return be.pad(out, [*[(0, 0)] * lead, *widths])
-
-
-def run_frames(be: Backend, g: Sliding, x: Array, w: Array) -> Array:
-    """Overlap-save along the last axis for role "y" with one sliding axis, channels first.
-
-    Frames of N points, hop N − extent + 1; each frame's last hop points are free of wrap-around.
-    """
-    xp, (s,) = be.xp, g.spans
-    dense = Span(s.length, s.size, 1, s.dilation, s.low, s.high)
-    points, hop, frames = frames_of(dense)
-    reach = (frames - 1) * hop + points
-    x = x[..., max(0, -s.low) :]
-    keep = min(x.shape[-1], reach - max(0, s.low))
-    x = be.pad(x[..., :keep], [(0, 0), (0, 0), (max(0, s.low), reach - max(0, s.low) - keep)])
-    w = _dilated(be, xp.flip(w, axis=-1), [s.dilation])
-    groups, depth = g.groups, w.shape[1]
-    kind = xp.result_type(x, w)
-    is_real = not (be.is_complex(x) or be.is_complex(w))
-    if not is_real:
-        x, w = _as(be, x, kind), _as(be, w, kind)
-    blocks = be.windows(x, (points,), (hop,), (1,), (2,))  # (B, C, frames, N)
-    batch = blocks.shape[0]
-    right = xp.permute_dims(
-        xp.reshape(w, (groups, w.shape[0] // groups, depth, 1, w.shape[-1])), (1, 0, 2, 3, 4)
-    )
-    right = be.fft(right, (-1,), (points,))
-    # Groups of frames whose spectra stay in cache.
-    step = frames if be.traces else max(1, 2**18 // (points * max(1, x.shape[1])))
-    parts = []
-    for i in range(0, frames, step):
-        left = blocks[:, :, i : min(i + step, frames), :]
-        left = xp.reshape(left, (batch, groups, depth, left.shape[2], points))
-        out = be.ifft(
-            _mix(be, be.fft(left, (-1,), (points,)), right), (-1,), (points,), real=is_real
-        )
-        parts.append(out[..., s.extent - 1 :])
-    out = parts[0] if len(parts) == 1 else xp.concat(parts, axis=3)
-    out = xp.permute_dims(out, (0, 2, 1, 3, 4))  # (B, G, q, frames, hop)
-    out = xp.reshape(out, (batch, out.shape[1] * out.shape[2], frames * hop))
-    out = out[..., : dense.out : s.stride]
-    return out if out.dtype == kind else xp.astype(out, kind)

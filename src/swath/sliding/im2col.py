@@ -12,10 +12,54 @@ from typing import Any
 
 from .._backends import Backend
 from ..geometry import Sliding
+from .costs import Costs
+from .problem import Estimate, Problem
 
-__all__ = ["run"]
+__all__ = ["estimate", "roles", "run", "scratch", "tile"]
 
 Array = Any
+LAST = True
+
+# Bytes of gathered windows at a time: they stay in the second-level caches until the product.
+_COLUMNS = 2**21
+
+
+def roles(be: Backend) -> tuple[str, ...]:
+    """Those of the forward product and of its kernel."""
+    return ("y", "w")
+
+
+def estimate(p: Problem, cost: Costs) -> Estimate | str:
+    """One matrix product, and the copying of every window."""
+    if p.role == "x" and any(s.stride > 1 for s in p.g.spans):
+        return "gathers too many zeros between strided windows"
+    wide = p.rows if p.role == "x" else p.depth
+    windows = p.places * wide * p.taps
+    moved = p.width * (2 * windows + p.inputs + p.outputs)
+    seconds = p.heavy * p.flops * (1 + 16 / min(p.rows, p.depth * p.taps)) / cost.gemm
+    # Without strided views windows are gathered by index.
+    seconds += moved / (cost.gather / 6 if p.traces else cost.gather) + 20 * cost.call
+    return Estimate(seconds, p.flops, moved)
+
+
+def _columns_bytes(p: Problem) -> int:
+    """Bytes of all windows gathered."""
+    return p.width * p.places * p.depth * p.taps
+
+
+def scratch(p: Problem) -> int:
+    """The windows, and operands in the order of a product."""
+    if p.role == "x":
+        turned = p.forward()
+        return turned.x_bytes + scratch(turned)
+    # Groups of channels that lie apart are gathered before they are joined.
+    copies = 2 if p.g.last and p.g.groups > 1 else 1
+    return copies * _columns_bytes(p) + p.x_bytes + p.y_bytes + p.w_bytes
+
+
+def tile(p: Problem) -> tuple[int, int]:
+    """The windows of a slab."""
+    return _columns_bytes(p.forward() if p.role == "x" else p), _COLUMNS
 
 
 def _columns(be: Backend, g: Sliding, x: Array) -> Array:

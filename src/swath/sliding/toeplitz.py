@@ -20,11 +20,63 @@ from typing import Any
 
 from .._backends import Backend
 from ..geometry import Sliding, Span
+from .costs import Costs
 from .direct import UNROLLED, tap_of, window
+from .problem import Estimate, Problem
 
-__all__ = ["blocks", "frame_length", "run"]
+__all__ = ["blocks", "estimate", "frame_length", "roles", "run", "scratch", "tile"]
 
 Array = Any
+LAST = False
+
+# Bytes of input cut into frames at a time.
+_FRAMES = 2**22
+
+
+def roles(be: Backend) -> tuple[str, ...]:
+    """Those of the forward product and of its kernel."""
+    return ("y", "w")
+
+
+def estimate(p: Problem, cost: Costs) -> Estimate:
+    """One product with every block of every tap of the other axes."""
+    g, span, stretch = p.g, p.g.spans[-1], 1
+    if p.role == "x":
+        # Computed as the forward product of the transposed problem.
+        stretch = prod(s.stride for s in g.spans)
+        span = span.turned()
+    length = frame_length(span, p.depth, p.rows)
+    others = prod(g.sizes[:-1])
+    terms = blocks(span, length) * others
+    flops = float(p.outputs * stretch * p.depth * terms * span.stride * length)
+    inner = min(p.depth * length * span.stride, p.rows * length)
+    moved = p.width * (2 * p.inputs + 3 * p.outputs * stretch * terms)
+    seconds = p.heavy * flops * (1 + 24 / inner) / cost.gemm + moved / cost.stream
+    return Estimate(seconds + (12 + 4 * terms) * cost.call, flops, moved)
+
+
+def scratch(p: Problem) -> int:
+    """Frames, the blocks of the matrix, and a product with each."""
+    if p.role == "x":
+        turned = p.forward()
+        return turned.x_bytes + scratch(turned)
+    g, x, y, span = p.g, p.x_bytes, p.y_bytes, p.g.spans[-1]
+    length = frame_length(span, p.depth, p.rows)
+    count = blocks(span, length)
+    bands = p.width * g.groups * p.depth * p.rows * count * length * length * span.stride
+    terms = count * prod(g.sizes[:-1])
+    if terms > UNROLLED:
+        terms = count + 2
+    else:
+        bands *= prod(g.sizes[:-1])
+    # A compiler may compute all terms before it adds the first two.
+    terms = terms if p.traces else 2
+    return (2 * x + (1 + terms) * y if p.role == "y" else terms * x + 3 * y) + 2 * bands
+
+
+def tile(p: Problem) -> tuple[int, int]:
+    """The frames of a slab."""
+    return max(p.x_bytes, p.y_bytes), _FRAMES
 
 
 def frame_length(span: Span, depth: int = 1, rows: int = 1) -> int:

@@ -1,0 +1,54 @@
+"""The array library's own kernel for layer products: made for many channels, slow for one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .._backends import Backend
+from ..geometry import Sliding
+from .costs import Costs
+from .problem import Estimate, Problem
+
+__all__ = ["estimate", "roles", "run", "scratch", "tile"]
+
+Array = Any
+LAST = False
+
+
+def roles(be: Backend) -> tuple[str, ...]:
+    """Those that the library has."""
+    return be.native_roles
+
+
+def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
+    """The library's product, channels first."""
+    return be.native_product(role, g, a, b)
+
+
+def estimate(p: Problem, cost: Costs) -> Estimate | str:
+    """Rates seen with oneDNN and XLA beside a plain matrix product."""
+    g = p.g
+    turned = p.role == "x" and p.role not in p.native and all(s.stride == 1 for s in g.spans)
+    held = ("y" if turned else p.role) in p.native
+    if not held or g.rank > 3 or p.dtype not in ("float32", "float64"):
+        return "the library has no kernel for it"
+    if p.single and g.groups == 1:
+        seconds = p.flops / (cost.gemm / 200)
+    elif p.single:
+        seconds = p.flops / (cost.gemm / 6)
+    else:
+        loss = 1 + 64 / min(p.depth * p.taps, p.rows)
+        seconds = p.heavy * p.flops * loss / (1.5 * cost.gemm)
+    moved = p.width * (p.inputs + p.outputs)
+    return Estimate(seconds + 10 * cost.call, p.flops, moved)
+
+
+def scratch(p: Problem) -> int:
+    """Operands in orders of the library's own: those of derivatives more often."""
+    copies = 1 if p.traces else 2 if p.role == "y" else 3
+    return copies * (p.x_bytes + p.y_bytes) + p.w_bytes
+
+
+def tile(p: Problem) -> tuple[int, int]:
+    """Whatever the workspace allows."""
+    return 0, 0

@@ -1,0 +1,252 @@
+"""What an algorithm is told of a sliding product, and what it tells the planner.
+
+An algorithm is a module with the names of `Algorithm`. It knows arrays and one frozen geometry, and
+nothing of the others; `plan` chooses among them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import gcd, prod
+from typing import Any, Protocol
+
+from .._backends import Backend
+from ..geometry import Sliding
+from .costs import Costs
+
+__all__ = [
+    "WINDOW_BOUND",
+    "Algorithm",
+    "Estimate",
+    "Problem",
+    "Slabs",
+    "channels",
+    "result_shape",
+]
+
+Array = Any
+
+# The bound of every product that sums a window's terms and nothing else.
+WINDOW_BOUND = "|err| <= 2·K·eps·(|x|⋆|k|) + K·tiny"
+
+_WIDTHS = {"float32": 4, "float64": 8, "complex64": 8, "complex128": 16}
+
+
+@dataclass(frozen=True)
+class Slabs:
+    """How a product is cut: batch entries and points of the first sliding axis at a time."""
+
+    chunk: int
+    step: int
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One product, as the planner sees it: shapes, dtype and what the library can do.
+
+    Attributes
+    ----------
+    role : {"y", "x", "w"}
+        The letter of the result (see `product`).
+    g : Sliding
+        Its geometry.
+    batch, depth, rows : int
+        Batch entries, input channels and output channels of one group.
+    dtype : str
+        Name of the dtype that is computed in.
+    traces : bool
+        Whether Python loops are unrolled into a program and a compiler arranges scratch arrays.
+    mutable : bool
+        Whether slabs of a result may be written in place.
+    native : tuple of str
+        Roles for which the library has a kernel of its own.
+    """
+
+    role: str
+    g: Sliding
+    batch: int
+    depth: int
+    rows: int
+    dtype: str
+    traces: bool = False
+    mutable: bool = True
+    native: tuple[str, ...] = ()
+
+    @property
+    def width(self) -> int:
+        """Bytes of one element."""
+        return _WIDTHS.get(self.dtype, 8)
+
+    @property
+    def heavy(self) -> int:
+        """Cost of a multiply-add beside one of float32."""
+        return (4 if self.dtype.startswith("complex") else 1) * (2 if self.width > 4 else 1)
+
+    @property
+    def integral(self) -> bool:
+        """Whether elements are integers."""
+        return not self.dtype.startswith(("float", "complex", "bfloat"))
+
+    @property
+    def single(self) -> bool:
+        """Whether there is one channel in and one out."""
+        return self.depth * self.rows == 1
+
+    @cached_property
+    def taps(self) -> int:
+        """Taps of one channel."""
+        return prod(self.g.sizes)
+
+    @cached_property
+    def inputs(self) -> int:
+        """Points of x."""
+        return self.batch * self.g.groups * self.depth * prod(self.g.lengths)
+
+    @cached_property
+    def places(self) -> int:
+        """Windows: points of y, its channels counted once for each group."""
+        return self.batch * self.g.groups * prod(self.g.out)
+
+    @property
+    def outputs(self) -> int:
+        """Points of y."""
+        return self.places * self.rows
+
+    @cached_property
+    def flops(self) -> float:
+        """Multiply-adds, real or complex, of the plain sum."""
+        return float(self.outputs * self.depth * self.taps)
+
+    @property
+    def terms(self) -> int:
+        """Products summed in one entry of the result (K of the accuracy contract)."""
+        if self.role == "y":
+            return self.taps * self.depth
+        if self.role == "w":
+            return self.batch * prod(self.g.out)
+        # Taps that meet in one input point: those whose distance is a multiple of the stride.
+        meet = (-(-s.size // (s.stride // gcd(s.stride, s.dilation))) for s in self.g.spans)
+        return prod(meet) * self.rows
+
+    @property
+    def operand_bytes(self) -> int:
+        """Bytes of the larger operand."""
+        kernel = self.g.groups * self.rows * self.depth * self.taps
+        sizes = {"x": self.inputs, "y": self.outputs, "w": kernel}
+        return self.width * max(n for letter, n in sizes.items() if letter != self.role)
+
+    @property
+    def points(self) -> int:
+        """Points along the axis that is cut."""
+        return self.g.spans[0].length if self.role == "x" else self.g.spans[0].out
+
+    @property
+    def x_bytes(self) -> int:
+        """Bytes of x with its padding."""
+        padded = prod(max(s.length, s.length + s.low + s.high) for s in self.g.spans)
+        return self.width * self.batch * self.g.groups * self.depth * padded
+
+    @property
+    def y_bytes(self) -> int:
+        """Bytes of y."""
+        return self.width * self.outputs
+
+    @property
+    def w_bytes(self) -> int:
+        """Bytes of w."""
+        return self.width * self.g.groups * self.rows * self.depth * self.taps
+
+    def slab(self, slabs: Slabs) -> Problem:
+        """The problem of one slab in the middle."""
+        span, step = self.g.spans[0], slabs.step
+        if step >= self.points:
+            return replace(self, batch=slabs.chunk)
+        if self.role == "x":
+            part = span.back(0, step)
+        else:
+            part = replace(span, length=(step - 1) * span.stride + span.extent, low=0, high=0)
+        g = replace(self.g, spans=(part, *self.g.spans[1:]))
+        return replace(self, g=g, batch=slabs.chunk)
+
+    def forward(self) -> Problem:
+        """The transpose as a forward product: zeros between strides, channels exchanged."""
+        spans = tuple(s.turned() for s in self.g.spans)
+        return replace(
+            self, role="y", g=replace(self.g, spans=spans), depth=self.rows, rows=self.depth
+        )
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What an algorithm costs for one problem.
+
+    Attributes
+    ----------
+    seconds : float
+        Predicted time.
+    flops : float
+        Real multiply-adds.
+    moved : float
+        Bytes read and written.
+    bound : str
+        The bound of the accuracy contract.
+    transforms : bool
+        Whether it goes through transforms of frames: the bound is then one per frame, and points
+        that two slabs share are computed twice, not only read twice.
+    """
+
+    seconds: float
+    flops: float
+    moved: float
+    bound: str = WINDOW_BOUND
+    transforms: bool = False
+
+
+class Algorithm(Protocol):
+    """The names that a module of an algorithm has."""
+
+    @property
+    def LAST(self) -> bool:
+        """Whether `run` takes geometries with channels last."""
+        ...
+
+    def roles(self, be: Backend) -> tuple[str, ...]:
+        """Roles that `run` computes; "x" is else brought to the form of "y"."""
+        ...
+
+    def run(self, be: Backend, role: str, g: Sliding, a: Array, b: Array, /) -> Array:
+        """The product of a role."""
+        ...
+
+    def estimate(self, p: Problem, cost: Costs) -> Estimate | str:
+        """What it costs, or why it does not apply."""
+        ...
+
+    def scratch(self, p: Problem) -> int:
+        """Bytes beyond operands and result."""
+        ...
+
+    def tile(self, p: Problem) -> tuple[int, int]:
+        """Bytes of what should stay in the cache, and how many may."""
+        ...
+
+
+def channels(g: Sliding, shapes: dict[str, tuple[int, ...]]) -> tuple[int, int, int]:
+    """Batch, and channels of one group: those of x and those of y."""
+    first = next(shapes[c] for c in "xy" if c in shapes)
+    if "w" in shapes:
+        w = shapes["w"]
+        depth, out = (w[-2], w[-1]) if g.last else (w[1], w[0])
+        return first[0], depth, out // g.groups
+    at = -1 if g.last else 1
+    return first[0], shapes["x"][at] // g.groups, shapes["y"][at] // g.groups
+
+
+def result_shape(role: str, g: Sliding, batch: int, depth: int, rows: int) -> tuple[int, ...]:
+    """Shape of the product of a role."""
+    if role == "w":
+        return g.w_shape(g.groups * rows, depth)
+    if role == "x":
+        return g.x_shape(batch, g.groups * depth)
+    return g.y_shape(batch, g.groups * rows)
