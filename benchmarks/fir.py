@@ -2,91 +2,152 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import Any
+
 import numpy as np
-import scipy.ndimage
+import scipy.fft
 import scipy.signal
-from harness import Contender, Row, Trial, ours, transform_bound, window_bound
-from libraries import put, ready
+from harness import (
+    Contender,
+    Row,
+    Trial,
+    Work,
+    ours,
+    transform_bound,
+    typical_bound,
+    window_bound,
+)
+from libraries import BACKENDS, namespace, put, ready, scipy_part
 
 import swath
 
-SAMPLES = 1_000_000
-TAPS = (3, 31, 101, 1025)
+# Signals, samples, taps, dtypes, marks.
+FILTERS = (
+    (1, 10**6, 3, ("float32",), ("quick",)),
+    (1, 10**6, 31, ("float32", "float64"), ()),
+    (1, 10**6, 101, ("float32", "float64"), ("quick",)),
+    (1, 10**6, 1025, ("float32",), ("quick",)),
+    (64, 10**5, 101, ("float32", "float64"), ()),
+    (64, 10**5, 1025, ("float32",), ()),
+    (1, 10**7, 257, ("float32",), ()),
+)
+# Multiply-adds beyond which a peer that takes every product by itself runs for many seconds.
+PATIENCE = 3e9
 
 
-def _filter(backend: str, taps: int) -> Trial:
+@lru_cache(maxsize=1)
+def _problem(signals: int, samples: int, taps: int, dtype: str) -> tuple[Any, ...]:
+    """x, h, and in higher precision the result, its bounds and the usual error."""
     rng = np.random.default_rng(taps)
-    x = rng.standard_normal(SAMPLES).astype(np.float32)
-    h = rng.standard_normal(taps).astype(np.float32)
-    wide, wide_h = x.astype(float), h.astype(float)
-    exact = scipy.signal.oaconvolve(wide, wide_h, "same")
-    window = window_bound("float32", taps, _positive(wide, wide_h)) + 1e-12
-    transform = transform_bound("float32", 2 * SAMPLES, x, h)
+    shape = (samples,) if signals == 1 else (signals, samples)
+    x = rng.standard_normal(shape).astype(dtype)
+    h = rng.standard_normal(taps).astype(dtype)
+    kernel = h if signals == 1 else h[None]
+    wide, wide_h = x.astype(float), kernel.astype(float)
+    if dtype == "float64":
+        whole = np.atleast_2d(x).astype(np.longdouble)
+        exact = np.stack([np.convolve(v, h.astype(np.longdouble), "same") for v in whole])
+        exact = exact.reshape(shape).astype(float)  # an error of half a unit is within the bounds
+    else:
+        exact = scipy.signal.oaconvolve(wide, wide_h, "same", axes=-1)
+    magnitude = scipy.signal.oaconvolve(abs(wide), abs(wide_h), "same", axes=-1)
+    window = window_bound(dtype, taps, np.maximum(0, magnitude))
+    one = x if signals == 1 else x[0]
+    transform = 1.1 * transform_bound(dtype, 2 * samples, one, h)
+    return x, h, exact, window, transform, typical_bound(dtype, taps, x, h)
+
+
+def _filter(backend: str, signals: int, samples: int, taps: int, dtype: str) -> Trial:
+    x, h, exact, window, transform, usual = _problem(signals, samples, taps, dtype)
     a, b = put(backend, x, h)
     op = swath.signal.convolve
-    method = swath.plan(op, a, b, "same").method
-    us = ours(ready(backend, lambda a, b: op(a, b, "same"), a, b), window, transform, method)
-    return Trial(exact, us, _FILTERS[backend](a, b, taps, window, transform))
+    axes = {} if signals == 1 else {"axes": -1}
+    method = swath.plan(op, a, b, "same", **axes).method
+    us = ours(
+        ready(backend, lambda a, b: op(a, b, "same", **axes), a, b), window, transform, method
+    )
+    us.typical = usual if us.allowed is window else None
+    make = {"torch": _filter_torch, "jax": _filter_jax}.get(backend, _filter_scipy)
+    peers = make(backend, a, b, window, transform)
+    for peer in peers.values():
+        if peer.allowed is window and peer.typical is None:
+            peer.typical = usual
+    return Trial(exact, us, peers, Work(2.0 * x.size * taps, 2 * x.nbytes))
 
 
-def _positive(x: np.ndarray, h: np.ndarray) -> np.ndarray:
-    return np.maximum(0, scipy.signal.oaconvolve(np.abs(x), np.abs(h), "same"))
-
-
-def _filter_numpy(x, h, taps, window, transform):
-    half, full = (taps - 1) // 2, np.concatenate([x, np.zeros(taps // 2, np.float32)])
-    one = np.ones(1, np.float32)
-    return {
-        "scipy oaconvolve": Contender(lambda: scipy.signal.oaconvolve(x, h, "same"), transform),
-        # Causal: the padded signal gives the same points a little later.
-        "scipy lfilter": Contender(lambda: scipy.signal.lfilter(h, one, full)[half:], window),
-        "np.convolve": Contender(lambda: np.convolve(x, h, "same"), window),
-        "scipy ndimage": Contender(
-            lambda: scipy.ndimage.convolve1d(x, h, mode="constant"), window, "sums in float64"
+def _filter_scipy(backend: str, x: Any, h: Any, window: Any, transform: Any) -> dict[str, Any]:
+    signal, ndimage = scipy_part(backend, "signal"), scipy_part(backend, "ndimage")
+    taps, k = h.shape[0], h if x.ndim == 1 else h[None]
+    half = (taps - 1) // 2
+    prefix = "cupyx" if backend == "cupy" else "scipy"
+    found = {
+        f"{prefix} oaconvolve": Contender(
+            lambda: signal.oaconvolve(x, k, "same", axes=-1), transform, "FFT"
+        ),
+        f"{prefix} ndimage": Contender(
+            lambda: ndimage.convolve1d(x, h, mode="constant"), window, "sums in float64"
         ),
     }
+    if backend == "numpy":
+        one = np.ones(1, x.dtype)
+        full = np.concatenate([x, np.zeros((*x.shape[:-1], taps // 2), x.dtype)], axis=-1)
+        # Causal: the padded signal gives the same points a little later.
+        found["scipy lfilter"] = Contender(lambda: signal.lfilter(h, one, full)[..., half:], window)
+    if x.ndim == 1:
+        xp = namespace(backend)
+        found["convolve"] = Contender(lambda: xp.convolve(x, h, "same"), window)
+    return found
 
 
-def _filter_torch(x, h, taps, window, transform):
+def _filter_torch(backend: str, x: Any, h: Any, window: Any, transform: Any) -> dict[str, Any]:
     import torch
 
+    taps, samples = h.shape[0], x.shape[-1]
     w = torch.flip(h, (0,))[None, None]
-    points = scipy.fft.next_fast_len(SAMPLES + taps - 1, real=True)
+    points = scipy.fft.next_fast_len(samples + taps - 1, real=True)
     half = (taps - 1) // 2
 
     def by_fft(x, h):
         product = torch.fft.rfft(x, points) * torch.fft.rfft(h, points)
-        return torch.fft.irfft(product, points)[half : half + SAMPLES]
+        return torch.fft.irfft(product, points)[..., half : half + samples]
 
     def layer(x):
-        return torch.nn.functional.conv1d(x[None, None], w, padding=taps // 2)[0, 0]
+        y = torch.nn.functional.conv1d(x.reshape(-1, 1, samples), w, padding=taps // 2)
+        return y.reshape(x.shape)
 
-    return {
-        "torch conv1d": Contender(ready("torch", layer, x), window),
-        "torch.fft": Contender(ready("torch", by_fft, x, h), transform),
-    }
+    found = {"torch.fft": Contender(ready("torch", by_fft, x, h), transform, "FFT")}
+    if x.numel() * taps < PATIENCE:
+        found["torch conv1d"] = Contender(ready("torch", layer, x), window)
+    return found
 
 
-def _filter_jax(x, h, taps, window, transform):
+def _filter_jax(backend: str, x: Any, h: Any, window: Any, transform: Any) -> dict[str, Any]:
     import jax
     import jax.numpy as jnp
 
-    return {
-        "jnp.convolve": Contender(
-            ready("jax", lambda x, h: jnp.convolve(x, h, "same", precision="highest"), x, h), window
-        ),
-        "jax fftconvolve": Contender(
-            ready("jax", lambda x, h: jax.scipy.signal.fftconvolve(x, h, "same"), x, h), transform
-        ),
-    }
+    def each(fn):
+        return fn if x.ndim == 1 else jax.vmap(fn, (0, None))
 
+    @each
+    def by_fft(x, h):
+        return jax.scipy.signal.fftconvolve(x, h, "same")
 
-_FILTERS = {"numpy": _filter_numpy, "torch": _filter_torch, "jax": _filter_jax}
+    @each
+    def direct(x, h):
+        return jnp.convolve(x, h, "same", precision="highest")
+
+    found = {"jax fftconvolve": Contender(ready("jax", by_fft, x, h), transform, "FFT")}
+    if x.size * h.shape[0] < PATIENCE:
+        found["jnp.convolve"] = Contender(ready("jax", direct, x, h), window)
+    return found
+
 
 KEYS, LONG, CLIP = 88, 2048, 70_641
 
 
-def _bank(backend: str) -> Trial:
+@lru_cache(maxsize=1)
+def _clip() -> tuple[Any, ...]:
     rng = np.random.default_rng(0)
     x = rng.standard_normal((1, CLIP)).astype(np.float32)
     bank = rng.standard_normal((KEYS, LONG)).astype(np.float32)
@@ -98,6 +159,11 @@ def _bank(backend: str) -> Trial:
     magnitude = scipy.signal.oaconvolve(abs(wide), abs(wide_bank), "full", axes=1)[cut]
     window = window_bound("float32", LONG, magnitude)
     transform = transform_bound("float32", 2 * CLIP, x, bank[:1]) * 1.1
+    return x, bank, cut, exact, window, transform
+
+
+def _bank(backend: str) -> Trial:
+    x, bank, cut, exact, window, transform = _clip()
     a, b = put(backend, x, bank)
     op = swath.signal.convolve
     method = swath.plan(op, a, b, "same", axes=1).method
@@ -105,22 +171,16 @@ def _bank(backend: str) -> Trial:
         ready(backend, lambda a, b: op(a, b, "same", axes=1), a, b), window, transform, method
     )
     points = scipy.fft.next_fast_len(CLIP + LONG - 1, real=True)
+    half = cut[1].start
 
     def by_fft(fft):
         def run(a, b):
             product = fft.rfft(a, points) * fft.rfft(b, points)
             return fft.irfft(product, points)[cut]
 
-        return Contender(ready(backend, run, a, b), transform)
+        return Contender(ready(backend, run, a, b), transform, "FFT")
 
-    if backend == "numpy":
-        peers = {
-            "scipy oaconvolve": Contender(
-                lambda: scipy.signal.oaconvolve(a, b, "full", axes=1)[cut], transform
-            ),
-            "scipy.fft": by_fft(scipy.fft),
-        }
-    elif backend == "torch":
+    if backend == "torch":
         import torch
 
         w = torch.flip(b, (1,))[:, None]
@@ -133,24 +193,38 @@ def _bank(backend: str) -> Trial:
             "torch conv1d": Contender(ready("torch", layer, a), window),
             "torch.fft": by_fft(torch.fft),
         }
-    else:
+    elif backend == "jax":
         import jax.numpy as jnp
 
         peers = {"jnp.fft": by_fft(jnp.fft)}
-    return Trial(exact, us, peers)
+    else:
+        signal, fft = scipy_part(backend, "signal"), scipy_part(backend, "fft")
+        peers = {
+            "scipy oaconvolve": Contender(
+                lambda: signal.oaconvolve(a, b, "full", axes=1)[cut], transform, "FFT"
+            ),
+            "scipy.fft": by_fft(fft),
+        }
+    work = Work(2.0 * KEYS * CLIP * LONG, x.nbytes + bank.nbytes + 4 * exact.size)
+    return Trial(exact, us, peers, work)
 
 
 def rows() -> list[Row]:
     """Filters on every library, then the bank."""
-    libraries, op = ("numpy", "torch", "jax"), "signal.convolve"
-    return [
-        *(
-            Row("fir", f"{n} taps x 1e6", lib, "float32", op, lambda b=lib, n=n: _filter(b, n))
-            for n in TAPS
-            for lib in libraries
-        ),
-        *(
-            Row("fir", "bank 88x2048", lib, "float32", op, lambda b=lib: _bank(b))
-            for lib in libraries
-        ),
+    op = "signal.convolve"
+    found = []
+    for signals, samples, taps, dtypes, marks in FILTERS:
+        name = f"{signals}x1e{len(str(samples)) - 1} {taps} taps"
+        for dtype in dtypes:
+            for lib in BACKENDS:
+                problem = (signals, samples, taps, dtype)
+                found.append(
+                    Row(
+                        "fir", name, lib, dtype, op, lambda b=lib, p=problem: _filter(b, *p),
+                        marks if dtype == "float32" else (),
+                    )
+                )  # fmt: skip
+    return found + [
+        Row("fir", f"bank {KEYS}x{LONG}", lib, "float32", op, lambda b=lib: _bank(b))
+        for lib in BACKENDS
     ]

@@ -81,8 +81,9 @@ def _trial(backend: str, shape: tuple[int, ...], ill: bool) -> Trial:
 
         ceiling = ready("torch", naively, p, q)
     if not ill:
-        peers["solve(AᵀA, Aᵀb)"] = Contender(ceiling, allowed, "no refinement")
-    peers['swath, accuracy="full"'] = ours(accuracy="full")
+        peers["solve(AᵀA, Aᵀb)"] = Contender(ceiling, allowed, "no refinement", "beside")
+    full = peers['swath, accuracy="full"'] = ours(accuracy="full")
+    full.role = "beside"
     return Trial(exact, ours(), peers)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.signal
-from harness import Contender, Row, Trial, window_bound
-from libraries import put, ready
+from harness import Contender, Row, Trial, Work, window_bound
+from libraries import BACKENDS, put, ready, scipy_part
 
 import swath
 
@@ -32,7 +32,14 @@ def _polyphase(backend: str, p: int, q: int) -> Trial:
     us = Contender(
         ready(backend, lambda a, b: op(b, a, p, q), a, b), bound, swath.plan(op, b, a, p, q).method
     )
-    return Trial(exact, us, _PEERS[backend](a, b, (p, q), bound, len(exact)))
+    make = {"torch": _torch, "jax": _jax}.get(backend)
+    peers = (
+        {"upfirdn": Contender(lambda: scipy_part(backend, "signal").upfirdn(b, a, p, q), bound)}
+        if make is None
+        else make(a, b, (p, q), bound, len(exact))
+    )
+    terms = -(-len(h) // p)
+    return Trial(exact, us, peers, Work(2.0 * terms * exact.size, x.nbytes + 4 * exact.size))
 
 
 def _bank(h: np.ndarray, p: int, q: int, outputs: int) -> tuple[np.ndarray, int, int]:
@@ -49,10 +56,6 @@ def _bank(h: np.ndarray, p: int, q: int, outputs: int) -> tuple[np.ndarray, int,
             if 0 <= tap < len(h):
                 bank[j, s] = h[tap]
     return bank, branch - 1, -(-outputs // p)
-
-
-def _numpy(x, h, rates, bound, outputs):
-    return {"scipy upfirdn": Contender(lambda: scipy.signal.upfirdn(h, x, *rates), bound)}
 
 
 def _torch(x, h, rates, bound, outputs):
@@ -90,22 +93,23 @@ def _jax(x, h, rates, bound, outputs):
     return {"lax.conv": Contender(ready("jax", run, x), bound, "a bank made beforehand")}
 
 
-_PEERS = {"numpy": _numpy, "torch": _torch, "jax": _jax}
-
-
-def _resample(p: int, q: int) -> Trial:
+def _resample(backend: str, p: int, q: int) -> Trial:
     x, h = _inputs(p, q)
     exact = scipy.signal.resample_poly(x.astype(float), p, q)
     half = (len(h) - 1) // 2
     full = scipy.signal.upfirdn(abs(h.astype(float)), abs(x.astype(float)), p, 1)
     # Taps rounded to float32, then one product and one sum for each.
     magnitude = full[half::q][: len(exact)]
-    bound = window_bound("float32", -(-len(h) // p) + 2, magnitude) + 1e-12
-    return Trial(
-        exact,
-        Contender(lambda: swath.signal.resample_poly(x, p, q), bound),
-        {"scipy resample_poly": Contender(lambda: scipy.signal.resample_poly(x, p, q), bound)},
-    )
+    terms = -(-len(h) // p)
+    bound = window_bound("float32", terms + 2, magnitude) + 1e-12
+    (a,) = put(backend, x)
+    us = Contender(ready(backend, lambda a: swath.signal.resample_poly(a, p, q), a), bound)
+    peers = {}
+    if backend in ("numpy", "cupy"):
+        signal = scipy_part(backend, "signal")
+        peers["resample_poly"] = Contender(lambda: signal.resample_poly(a, p, q), bound)
+    work = Work(2.0 * terms * exact.size, x.nbytes + 4 * exact.size)
+    return Trial(exact, us, peers, work)
 
 
 def _both_ways(backend: str) -> Trial:
@@ -126,8 +130,9 @@ def _both_ways(backend: str) -> Trial:
         ready(backend, lambda a, taps: op(taps, 1.0, a), a, taps), bound,
         swath.plan(op, taps, 1.0, a).method,
     )  # fmt: skip
-    if backend == "numpy":
-        peers = {"scipy filtfilt": Contender(lambda: scipy.signal.filtfilt(b, one, x), bound)}
+    if backend in ("numpy", "cupy"):
+        signal, (one,) = scipy_part(backend, "signal"), put(backend, one)
+        peers = {"filtfilt": Contender(lambda: signal.filtfilt(taps, one, a), bound)}
     elif backend == "torch":
         import torch
 
@@ -151,34 +156,30 @@ def _both_ways(backend: str) -> Trial:
             return jnp.convolve(y, taps[::-1], "valid", precision="highest")
 
         peers = {"jnp.convolve twice": Contender(ready("jax", run, a, taps), bound)}
-    return Trial(exact, us, peers)
+    return Trial(exact, us, peers, Work(4.0 * TAPS * SAMPLES, 4 * x.nbytes))
 
 
 def rows() -> list[Row]:
-    """Rates on every library, with and without the design of the filter, then both ways."""
-    libraries = ("numpy", "torch", "jax")
-    family, kind = "resampling", "float32"
-    return [
-        *(
+    """Rates with the taps given, with the design of the filter (where a library has that), and
+    both ways."""
+    found = []
+    for p, q in RATES:
+        found += [
             Row(
-                family, f"upfirdn {p}/{q}", lib, kind, "signal.upfirdn",
-                lambda b=lib, p=p, q=q: _polyphase(b, p, q),
+                "fir", f"upfirdn {p}/{q}", lib, "float32", "signal.upfirdn",
+                lambda b=lib, p=p, q=q: _polyphase(b, p, q), ("quick",) if p == 2 else (),
             )
-            for p, q in RATES
-            for lib in libraries
-        ),
-        *(
+            for lib in BACKENDS
+        ]  # fmt: skip
+        found += [
             Row(
-                family, f"resample_poly {p}/{q}", "numpy", kind, "signal.resample_poly",
-                lambda p=p, q=q: _resample(p, q),
+                "fir", f"resample_poly {p}/{q}", lib, "float32", "signal.resample_poly",
+                lambda b=lib, p=p, q=q: _resample(b, p, q),
             )
-            for p, q in RATES
-        ),
-        *(
-            Row(
-                family, f"filtfilt {TAPS} taps", lib, kind, "signal.filtfilt",
-                lambda b=lib: _both_ways(b),
-            )
-            for lib in libraries
-        ),
+            for lib in ("numpy", "cupy")
+        ]  # fmt: skip
+    return found + [
+        Row("fir", f"filtfilt {TAPS} taps", lib, "float32", "signal.filtfilt",
+            lambda b=lib: _both_ways(b))
+        for lib in BACKENDS
     ]  # fmt: skip

@@ -18,19 +18,20 @@ from pathlib import Path
 
 import numpy as np
 import scipy.signal
-from harness import EPS, Contender, Row, Trial, to_numpy, window_bound
-from libraries import put, ready
+from harness import EPS, Contender, Row, Trial, Work, to_numpy, window_bound
+from libraries import BACKENDS, namespace, put, ready, scipy_part
 
 import swath
 
-CHANNELS, CHUNK, TAPS = 64, 1000, 101
-CHUNKS = 30  # of a row; a day has 86,400
-SAMPLES, FRAME, HOP = 1_000_000, 1024, 256
+CHANNELS, CHUNK, TAPS = 64, 1000, 101  # of the recording of a day
+# Chunks, channels and samples of a chunk.
+STREAMS = ((64, 1, 256), (16, 1, 4096), (30, CHANNELS, CHUNK))
+SAMPLES, FRAME, HOP = 10_000_000, 1024, 256
 
 
-def _chunks(backend: str) -> Trial:
+def _chunks(backend: str, count: int, channels: int, size: int) -> Trial:
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((CHUNKS, CHANNELS, CHUNK)).astype(np.float32)
+    x = rng.standard_normal((count, channels, size)).astype(np.float32)
     b = rng.standard_normal(TAPS).astype(np.float32)
     whole = np.concatenate(list(x.astype(float)), axis=1)
     exact = scipy.signal.lfilter(b.astype(float), 1.0, whole)
@@ -38,8 +39,13 @@ def _chunks(backend: str) -> Trial:
     bound = window_bound("float32", TAPS, magnitude)
     (taps, *chunks) = put(backend, b, *x)
     method = swath.plan(swath.signal.fir_step, taps, None, chunks[0]).method
-    ours, peers = _STREAMS[backend](taps, chunks, bound)
-    return Trial(exact, Contender(ours, bound, method), peers)
+    make = {"torch": _stream_torch, "jax": _stream_jax}.get(backend)
+    if make is None:
+        ours, peers = _stream_scipy(backend, taps, chunks, bound)
+    else:
+        ours, peers = make(taps, chunks, bound)
+    work = Work(2.0 * TAPS * exact.size, 2 * x.nbytes)
+    return Trial(exact, Contender(ours, bound, method), peers, work)
 
 
 def _pushed(taps, chunks):
@@ -47,16 +53,19 @@ def _pushed(taps, chunks):
     return [stream.push(chunk) for chunk in chunks]
 
 
-def _stream_numpy(taps, chunks, bound):
-    def theirs():
-        state, parts = np.zeros((CHANNELS, TAPS - 1), np.float32), []
-        for chunk in chunks:
-            y, state = scipy.signal.lfilter(taps, np.ones(1, np.float32), chunk, zi=state)
-            parts.append(y)
-        return np.concatenate(parts, axis=1)
+def _stream_scipy(backend, taps, chunks, bound):
+    xp, signal = namespace(backend), scipy_part(backend, "signal")
+    (one,) = put(backend, np.ones(1, np.float32))
 
-    return lambda: np.concatenate(_pushed(taps, chunks), axis=1), {
-        "scipy lfilter": Contender(theirs, bound)
+    def theirs():
+        state, parts = xp.zeros((chunks[0].shape[0], TAPS - 1), xp.float32), []
+        for chunk in chunks:
+            y, state = signal.lfilter(taps, one, chunk, zi=state)
+            parts.append(y)
+        return xp.concatenate(parts, axis=1)
+
+    return lambda: xp.concatenate(_pushed(taps, chunks), axis=1), {
+        "lfilter": Contender(theirs, bound)
     }
 
 
@@ -66,7 +75,7 @@ def _stream_torch(taps, chunks, bound):
     w = torch.flip(taps, (0,))[None, None]
 
     def theirs():
-        past, parts = torch.zeros(CHANNELS, TAPS - 1), []
+        past, parts = chunks[0].new_zeros(chunks[0].shape[0], TAPS - 1), []
         for chunk in chunks:
             joined = torch.cat([past, chunk], dim=1)
             parts.append(torch.nn.functional.conv1d(joined[:, None], w)[:, 0])
@@ -86,8 +95,8 @@ def _stream_jax(taps, chunks, bound):
     x = jnp.stack(chunks)
 
     def scanned(step, b, x):
-        _, ys = lax.scan(step, jnp.zeros((CHANNELS, TAPS - 1), jnp.float32), x)
-        return jnp.reshape(jnp.moveaxis(ys, 0, 1), (CHANNELS, -1))
+        _, ys = lax.scan(step, jnp.zeros((x.shape[1], TAPS - 1), jnp.float32), x)
+        return jnp.reshape(jnp.moveaxis(ys, 0, 1), (x.shape[1], -1))
 
     def ours(b, x):
         return scanned(swath.signal.FIRStream(b).step, b, x)
@@ -107,70 +116,62 @@ def _stream_jax(taps, chunks, bound):
     return ready("jax", ours, taps, x), {"lax.conv in a scan": peer}
 
 
-_STREAMS = {"numpy": _stream_numpy, "torch": _stream_torch, "jax": _stream_jax}
-
-
-def _spectrogram(backend: str) -> Trial:
+def _stft(backend: str) -> Trial:
     rng = np.random.default_rng(1)
     x = rng.standard_normal(SAMPLES).astype(np.float32)
-    given = {"window": "hann", "nperseg": FRAME, "noverlap": FRAME - HOP, "detrend": False,
-             "scaling": "spectrum"}  # fmt: skip
-    exact = scipy.signal.spectrogram(x.astype(float), **given)[2]
+    given = {"window": "hann", "nperseg": FRAME, "noverlap": FRAME - HOP, "boundary": None,
+             "padded": False}  # fmt: skip
+    exact = scipy.signal.stft(x.astype(float), **given)[2]
     w = scipy.signal.get_window("hann", FRAME)
-    # |z| is off by the bound of the transform; its square, doubled, by 4 |z| times that.
-    frame = float(np.sqrt(FRAME) * np.abs(x).max()) / w.sum()
-    off = 4 * EPS["float32"] * np.log2(FRAME) * frame
-    bound = 4 * off * np.sqrt(exact / 2) + 2 * off**2
+    # ‖frame‖₂ of any frame is at most √n times its largest sample.
+    bound = 4 * EPS["float32"] * np.log2(FRAME) * np.sqrt(FRAME) * np.abs(x).max() / w.sum()
     (a,) = put(backend, x)
 
     def run(a):
-        return swath.signal.spectrogram(a, **given)[2]
+        return swath.signal.stft(a, **given)[2]
 
-    if backend == "numpy":
-        peers = {
-            "scipy spectrogram": Contender(lambda: scipy.signal.spectrogram(x, **given)[2], bound)
-        }
-    elif backend == "torch":
+    us = Contender(ready(backend, run, a), bound)
+    if backend == "torch":
         import torch
 
-        window = torch.asarray(w / w.sum(), dtype=torch.float32)
-        sides = torch.full((FRAME // 2 + 1, 1), 2.0)
-        sides[0] = sides[-1] = 1.0
+        (window,) = put("torch", (w / w.sum()).astype(np.float32))
 
         def theirs(a):
-            z = torch.stft(a, FRAME, HOP, window=window, center=False, return_complex=True)
-            return sides * (z.real**2 + z.imag**2)
+            return torch.stft(a, FRAME, HOP, window=window, center=False, return_complex=True)
 
         peers = {"torch.stft": Contender(ready("torch", theirs, a), bound)}
-    else:
+    elif backend == "jax":
         import jax
 
         def theirs(a):
-            z = jax.scipy.signal.stft(
-                a, nperseg=FRAME, noverlap=FRAME - HOP, boundary=None, padded=False
-            )[2]
-            power = z.real**2 + z.imag**2
-            return power.at[1:-1].multiply(2.0)
+            return jax.scipy.signal.stft(a, **given)[2]
 
         peers = {"jax.scipy stft": Contender(ready("jax", theirs, a), bound)}
-    return Trial(exact, Contender(ready(backend, run, a), bound), peers)
+    else:
+        signal = scipy_part(backend, "signal")
+        peers = {"stft": Contender(lambda: signal.stft(a, **given)[2], bound)}
+    # By its definition a real transform of n points takes 2.5·n·log2(n); reads overlap.
+    work = Work(2.5 * exact.size * 2 * np.log2(FRAME), x.nbytes + 8 * exact.size)
+    return Trial(exact, us, peers, work)
 
 
 def rows() -> list[Row]:
-    """Chunks and spectrograms on every library."""
-    libraries = ("numpy", "torch", "jax")
-    chunks = f"{CHUNKS} chunks {CHANNELS}x{CHUNK}, {TAPS} taps"
-    frames = f"spectrogram {FRAME}/{HOP} x 1e6"
-    return [
-        *(
-            Row("stream", chunks, lib, "float32", "signal.fir_step", lambda b=lib: _chunks(b))
-            for lib in libraries
-        ),
-        *(
-            Row("stream", frames, lib, "float32", "signal.stft", lambda b=lib: _spectrogram(b))
-            for lib in libraries
-        ),
-    ]
+    """Chunks and transforms on every library."""
+    found = []
+    for count, channels, size in STREAMS:
+        name = f"stream {count} chunks {channels}x{size}"
+        found += [
+            Row(
+                "fir", name, lib, "float32", "signal.fir_step",
+                lambda b=lib, s=(count, channels, size): _chunks(b, *s),
+            )
+            for lib in BACKENDS
+        ]  # fmt: skip
+    return found + [
+        Row("spectral", f"stft {FRAME}/{HOP} x 1e7", lib, "float32", "signal.stft",
+            lambda b=lib: _stft(b))
+        for lib in BACKENDS
+    ]  # fmt: skip
 
 
 # -- a day -----------------------------------------------------------------------------------------

@@ -8,20 +8,22 @@ the order, and times of the direct methods at 10⁴ unknowns:
 
 from __future__ import annotations
 
+import importlib
 import resource
 import time
 import tracemalloc
 from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import scipy.linalg
-from harness import EPS, Contender, Row, Trial
-from libraries import installed
+from harness import EPS, Contender, Row, Trial, Work
+from libraries import BACKENDS, installed, put, ready
 
 import swath
 
-ORDER = 2000
-LONG = 10**5
+LONG = 10**4
 
 
 def autoregressive(n: int) -> np.ndarray:
@@ -37,43 +39,77 @@ def blur(n: int) -> np.ndarray:
     return c
 
 
-def _general() -> Trial:
-    """A random matrix: the recursion breaks nowhere, but all minors matter to it."""
+@lru_cache(maxsize=1)
+def _problem(n: int, batch: int | None) -> tuple[np.ndarray, ...]:
+    """Random matrices: the recursion breaks nowhere, but all minors matter to it."""
     rng = np.random.default_rng(0)
-    c, r, x = rng.standard_normal((3, ORDER))
-    c[0] = r[0] = 8 * ORDER**0.5  # well conditioned, so that all contenders are right
-    b = swath.linalg.matmul_toeplitz((c, r), x)
+    c, r, x = rng.standard_normal((3, *([] if batch is None else [batch]), n))
+    c[..., 0] = r[..., 0] = 8 * n**0.5  # well conditioned, so that all contenders are right
+    t = scipy.linalg.toeplitz(c, r) if n <= 1000 else None
+    b = swath.linalg.matmul_toeplitz((c, r), x) if t is None else (t @ x[..., None])[..., 0]
+    return c, r, b, x
+
+
+def _solve(backend: str, n: int, batch: int | None) -> Trial:
+    c, r, b, x = _problem(n, batch)
+    if batch is not None:
+        # One column each: a matrix would be many right-hand sides of one system.
+        b, x = b[..., None], x[..., None]
     allowed = 1e3 * EPS["float64"]
-    us = Contender(lambda: swath.linalg.solve_toeplitz((c, r), b), allowed)
-    peers = {
-        "scipy solve_toeplitz": Contender(lambda: scipy.linalg.solve_toeplitz((c, r), b), allowed),
-        "np.linalg.solve": Contender(
-            lambda: np.linalg.solve(scipy.linalg.toeplitz(c, r), b), allowed
-        ),
-    }
-    return Trial(x, us, peers)
+    p, q, y = put(backend, c, r, b)
+    run = ready(backend, lambda p, q, y: swath.linalg.solve_toeplitz((p, q), y), p, q, y)
+    theirs = Contender(lambda: scipy.linalg.solve_toeplitz((c, r), b), allowed)
+    theirs.role = "peer" if backend == "numpy" else "instead"
+    peers = {"scipy solve_toeplitz": theirs}
+    if n <= 1000:
+        # By a factorization of the whole matrix, which its contender must make.
+        peers["dense solve"] = Contender(_dense(backend, n, batch, p, q, y), allowed)
+    work = Work(4.0 * n * n * (batch or 1), c.nbytes * 4)
+    return Trial(x, Contender(run, allowed), peers, work)
+
+
+def _dense(backend: str, n: int, batch: int | None, *arrays: Any) -> Any:
+    xp = {"torch": "torch", "jax": "jax.numpy"}.get(backend, backend)
+    xp = importlib.import_module(xp)
+    places = np.arange(n)[:, None] - np.arange(n) + n - 1
+    (places,) = put(backend, places)
+    join = xp.cat if backend == "torch" else xp.concatenate
+
+    def run(c: Any, r: Any, b: Any) -> Any:
+        values = join([xp.flip(r[..., 1:], (-1,)), c], -1)
+        b = b if batch else b[..., None]
+        x = xp.linalg.solve(values[..., places], b)
+        return x if batch else x[..., 0]
+
+    return ready(backend, run, *arrays)
 
 
 def _long() -> Trial:
-    """An order at which O(n²) steps take a minute: SciPy's recursion is timed a tenth as long."""
+    """A blur: conjugate gradients beside SciPy's recursion."""
     rng = np.random.default_rng(0)
-    c, x = blur(LONG // 10), rng.standard_normal(LONG // 10)
+    c, x = blur(LONG), rng.standard_normal(LONG)
     b = swath.linalg.matmul_toeplitz(c, x)
     allowed = 1e-8
-    us = Contender(lambda: swath.linalg.solve_toeplitz(c, b, method="pcg"), allowed)
+    us = Contender(lambda: swath.linalg.solve_toeplitz(c, b, method="pcg"), allowed, "pcg")
     theirs = Contender(lambda: scipy.linalg.solve_toeplitz(c, b), allowed)
-    return Trial(x, us, {"scipy solve_toeplitz": theirs})
+    return Trial(x, us, {"scipy solve_toeplitz": theirs}, Work(4.0 * LONG**2, c.nbytes * 3))
 
 
 def rows() -> list[Row]:
-    """On NumPy: SciPy's function knows no other library."""
-    if not installed("scipy"):
-        return []
+    """Orders and a batch on every library; a symmetric system by conjugate gradients on NumPy."""
     needs = "linalg.solve_toeplitz"
+    problems = ((1000, None, "1e3"), (10**4, None, "1e4"), (64, 1000, "1000 of order 64"))
     return [
-        Row("toeplitz", f"solve {ORDER}", "numpy", "float64", needs, _general),
-        Row("toeplitz", f"solve blur {LONG // 10} pcg", "numpy", "float64", needs, _long),
-    ]
+        *(
+            Row(
+                "toeplitz", f"solve {name}", lib, "float64", needs,
+                lambda b=lib, n=n, k=batch: _solve(b, n, k), ("quick",) if batch else (),
+            )
+            for n, batch, name in problems
+            for lib in BACKENDS
+        ),
+        Row("toeplitz", "solve blur 1e4 pcg", "numpy", "float64", needs, _long),
+    ]  # fmt: skip
 
 
 def _timed(run: Callable[[], object]) -> tuple[float, object]:

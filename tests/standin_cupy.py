@@ -298,7 +298,9 @@ def install() -> types.ModuleType:
     made["cupy.cuda.device"] = types.ModuleType("cupy.cuda.device")
     cuda.Device = made["cupy.cuda.device"].Device = Device  # type: ignore[attr-defined]
     cuda.runtime = types.SimpleNamespace(  # type: ignore[attr-defined]
-        getDeviceCount=lambda: 1, memGetInfo=lambda: (2**33, 2**34)
+        getDeviceCount=lambda: 1,
+        memGetInfo=lambda: (2**33, 2**34),
+        getDeviceProperties=lambda device: {"name": b"stand-in"},
     )
     cupy.cuda = cuda  # type: ignore[attr-defined]
 

@@ -401,5 +401,7 @@ def test_terms_of_the_transposed_product_count_the_taps_that_meet():
         met = np.zeros(40, int)
         for j in range(size):
             met[span.tap(j)[1]] += 1
-        found = plan.choose(Problem("x", Sliding((span,)), 1, 1, 1, "float64"), "cpu")
+        found = plan.choose(
+            Problem("x", Sliding((span,)), 1, 1, 1, "float64"), ("numpy", "cpu", "")
+        )
         assert found.terms == met.max()

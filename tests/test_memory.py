@@ -38,7 +38,7 @@ def operands(g: Sliding, batch: int, depth: int, rows: int) -> dict[str, tuple[i
 
 
 def chosen(g: Sliding, role: str, *sizes: int) -> plan.Plan:
-    return plan.choose(Problem(role, g, *sizes, "float64"), "cpu", LIMIT)
+    return plan.choose(Problem(role, g, *sizes, "float64"), ("numpy", "cpu", ""), LIMIT)
 
 
 @pytest.mark.on("numpy")
@@ -96,7 +96,7 @@ def test_plan_leaves_out_what_outgrows_the_workspace():
     """One row of 10⁶ points cannot be cut along the first axis: its transform is too large."""
     g = Sliding((Span(4, 3), Span(10**6, 10**5)))
     p = Problem("y", g, 1, 1, 1, "float64")
-    wide, tight = (plan.choose(p, "cpu", limit) for limit in (2**30, 2**20))
+    wide, tight = (plan.choose(p, ("numpy", "cpu", ""), limit) for limit in (2**30, 2**20))
     assert wide.method == "fft"
     assert tight.method == "direct"
     assert "allowed" in next(c.note for c in tight.candidates if c.method == "fft")

@@ -49,9 +49,9 @@ def plan(op: Callable[..., Any], *args: Any, **kwargs: Any) -> Plan:
     """
     with explain("plan", {}):
         record = lookup(op)
-        be = _library(record, args, kwargs)
+        be, place = _library(record, args, kwargs)
     stand_ins = [_stand_in(a) for a in args]
-    with capture(be) as plans:
+    with capture(be, place) as plans:
         record.function(*stand_ins, **{k: _stand_in(v) for k, v in kwargs.items()})
     if plans:
         return plans[0]
@@ -60,15 +60,19 @@ def plan(op: Callable[..., Any], *args: Any, **kwargs: Any) -> Plan:
     raise ArgumentTypeError(f"plan: {record.name} computes no sliding product, so it has no plan")
 
 
-def _library(record: Operation, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Backend:
-    """The library of the arrays; stand-ins would hide that they come from several."""
+def _library(
+    record: Operation, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Backend, tuple[str, str, str]]:
+    """Library and place of the arrays; stand-ins would hide that they come from several."""
     names = list(inspect.signature(record.function).parameters)
     given = {**dict(zip(names, args, strict=False)), **kwargs}
     for name, value in list(given.items()):
         if isinstance(value, tuple):
             given.update({f"{name}[{i}]": v for i, v in enumerate(value)})
     arrays = {k: v for k, v in given.items() if try_backend(v) is not None}
-    return arguments.arrays(**arrays)[0]
+    be, *_ = arguments.arrays(**arrays)
+    # Nested lists alone are arrays of NumPy.
+    return be, be.place(next(iter(arrays.values()), None))
 
 
 def _stand_in(value: Any) -> Any:

@@ -60,7 +60,7 @@ class Backend:
     mutable = False
     #: Whether programs are traced and compiled, so that a Python loop of many steps is costly.
     traces = False
-    #: Key of the planner's cost table.
+    #: Kind of device, "cpu" or "gpu".
     kind = "cpu"
 
     def __init__(self, xp: Any, name: str) -> None:
@@ -75,6 +75,10 @@ class Backend:
     def device(self, x: Array) -> Any:
         """The device of x, or None where the library does not say (a traced array)."""
         return x.device
+
+    def place(self, x: Array) -> tuple[str, str, str]:
+        """What the planner's rates are of: library, kind of device, name of a GPU."""
+        return self.name, self.kind, ""
 
     def same_device(self, a: Array, b: Array) -> bool:
         """Whether a and b may meet in one operation without a transfer."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import array_api_compat.cupy as xp
@@ -17,6 +18,11 @@ from .numpy_ import NumpyBackend
 __all__ = ["CupyBackend", "make"]
 
 
+@cache
+def _name_of(device: int) -> str:
+    return cp.cuda.runtime.getDeviceProperties(device)["name"].decode()
+
+
 class CupyBackend(NumpyBackend):
     """The CUDA adapter; CuPy shares NumPy's array model, so only the calls differ."""
 
@@ -24,6 +30,9 @@ class CupyBackend(NumpyBackend):
 
     def device(self, x: Array) -> Any:
         return x.device
+
+    def place(self, x: Array) -> tuple[str, str, str]:
+        return self.name, self.kind, _name_of(x.device.id)
 
     def same_device(self, a: Array, b: Array) -> bool:
         return a.device == b.device

@@ -31,6 +31,13 @@ _CONFIG: Any = jax.config
 _LEVELS = {"highest": "highest", "high": "high", "fast": "default"}
 
 
+@cache
+def _place() -> tuple[str, str, str]:
+    if jax.default_backend() == "cpu":
+        return "jax", "cpu", ""
+    return "jax", "gpu", jax.devices()[0].device_kind
+
+
 class JaxBackend(Backend):
     """The adapter for CPU, GPU and TPU."""
 
@@ -39,6 +46,10 @@ class JaxBackend(Backend):
     @property
     def kind(self) -> str:  # type: ignore[override]
         return "cpu" if jax.default_backend() == "cpu" else "gpu"
+
+    def place(self, x: Array) -> tuple[str, str, str]:
+        # A tracer tells no device.
+        return _place()
 
     def device(self, x: Array) -> Any:
         return None if isinstance(x, Tracer) else x.sharding

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
+from functools import cache
 from typing import Any
 
 import array_api_compat.torch as xp
@@ -21,6 +22,15 @@ _FFT_AXES = 3
 _LEVEL: ContextVar[str] = ContextVar("swath_torch_precision", default="highest")
 
 
+_HOST = ("torch", "cpu", "")
+
+
+@cache
+def _place(device: Any) -> tuple[str, str, str]:
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return "torch", "gpu", name
+
+
 class TorchBackend(Backend):
     """The adapter for CPU, CUDA and the other devices of PyTorch."""
 
@@ -31,6 +41,9 @@ class TorchBackend(Backend):
 
     def device(self, x: Array) -> Any:
         return x.device
+
+    def place(self, x: Array) -> tuple[str, str, str]:
+        return _HOST if x.is_cpu else _place(x.device)
 
     def new_like(self, x: Array, shape: tuple[int, ...], dtype: Any = None, fill: Any = 0) -> Array:
         # x.new_… follows x through torch.func.vmap, where torch.zeros would not be batched.

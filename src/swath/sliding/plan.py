@@ -18,8 +18,8 @@ from typing import Any
 from .._backends import WORKSPACE, Backend
 from ..errors import ArgumentError
 from ..geometry import Sliding
-from . import direct, fft, im2col, native, overlap_save, slabs, toeplitz
-from .costs import COSTS, Costs
+from . import costs, direct, fft, im2col, native, overlap_save, slabs, toeplitz
+from .costs import Costs
 from .problem import Algorithm, Estimate, Problem, Slabs, channels, result_shape
 
 __all__ = ["METHODS", "Candidate", "Plan", "capture", "choose", "run"]
@@ -94,6 +94,8 @@ class Plan:
         Of the chosen candidate.
     candidates : tuple of Candidate
         All of them, fastest first.
+    costs : str
+        Where the rates behind the predicted times come from.
     """
 
     operation: str
@@ -103,6 +105,7 @@ class Plan:
     slabs: Slabs
     terms: int = 1
     points: int = 1
+    costs: str = ""
 
     @property
     def chosen(self) -> Candidate:
@@ -138,23 +141,25 @@ class Plan:
                 f" {mark} {c.method:<13}{time}  {c.flops:9.2e} multiply-adds  "
                 f"{c.workspace / 2**20:8.1f} MiB workspace  {c.note or c.error_bound}"
             )
+        lines.append(f"    predicted from rates of {self.costs}")
         return "\n".join(lines)
 
 
 @lru_cache(maxsize=4096)
-def choose(p: Problem, kind: str, workspace: int | None = None) -> Plan:
+def choose(p: Problem, place: tuple[str, str, str], workspace: int | None = None) -> Plan:
     """The plan of one product.
 
     Parameters
     ----------
     p : Problem
         Its sizes; the `method` of its geometry forces a choice.
-    kind : str
-        Kind of device.
+    place : tuple of str
+        Library, kind of device, name of a GPU (see `Backend.place`).
     workspace : int, optional
         Bytes of scratch memory allowed; else max(64 MiB, the larger operand).
     """
-    cost = COSTS[kind]
+    measured = costs.of(*place)
+    cost = measured.costs
     if workspace is None:
         workspace = max(64 * 2**20, p.operand_bytes)
     found: list[Candidate] = []
@@ -169,7 +174,7 @@ def choose(p: Problem, kind: str, workspace: int | None = None) -> Plan:
             continue
         cut = cuts[method] = slabs.fit(algorithm, p, workspace)
         found.append(_candidate(method, p, estimate, cut, cost, workspace))
-    return _decide(p, found, cuts, workspace)
+    return replace(_decide(p, found, cuts, workspace), costs=str(measured))
 
 
 def _candidate(
@@ -235,7 +240,9 @@ def _decide(p: Problem, found: list[Candidate], cuts: dict[str, Slabs], workspac
     return Plan(_NAMES[role], method, why, tuple(candidates), cuts[method], p.terms, points)
 
 
-_CAPTURE: ContextVar[tuple[Backend, list[Plan]] | None] = ContextVar("swath_capture", default=None)
+_CAPTURE: ContextVar[tuple[Backend, tuple[str, str, str], list[Plan]] | None] = ContextVar(
+    "swath_capture", default=None
+)
 
 
 class Captured(Exception):
@@ -243,10 +250,10 @@ class Captured(Exception):
 
 
 @contextmanager
-def capture(be: Backend) -> Generator[list[Plan]]:
+def capture(be: Backend, place: tuple[str, str, str]) -> Generator[list[Plan]]:
     """Collect the plan, for `be`, of the first product inside the block, which is then left."""
     plans: list[Plan] = []
-    token = _CAPTURE.set((be, plans))
+    token = _CAPTURE.set((be, place, plans))
     try:
         yield plans
     except Captured:
@@ -277,7 +284,7 @@ def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
         return be.new_like(a, result_shape(role, g, batch, depth, rows), dtype=kind)
     work = be.dtype("float32") if be.is_half(kind) else kind
     asked = _CAPTURE.get()
-    target = be if asked is None else asked[0]
+    target, place = (be, be.place(a)) if asked is None else asked[:2]
     problem = Problem(
         role,
         g,
@@ -289,9 +296,9 @@ def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
         target.mutable,
         target.native_roles,
     )
-    plan = choose(problem, target.kind, WORKSPACE.get())
+    plan = choose(problem, place, WORKSPACE.get())
     if asked is not None:
-        asked[1].append(plan)
+        asked[2].append(plan)
         raise Captured
     if work != kind:
         # Half precision accumulates in float32 and rounds once.
