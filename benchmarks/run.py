@@ -2,7 +2,7 @@
 
     swath bench [--quick] [--rows TEXT ...] [--backend NAME ...] [--threads N] [--device cpu|gpu]
                 [--json FILE] [--markdown] [--plot FILE] [--least] [--from FILE ...] [--list]
-    swath bench --growth | --regret | --digits
+    swath bench --growth | --regret [--problems N] | --digits
 
 A ratio is a peer's median time divided by swath's: above 1, swath is faster. `--rows` keeps the
 rows whose name (family-row-library) contains one of the texts. On a machine that others use,
@@ -23,6 +23,7 @@ from typing import Any
 
 import blocks
 import fir
+import growth
 import image
 import layer
 import least_squares
@@ -30,6 +31,7 @@ import libraries
 import machine
 import nist
 import pooling
+import regret
 import report
 import resampling
 import scipy.fft
@@ -194,12 +196,23 @@ def main() -> int:
     parser.add_argument("--growth", action="store_true", help="time per output as work grows")
     parser.add_argument("--regret", action="store_true",
                         help="time of the planner's choice over the best candidate's")  # fmt: skip
+    parser.add_argument("--problems", type=int, default=regret.COUNT, metavar="N",
+                        help="drawn for --regret (default %(default)s)")  # fmt: skip
     parser.add_argument("--digits", action="store_true", help="print NIST's table and stop")
     asked = parser.parse_args()
     settled(asked.threads)
     libraries.use(asked.device)
     if asked.digits:
         print(nist.tables())
+        return 0
+    if asked.growth or asked.regret:
+        print(report.facts(machine.about()) + "\n")
+        backends = asked.backend or list(libraries.BACKENDS)
+        found = growth.run(backends) if asked.growth else regret.run(backends, asked.problems)
+        print(growth.text(found) if asked.growth else regret.text(found))
+        if asked.json:
+            with open(asked.json, "w", encoding="utf-8") as file:
+                json.dump(found, file, indent=1, ensure_ascii=False)
         return 0
     if asked.list:
         print("\n".join(row.id for row in chosen(asked.rows, asked.backend, asked.quick)))

@@ -1,10 +1,12 @@
-"""The command line: `swath demo`, `swath backends`, `swath --version`."""
+"""The command line: `swath demo`, `bench`, `tune`, `backends`, `--version`."""
 
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 __all__ = ["main"]
 
@@ -20,8 +22,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 if all is well, 1 if a score of the demo was not reached, 2 for wrong arguments.
+        0 if all is well, 1 if a score of the demo was not reached or a benchmark's result was
+        wrong, 2 for wrong arguments.
     """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments[:1] == ["bench"]:
+        # Its own parser knows its arguments, `--help` included.
+        return _bench(arguments[1:])
     parser = _parser()
     given = parser.parse_args(arguments)
     try:
@@ -74,6 +81,37 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.set_defaults(function=_demo)
 
+    commands.add_parser(
+        "bench", help="swath beside SciPy, PyTorch and JAX on this machine (bench --help)"
+    )
+
+    tune = commands.add_parser(
+        "tune",
+        help="measure the rates that predict which algorithm is fastest here",
+        description=(
+            "Times every algorithm on products drawn by a seed, fits the planner's rates to the "
+            "times, and writes them to a file that swath reads wherever the device is the same. "
+            "Minutes for each library; leave the machine alone meanwhile."
+        ),
+    )
+    tune.add_argument(
+        "--backend",
+        metavar="NAME",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="array libraries (default: all that are installed and have an adapter)",
+    )
+    tune.add_argument("--device", help='a device of the one library given, as "cuda:0"')
+    tune.add_argument(
+        "--out", metavar="FILE", help="where to write (default: the file that swath reads)"
+    )
+    tune.add_argument(
+        "--products", metavar="N", type=int, default=80, help="how many (default: %(default)s)"
+    )
+    tune.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    tune.set_defaults(function=_tune)
+
     backends = commands.add_parser("backends", help="array libraries that are installed")
     backends.set_defaults(function=_backends)
     return parser
@@ -87,6 +125,58 @@ def _demo(given: argparse.Namespace) -> int:
     except DemoError as error:
         print(f"swath demo: {error}", file=sys.stderr)
         return 2
+
+
+def _bench(arguments: list[str]) -> int:
+    package = Path(__file__).parent
+    # In an installed package, and in the checkout that holds it.
+    for folder in (package / "benchmarks", package.parents[1] / "benchmarks"):
+        if (folder / "run.py").is_file():
+            return subprocess.call([sys.executable, str(folder / "run.py"), *arguments])
+    print(
+        f"swath bench: there are no benchmarks beside {package}; reinstall swath, or run "
+        f"benchmarks/run.py in its source distribution",
+        file=sys.stderr,
+    )
+    return 2
+
+
+def _tune(given: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from swath import available_backends, tuning
+    from swath.sliding import costs
+
+    if given.device and len(given.backend) != 1:
+        print("swath tune: --device needs --backend with one library", file=sys.stderr)
+        return 2
+    if given.products < 20:
+        print(f"swath tune: --products must be 20 or more, got {given.products}", file=sys.stderr)
+        return 2
+    found = available_backends()
+    for name in given.backend:
+        if name not in found or "error" in found[name]:
+            why = found.get(name, {}).get("error", "not installed, or without an adapter")
+            print(f"swath tune: --backend {name}: {why}", file=sys.stderr)
+            return 2
+    path = Path(given.out) if given.out else costs.tuned_file()
+    for name in given.backend or [n for n, about in found.items() if "error" not in about]:
+        measured, quality = tuning.tune(
+            name,
+            device=given.device,
+            count=given.products,
+            seed=given.seed,
+            each=lambda numbers, name=name: tqdm(
+                numbers, name, given.products, unit="product", disable=None
+            ),
+        )
+        # After every library: what was measured before an interruption stays.
+        costs.write(path, [measured])
+        print(f"{measured}\n  {tuning.rates_of(measured)}\n  {quality}")
+    print(f"written to {path}")
+    if path != costs.tuned_file():
+        print(f"swath reads {costs.tuned_file()}, or the file that SWATH_COSTS names")
+    return 0
 
 
 def _backends(given: argparse.Namespace) -> int:

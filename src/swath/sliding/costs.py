@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-__all__ = ["SHIPPED", "Costs", "Measured", "of", "read", "tuned_file", "write"]
+__all__ = ["SHIPPED", "Costs", "Measured", "of", "processor", "read", "tuned_file", "write"]
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,17 @@ from . import costs, direct, fft, im2col, native, overlap_save, slabs, toeplitz
 from .costs import Costs
 from .problem import Algorithm, Estimate, Problem, Slabs, channels, result_shape
 
-__all__ = ["METHODS", "Candidate", "Plan", "capture", "choose", "run"]
+__all__ = [
+    "FFT_ADVANTAGE",
+    "METHODS",
+    "TRANSFORMS",
+    "Candidate",
+    "Plan",
+    "capture",
+    "choose",
+    "predicted",
+    "run",
+]
 
 Array = Any
 
@@ -35,9 +45,10 @@ ALGORITHMS: dict[str, Algorithm] = {
     "overlap_save": overlap_save,
 }
 METHODS = tuple(ALGORITHMS)
+TRANSFORMS = ("fft", "overlap_save")
 
 # FFT answers have an error relative to their frame, not to their window, so they must pay.
-_FFT_ADVANTAGE = 4.0
+FFT_ADVANTAGE = 4.0
 
 
 @dataclass(frozen=True)
@@ -159,9 +170,22 @@ def choose(p: Problem, place: tuple[str, str, str], workspace: int | None = None
         Bytes of scratch memory allowed; else max(64 MiB, the larger operand).
     """
     measured = costs.of(*place)
-    cost = measured.costs
     if workspace is None:
-        workspace = max(64 * 2**20, p.operand_bytes)
+        workspace = _default(p)
+    found, cuts = predicted(p, measured.costs, workspace)
+    return replace(_decide(p, found, cuts, workspace), costs=str(measured))
+
+
+def _default(p: Problem) -> int:
+    return max(64 * 2**20, p.operand_bytes)
+
+
+def predicted(
+    p: Problem, cost: Costs, workspace: int | None = None
+) -> tuple[list[Candidate], dict[str, Slabs]]:
+    """Every algorithm as a candidate, and how each is cut."""
+    if workspace is None:
+        workspace = _default(p)
     found: list[Candidate] = []
     cuts: dict[str, Slabs] = {}
     for method, algorithm in ALGORITHMS.items():
@@ -174,7 +198,7 @@ def choose(p: Problem, place: tuple[str, str, str], workspace: int | None = None
             continue
         cut = cuts[method] = slabs.fit(algorithm, p, workspace)
         found.append(_candidate(method, p, estimate, cut, cost, workspace))
-    return replace(_decide(p, found, cuts, workspace), costs=str(measured))
+    return found, cuts
 
 
 def _candidate(
@@ -221,7 +245,7 @@ def _decide(p: Problem, found: list[Candidate], cuts: dict[str, Slabs], workspac
         method, why = exact.method, "least predicted time with a bound per window"
         if spectral is not None and spectral.workspace <= max(workspace, exact.workspace):
             slower = exact.seconds / spectral.seconds
-            if slower > _FFT_ADVANTAGE:
+            if slower > FFT_ADVANTAGE:
                 method, why = spectral.method, f"{method} is predicted {slower:.1f}× slower"
     candidates = []
     for c in ranked:

@@ -1,0 +1,77 @@
+"""Regret: time of the planner's choice over that of the best algorithm that it may choose.
+
+Problems are drawn by a seed, forward products of all kinds, others than those that `swath tune`
+fits its rates to; every algorithm that applies is a candidate. One whose error is bounded per
+transformed frame may be chosen only where it is four times as fast as all others (the accuracy
+contract), and is the best only then.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from typing import Any
+
+from libraries import device, usable
+
+from swath import tuning
+from swath._backends import backend_named
+
+SEED, COUNT = 2024, 200
+MEDIAN_BAR, TAIL_BAR = 1.05, 1.5
+
+
+def run(backends: list[str], count: int = COUNT, seed: int = SEED) -> list[dict[str, Any]]:
+    """The outcome of every library."""
+    found = []
+    for name in backends:
+        if usable(name):
+            continue
+        be = backend_named(name)
+        place = "cuda" if name == "torch" and device(name) == "gpu" else None
+        problems = tuning.drawn(seed, roles="y")
+        results = []
+        for i in range(count):
+            results.append(tuning.timed(be, next(problems), place))
+            if sys.stderr.isatty():
+                print(f"\r{name} {i + 1}/{count}", end="", file=sys.stderr)
+        found.append(summed(name, results))
+    return found
+
+
+def summed(name: str, results: list[tuning.Timed]) -> dict[str, Any]:
+    """Median, 95th percentile, and the worst with what they chose."""
+    regrets = sorted(r.regret for r in results)
+    worst = sorted(results, key=lambda r: -r.regret)[:10]
+    return {
+        "backend": name,
+        "problems": len(results),
+        "median": statistics.median(regrets),
+        "tail": regrets[min(len(regrets) - 1, int(0.95 * len(regrets)))],
+        "worst": [
+            {
+                "problem": str(r.product),
+                "chosen": r.chosen,
+                "regret": r.regret,
+                "ms": {m: 1e3 * t for m, t in sorted(r.seconds.items(), key=lambda p: p[1])},
+            }
+            for r in worst
+        ],
+    }
+
+
+def text(found: list[dict[str, Any]]) -> str:
+    """Markdown."""
+    lines = [
+        f"| library | problems | median (aim {MEDIAN_BAR}) | 95th percentile (aim {TAIL_BAR}) |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| {f['backend']} | {f['problems']} | {f['median']:.3f} | {f['tail']:.2f} |" for f in found
+    ]
+    for f in found:
+        lines += ["", f"Worst on {f['backend']}:", ""]
+        for w in f["worst"]:
+            times = ", ".join(f"{m} {t:.3g} ms" for m, t in w["ms"].items())
+            lines.append(f"- {w['regret']:.2f}: {w['problem']}; {w['chosen']} of {times}")
+    return "\n".join(lines)

@@ -1,0 +1,313 @@
+"""`swath tune`: rates of the installed libraries on this machine, fitted to measured times.
+
+Products are drawn by a seed, every algorithm that applies computes each of them, and the rates of
+`swath.sliding.costs` are those under which the predicted times come nearest to the measured ones.
+So whatever an algorithm's estimate counts is measured where it counts, calls included.
+"""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import os
+import random
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import astuple, dataclass, fields, replace
+from math import exp, log, prod
+from typing import Any
+
+import numpy as np
+
+from ._backends import Backend, backend_named
+from .geometry import Sliding, Span
+from .sliding import costs, plan
+from .sliding.costs import Costs, Measured
+from .sliding.problem import Problem
+
+__all__ = ["Product", "Timed", "drawn", "fitted", "timed", "tune"]
+
+# Multiply-adds of a drawn product: about 20 ms of one core.
+_MOST = 1e9
+# Seconds that one call of an algorithm may be predicted to take, and spent on one in all.
+_HOPELESS, _SPENT = 0.5, 0.03
+# How far rates may go from the ones before without evidence (in nats, beside one product).
+_TETHER = 3.0
+
+
+@dataclass(frozen=True)
+class Product:
+    """A drawn product: the letter of its result, its geometry, and the sizes of the operands."""
+
+    role: str
+    g: Sliding
+    batch: int
+    depth: int
+    rows: int
+    dtype: str
+
+    def __str__(self) -> str:
+        spans = " ".join(
+            f"{s.length}∗{s.size}"
+            + (f"/{s.stride}" if s.stride > 1 else "")
+            + (f":{s.dilation}" if s.dilation > 1 else "")
+            for s in self.g.spans
+        )
+        groups = f" {self.g.groups} groups of" if self.g.groups > 1 else ""
+        layout = ", channels last" if self.g.last else ""
+        return (
+            f"{self.role}: {self.batch} ×{groups} {self.depth}→{self.rows}, {spans}{layout}, "
+            f"{self.dtype}"
+        )
+
+    def problem(self, be: Backend) -> Problem:
+        """As the planner sees it."""
+        return Problem(
+            self.role, self.g, self.batch, self.depth, self.rows, self.dtype, be.traces,
+            be.mutable, be.native_roles,
+        )  # fmt: skip
+
+    def operands(self, seed: int = 0) -> list[np.ndarray]:
+        """Random operands on the host."""
+        g, rng = self.g, np.random.default_rng(seed)
+        shapes = {
+            "x": g.x_shape(self.batch, g.groups * self.depth),
+            "w": g.w_shape(g.groups * self.rows, self.depth),
+            "y": g.y_shape(self.batch, g.groups * self.rows),
+        }
+        letters = "xwy".replace(self.role, "")
+        return [rng.standard_normal(shapes[c], dtype=np.dtype(self.dtype)) for c in letters]  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Timed:
+    """Seconds of every algorithm that computed a product, and the one that was chosen."""
+
+    product: Product
+    seconds: dict[str, float]
+    chosen: str
+
+    @property
+    def regret(self) -> float:
+        """Time of the chosen over that of the best that may be chosen.
+
+        A transform's error is one of its frame: it may be chosen only where it is so many times
+        faster than every algorithm with a bound per window.
+        """
+        spectral = {m: t for m, t in self.seconds.items() if m in plan.TRANSFORMS}
+        exact = min(t for m, t in self.seconds.items() if m not in spectral)
+        best = min(spectral.values(), default=exact)
+        allowed = best if exact > plan.FFT_ADVANTAGE * best else exact
+        return self.seconds[self.chosen] / min(allowed, self.seconds[self.chosen])
+
+
+# -- drawing ---------------------------------------------------------------------------------------
+
+
+def drawn(seed: int, roles: Sequence[str] = "yyyxw") -> Iterator[Product]:
+    """Products of all kinds without end: signals, pictures, volumes, layers with groups or not."""
+    rng = random.Random(seed)
+    while True:
+        found = rng.choice((_signal, _signal, _picture, _layer, _layer, _layer, _grouped))(rng)
+        g, role = found.g, rng.choice(list(roles))
+        if 0 in g.out:
+            continue
+        work = found.batch * g.groups * found.depth * found.rows * prod(g.out) * prod(g.sizes)
+        points = found.batch * g.groups * max(found.depth, found.rows) * prod(g.lengths)
+        if 1e3 < work < _MOST and points < 2e7:
+            yield replace(found, role=role, dtype=rng.choice(["float32"] * 5 + ["float64"]))
+
+
+def _between(rng: random.Random, low: float, high: float) -> int:
+    """A whole number whose logarithm is even between two."""
+    return round(exp(rng.uniform(log(low), log(high))))
+
+
+def _signal(rng: random.Random) -> Product:
+    n, size = _between(rng, 100, 1e6), _between(rng, 2, 1500)
+    stride = rng.choice([1, 1, 1, 1, 2, 5])
+    span = Span(n, size, stride, 1, size // 2, (size - 1) // 2)
+    return Product("y", Sliding((span,)), rng.choice([1, 1, 2, 16, 64]), 1, 1, "")
+
+
+def _picture(rng: random.Random) -> Product:
+    rank = rng.choice([2, 2, 2, 3])
+    top, taps = (1500, 25) if rank == 2 else (150, 7)
+    size = _between(rng, 2, taps)
+    spans = tuple(
+        Span(n, size, low=size // 2, high=(size - 1) // 2)
+        for n in (_between(rng, 24, top) for _ in range(rank))
+    )
+    return Product("y", Sliding(spans), rng.choice([1, 1, 1, 3]), 1, 1, "")
+
+
+_WIDTHS = (3, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+
+
+def _layer(rng: random.Random) -> Product:
+    rank = rng.choice([1, 2, 2, 2, 3])
+    size = rng.choice({1: [1, 3, 5, 9, 25], 2: [1, 2, 3, 3, 3, 5, 7], 3: [1, 2, 3, 3]}[rank])
+    stride, dilation = rng.choice([1, 1, 1, 2]), rng.choice([1, 1, 1, 1, 2, 3])
+    top = {1: 4000, 2: 230, 3: 40}[rank]
+    low = rng.choice([0, dilation * (size - 1) // 2])
+    spans = tuple(
+        Span(n, size, stride, dilation, low, low)
+        for n in (_between(rng, 5, top) for _ in range(rank))
+    )
+    g = Sliding(spans, last=rng.random() < 0.5)
+    return Product("y", g, rng.choice([1, 1, 2, 4, 8, 16]), rng.choice(_WIDTHS),
+                   rng.choice(_WIDTHS[1:]), "")  # fmt: skip
+
+
+def _grouped(rng: random.Random) -> Product:
+    found = _layer(rng)
+    groups = rng.choice([4, 16, 32, 64, 128])
+    depth, rows = rng.choice([(1, 1), (1, 1), (1, 2), (4, 4), (8, 8)])
+    return replace(found, g=replace(found.g, groups=groups), depth=depth, rows=rows)
+
+
+# -- timing ----------------------------------------------------------------------------------------
+
+
+def _computed(be: Backend, what: tuple[str, Sliding], a: Any, b: Any) -> tuple[Any, ...]:
+    return (plan.run(be, *what, a, b),)
+
+
+def timed(be: Backend, product: Product, device: Any = None) -> Timed:
+    """Least seconds of every algorithm, rounds interleaved."""
+    operands = [be.from_host(a, device) for a in product.operands()]
+    place = be.place(operands[0])
+    made = plan.choose(product.problem(be), place)
+    calls: dict[str, Callable[[], Any]] = {}
+    found: dict[str, float] = {}
+
+    def call(method: str) -> Callable[[], None]:
+        g = replace(product.g, method=method)
+
+        def run() -> None:
+            (out,) = be.run(_computed, (product.role, g), *operands)
+            be.synchronize(out)
+
+        return run
+
+    for candidate in made.candidates:
+        if candidate.seconds < _HOPELESS or candidate.method == made.method:
+            run = calls[candidate.method] = call(candidate.method)
+            run()  # compiles
+            found[candidate.method] = _once(run)
+    for _ in range(40):
+        for method, run in calls.items():
+            # What cannot be the best is called a second time only.
+            slow = found[method] > 3 * min(found.values())
+            if _ < (1 if slow else max(3, _SPENT / found[method])):
+                found[method] = min(found[method], _once(run))
+    return Timed(product, found, made.method)
+
+
+def _once(run: Callable[[], Any]) -> float:
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
+
+
+# -- fitting ---------------------------------------------------------------------------------------
+
+
+def fitted(be: Backend, results: Sequence[Timed], before: Costs) -> Costs:
+    """Rates under which the predicted times come nearest to the measured ones.
+
+    Nearest in logarithms; an algorithm far from the best of its product counts little.
+    """
+    from scipy.optimize import least_squares
+
+    problems = [(r.product.problem(be), r.seconds) for r in results]
+
+    def misses(logs: np.ndarray) -> np.ndarray:
+        rates = Costs(*np.exp(logs))
+        found = []
+        for problem, seconds in problems:
+            best = min(seconds.values())
+            for c in plan.predicted(problem, rates)[0]:
+                if c.method in seconds:
+                    true = seconds[c.method]
+                    found.append((log(c.seconds) - log(true)) / (1 + log(true / best)))
+        return np.asarray([*found, *(logs - start) / _TETHER])
+
+    start = np.log(np.asarray(astuple(before)))
+    answer = least_squares(misses, start, loss="soft_l1", diff_step=1e-3, max_nfev=40)
+    return Costs(*(float(f"{v:.3g}") for v in np.exp(answer.x)))
+
+
+def tune(
+    library: str,
+    *,
+    device: Any = None,
+    count: int = 80,
+    seed: int = 0,
+    each: Callable[[Iterator[int]], Any] = iter,
+) -> tuple[Measured, str]:
+    """Measure a library on a device; what was found, and how well it predicts.
+
+    Parameters
+    ----------
+    library : str
+        Import name of the library.
+    device : object, optional
+        One of its devices; the default one by default.
+    count, seed : int
+        How many products are drawn, and by what seed.
+    each : callable
+        Wraps the numbers 0 … count−1, as a progress bar does.
+    """
+    be = backend_named(library)
+    device = None if device is None else be.check_device(device)
+    place = be.place(be.from_host(np.zeros(1, np.float32), device))
+    before = costs.of(*place).costs
+    products = drawn(seed)
+    results = [timed(be, next(products), device) for _ in each(iter(range(count)))]
+    rates = fitted(be, results, before)
+    threads = os.environ.get("OMP_NUM_THREADS") or str(_cores())
+    measured = Measured(
+        library, place[1], place[2] or costs.processor(), rates, _versions(library),
+        datetime.date.today().isoformat(),
+        f"fitted by `swath tune` to {count} products of seed {seed}, {threads} threads",
+    )  # fmt: skip
+    return measured, f"predicted over measured time, off by a factor of {_off(be, results, rates)}"
+
+
+def _off(be: Backend, results: Sequence[Timed], rates: Costs) -> str:
+    """Median and 95th percentile of how far predictions are from what was measured."""
+    logs = sorted(
+        abs(log(c.seconds / r.seconds[c.method]))
+        for r in results
+        for c in plan.predicted(r.product.problem(be), rates)[0]
+        if c.method in r.seconds
+    )
+    cuts = statistics.quantiles(logs, n=20)
+    return f"{exp(statistics.median(logs)):.2f} (median), {exp(cuts[-1]):.2f} (95th percentile)"
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _versions(library: str) -> str:
+    names = {"numpy": ["numpy", "scipy"], "jax": ["jax", "jaxlib"]}.get(library, [library])
+    found = []
+    for name in names:
+        try:
+            found.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            # As CuPy, whose package is named after a version of CUDA.
+            module = __import__(name)
+            found.append(f"{name} {getattr(module, '__version__', '?')}")
+    return ", ".join(found)
+
+
+def rates_of(measured: Measured) -> str:
+    """The rates as one line."""
+    pairs = zip(fields(Costs), astuple(measured.costs), strict=True)
+    return ", ".join(f"{f.name} {v:.3g}" for f, v in pairs)

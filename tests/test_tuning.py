@@ -1,0 +1,141 @@
+"""`swath tune`: rates are fitted to times, written, read where the device fits, and told."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from dataclasses import asdict, astuple, replace
+
+import numpy as np
+import pytest
+
+import swath
+from swath import cli, tuning
+from swath._backends import backend_named
+from swath.sliding import costs, plan
+from swath.sliding.costs import Costs, Measured
+
+pytestmark = pytest.mark.on("numpy")
+BEFORE = costs.SHIPPED["numpy", "cpu"].costs
+
+
+@pytest.fixture
+def file(tmp_path, monkeypatch):
+    """The user's file of this test; plans made from it are forgotten."""
+    path = tmp_path / "folder" / "costs.json"
+    monkeypatch.setenv("SWATH_COSTS", str(path))
+    costs.of.cache_clear()
+    yield path
+    costs.of.cache_clear()
+    plan.choose.cache_clear()
+
+
+def entry(device="", **rates):
+    return Measured(
+        "numpy", "cpu", device or costs.processor(), replace(BEFORE, **rates), "numpy 2", "today",
+        "in a test",
+    )  # fmt: skip
+
+
+def test_rates_are_found_from_times(xp):
+    """Times that follow from other rates lead from the shipped ones to those."""
+    be = backend_named("numpy")
+    true = Costs(*(v * f for v, f in zip(astuple(BEFORE), itertools.cycle([0.4, 2.5]))))
+    results = []
+    for product in itertools.islice(tuning.drawn(3), 25):
+        found, _ = plan.predicted(product.problem(be), true)
+        seconds = {c.method: c.seconds for c in found if c.seconds < float("inf")}
+        results.append(tuning.Timed(product, seconds, "direct"))
+    found = tuning.fitted(be, results, BEFORE)
+    # From 2.5 times away; what few products tell is held back a little.
+    np.testing.assert_allclose(astuple(found), astuple(true), rtol=0.2)
+
+
+def test_drawn_products_are_computed_by_all_algorithms(xp):
+    be = backend_named("numpy")
+    small = [p for p in itertools.islice(tuning.drawn(5), 60) if p.problem(be).flops < 2e5][:6]
+    for product in small:
+        found = tuning.timed(be, product)
+        assert found.chosen in found.seconds
+        assert len(found.seconds) > 1
+        assert found.regret >= 1
+    first, again = (list(itertools.islice(tuning.drawn(5), 9)) for _ in range(2))
+    assert first == again != list(itertools.islice(tuning.drawn(6), 9))
+
+
+def test_regret_lets_a_transform_win_only_where_the_contract_does(xp):
+    product = next(tuning.drawn(0))
+    near = tuning.Timed(product, {"direct": 3.0, "toeplitz": 2.0, "fft": 1.0}, "direct")
+    far = tuning.Timed(product, {"direct": 3.0, "toeplitz": 5.0, "fft": 0.5}, "toeplitz")
+    assert (near.regret, far.regret) == (1.5, 10.0)
+
+
+def test_file_round_trip(xp, file):
+    assert costs.of("numpy", "cpu") == costs.SHIPPED["numpy", "cpu"]
+    mine = entry(gemm=1e11)
+    other = entry("another processor", gemm=1.0)
+    costs.write(file, [mine])
+    costs.write(file, [other])
+    assert costs.read(file) == [other, mine]
+    assert costs.of("numpy", "cpu") == mine
+    assert costs.of("no library", "cpu") == costs.SHIPPED["numpy", "cpu"]
+    costs.write(file, [replace(mine, date="tomorrow")])
+    assert [e.date for e in costs.read(file)] == ["tomorrow", "today"]
+
+
+def test_file_of_another_version(xp, file):
+    """Rates that a file lacks are the shipped ones; those that it alone has are left out."""
+    table = asdict(entry(gemm=1e11))
+    table["costs"] = {"gemm": 1e11, "rate of the future": 1.0}
+    file.parent.mkdir()
+    file.write_text(json.dumps({"costs": [table]}))
+    assert costs.of("numpy", "cpu").costs == replace(BEFORE, gemm=1e11)
+
+
+@pytest.mark.parametrize("text", ["{", '{"costs": [{}]}', "[]"])
+def test_broken_file_is_told_and_left_out(xp, file, text):
+    file.parent.mkdir()
+    file.write_text(text)
+    with pytest.warns(UserWarning, match=r"costs\.json cannot be read .* `swath tune` writes"):
+        assert costs.of("numpy", "cpu") == costs.SHIPPED["numpy", "cpu"]
+
+
+def test_plan_tells_where_its_rates_come_from(xp, file):
+    costs.write(file, [entry()])
+    plan.choose.cache_clear()
+    found = swath.plan(swath.signal.convolve, np.ones(50), np.ones(3))
+    assert "in a test" in found.costs
+    assert "numpy 2, today, in a test" in str(found)
+
+
+def test_command(xp, file, capsys, monkeypatch):
+    def tune(library, **options):
+        assert (library, options["count"]) == ("numpy", 30)
+        return entry(), "well"
+
+    monkeypatch.setattr(tuning, "tune", tune)
+    assert cli.main(["tune", "--backend", "numpy", "--products", "30"]) == 0
+    assert str(file) in capsys.readouterr().out
+    assert costs.read(file) == [entry()]
+
+
+@pytest.mark.parametrize(
+    "arguments, text",
+    [
+        (["--backend", "nonsense"], "--backend nonsense: not installed"),
+        (["--products", "3"], "--products must be 20 or more, got 3"),
+        (["--device", "cuda:0"], "--device needs --backend"),
+    ],
+)
+def test_command_refuses(xp, capsys, arguments, text):
+    assert cli.main(["tune", *arguments]) == 2
+    assert text in capsys.readouterr().err
+
+
+def test_bench_command_runs_the_runner(xp, monkeypatch):
+    calls = []
+    monkeypatch.setattr(cli.subprocess, "call", lambda command: calls.append(command) or 0)
+    assert cli.main(["bench", "--list", "--help"]) == 0
+    ((_, script, *rest),) = calls
+    assert script.endswith("run.py")
+    assert rest == ["--list", "--help"]
