@@ -74,6 +74,7 @@ def test_wheel_holds_every_module_and_the_type_marker(tmp_path):
     modules = {path.relative_to(source).as_posix() for path in source.rglob("*.py")}
     assert "swath/py.typed" in packed
     assert not modules - packed
+    assert "swath/sliding/costs.json" in packed
     # `swath bench` of an installed package.
     assert "swath/benchmarks/run.py" in packed
 

@@ -16,7 +16,7 @@ from swath.sliding import costs, plan
 from swath.sliding.costs import Costs, Measured
 
 pytestmark = pytest.mark.on("numpy")
-BEFORE = costs.SHIPPED["numpy", "cpu"].costs
+BEFORE = costs.shipped()["numpy", "cpu"].costs
 
 
 @pytest.fixture
@@ -71,14 +71,14 @@ def test_regret_lets_a_transform_win_only_where_the_contract_does(xp):
 
 
 def test_file_round_trip(xp, file):
-    assert costs.of("numpy", "cpu") == costs.SHIPPED["numpy", "cpu"]
+    assert costs.of("numpy", "cpu") == costs.shipped()["numpy", "cpu"]
     mine = entry(gemm=1e11)
     other = entry("another processor", gemm=1.0)
     costs.write(file, [mine])
     costs.write(file, [other])
     assert costs.read(file) == [other, mine]
     assert costs.of("numpy", "cpu") == mine
-    assert costs.of("no library", "cpu") == costs.SHIPPED["numpy", "cpu"]
+    assert costs.of("no library", "cpu") == costs.shipped()["numpy", "cpu"]
     costs.write(file, [replace(mine, date="tomorrow")])
     assert [e.date for e in costs.read(file)] == ["tomorrow", "today"]
 
@@ -97,7 +97,7 @@ def test_broken_file_is_told_and_left_out(xp, file, text):
     file.parent.mkdir()
     file.write_text(text)
     with pytest.warns(UserWarning, match=r"costs\.json cannot be read .* `swath tune` writes"):
-        assert costs.of("numpy", "cpu") == costs.SHIPPED["numpy", "cpu"]
+        assert costs.of("numpy", "cpu") == costs.shipped()["numpy", "cpu"]
 
 
 def test_plan_tells_where_its_rates_come_from(xp, file):

@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-__all__ = ["SHIPPED", "Costs", "Measured", "of", "processor", "read", "tuned_file", "write"]
+__all__ = ["Costs", "Measured", "of", "processor", "read", "shipped", "tuned_file", "write"]
 
 
 @dataclass(frozen=True)
@@ -75,30 +75,23 @@ class Measured:
         return f"{self.library} on {self.device}, {self.versions}, {self.date}, {self.how}"
 
 
-# Of libraries and devices without an entry of their own, NumPy's and this placeholder of the right
-# order for a data-centre GPU, not measured: ratios matter, and they are alike from one GPU to the
-# next.
-SHIPPED: dict[tuple[str, str], Measured] = {
-    ("numpy", "cpu"): Measured(
-        "numpy",
-        "cpu",
-        "2 cores of an AMD EPYC (AVX-512)",
-        Costs(gemm=8.0e10, stream=4.0e10, gather=4.0e10, fft=3.5e9, call=1.0e-6),
-        "numpy 2.4, scipy 1.17, OpenBLAS",
-        "2026-11",
-        "by hand",
-    ),
-    ("cupy", "gpu"): Measured(
-        "cupy",
-        "gpu",
-        "no GPU",
-        Costs(gemm=1.0e13, stream=1.5e12, gather=5.0e11, fft=2.0e11, call=8.0e-6),
-        "no version",
-        "2026-11",
-        "a placeholder, not measured",
-    ),
-}
+# Of libraries and devices without an entry of their own.
 _FALLBACK = {"cpu": ("numpy", "cpu"), "gpu": ("cupy", "gpu")}
+
+
+@cache
+def shipped() -> dict[tuple[str, str], Measured]:
+    """What is in costs.json beside this file, which `swath tune` wrote for CPUs.
+
+    Rates of a GPU are a placeholder of the right order for one of a data centre: ratios matter,
+    and they are alike from one GPU to the next.
+    """
+    entries = read(Path(__file__).with_name("costs.json"), whole=True)
+    return {(e.library, e.kind): e for e in reversed(entries)}
+
+
+def _likeliest(library: str, kind: str) -> Measured:
+    return shipped().get((library, kind), shipped()[_FALLBACK[kind]])
 
 
 @cache
@@ -112,22 +105,22 @@ def of(library: str, kind: str, device: str = "") -> Measured:
     device : str
         Name of the GPU; of a CPU the processor's is found.
     """
-    shipped = SHIPPED.get((library, kind), SHIPPED[_FALLBACK[kind]])
+    likeliest = _likeliest(library, kind)
     path = tuned_file()
     try:
         entries = read(path)
     except FileNotFoundError:
-        return shipped
+        return likeliest
     except (OSError, ValueError, KeyError, TypeError) as error:
         warnings.warn(
             f"swath: {path} cannot be read ({type(error).__name__}: {error}); shipped costs are "
             f"used. `swath tune` writes it anew",
             stacklevel=2,
         )
-        return shipped
+        return likeliest
     device = device or processor()
     fitting = (e for e in entries if (e.library, e.kind, e.device) == (library, kind, device))
-    return next(fitting, shipped)
+    return next(fitting, likeliest)
 
 
 def tuned_file() -> Path:
@@ -144,24 +137,27 @@ def tuned_file() -> Path:
     return folder / "swath" / "costs.json"
 
 
-def read(path: Path) -> list[Measured]:
-    """The entries of a file; rates that it lacks are the shipped ones."""
+def read(path: Path, *, whole: bool = False) -> list[Measured]:
+    """The entries of a file; rates that it lacks are the shipped ones, unless it must be whole.
+
+    Rates of another version that `Costs` does not have are left out.
+    """
     found: list[Measured] = []
     known = {f.name for f in fields(Costs)}
     for entry in json.loads(path.read_text(encoding="utf-8"))["costs"]:
         library, kind = entry["library"], entry["kind"]
-        base = SHIPPED.get((library, kind), SHIPPED[_FALLBACK[kind]]).costs
         given = {k: float(v) for k, v in entry["costs"].items() if k in known}
         if not all(0 < v < float("inf") for v in given.values()):
             raise ValueError(f"a rate of {library} is no positive number")
+        if not whole:
+            given = {**asdict(_likeliest(library, kind).costs), **given}
         texts = {k: str(entry[k]) for k in ("device", "versions", "date", "how")}
-        costs = Costs(**{**asdict(base), **given})
-        found.append(Measured(library=library, kind=kind, costs=costs, **texts))
+        found.append(Measured(library=library, kind=kind, costs=Costs(**given), **texts))
     return found
 
 
 def write(path: Path, entries: Sequence[Measured]) -> None:
-    """Write entries; those of other libraries and devices that the file holds stay."""
+    """Write entries, before those of other libraries and devices that the file holds."""
     fresh = {(e.library, e.kind, e.device) for e in entries}
     try:
         kept = [e for e in read(path) if (e.library, e.kind, e.device) not in fresh]
