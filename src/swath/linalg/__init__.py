@@ -14,6 +14,7 @@ from .structured import (
     toeplitz,
 )
 from .tall_qr import cholesky_qr
+from .toeplitz_least_squares import deconvolve, identify_fir
 from .toeplitz_product import matmul_toeplitz
 from .toeplitz_solvers import solve_toeplitz
 
@@ -26,10 +27,12 @@ __all__ = [
     "conv_matrix",
     "convolution_matrix",
     "correlation_matrix",
+    "deconvolve",
     "gram",
     "gram_extended",
     "gram_report",
     "hankel",
+    "identify_fir",
     "independent_columns",
     "lstsq",
     "matmul_toeplitz",

@@ -12,7 +12,7 @@ from typing import Any
 from .._backends import Backend
 from ._toeplitz_maps import Product, length
 
-__all__ = ["circulant_eigenvalues", "conjugate_gradients"]
+__all__ = ["Circulant", "circulant_eigenvalues", "conjugate_gradients"]
 
 Array = Any
 # Times that the recursion starts again from the residual b − T x itself.
@@ -51,7 +51,7 @@ def circulant_eigenvalues(be: Backend, c: Array, r: Array, *, hermitian: bool) -
     return xp.where(xp.all(good, axis=-1, keepdims=True), strang, chan)
 
 
-class _Circulant:
+class Circulant:
     """C⁻¹ and C⁻ᴴ by FFT."""
 
     def __init__(self, be: Backend, eigenvalues: Array, real: bool) -> None:
@@ -101,7 +101,7 @@ def conjugate_gradients(
     xp = be.xp
     product = Product(be, c, r)
     eigenvalues = circulant_eigenvalues(be, c, r, hermitian=hermitian)
-    near = _Circulant(be, eigenvalues, product.real)
+    near = Circulant(be, eigenvalues, product.real)
     goal = rtol * length(be, y)
     zero = xp.zeros_like(goal)
 
@@ -135,7 +135,7 @@ def conjugate_gradients(
 def _descend(
     be: Backend,
     product: Product,
-    near: _Circulant,
+    near: Circulant,
     rest: Array,
     goal: Array,
     open_: Array,

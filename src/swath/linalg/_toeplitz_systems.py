@@ -26,7 +26,7 @@ from ._toeplitz_maps import (
     rounding,
 )
 
-__all__ = ["Route", "solution"]
+__all__ = ["Route", "inverse_of", "solution"]
 
 Array = Any
 # Refinements with the inverse's formula, and runs of the elimination.
@@ -186,6 +186,12 @@ def _levinson(s: _System) -> tuple[Array, Array]:
         return (xp.where(good[:, None, None], x, _stable(_System(be, c, r, y))),)
 
     return be.cond(xp.all(good), keep, replaced, x, good, s.c, s.r, s.y)[0], ~good
+
+
+def inverse_of(be: Backend, c: Array, r: Array) -> Inverse:
+    """T⁻¹ by Levinson's recursion, for matrices whose minors are far from 0: (L, n), of size 1."""
+    s = _System(be, c, r, be.new_like(c, (c.shape[0], 0, c.shape[1])))
+    return s.inverse(s.refined(levinson(be, c, r, s.sides)))
 
 
 def _direct(s: _System, method: str) -> _Found:

@@ -31,7 +31,15 @@ from ._scaling import (
     quiet,
 )
 
-__all__ = ["Factors", "Recipe", "System", "condition_limit", "factorise", "upper_inverse"]
+__all__ = [
+    "Factors",
+    "Recipe",
+    "System",
+    "condition_limit",
+    "factorise",
+    "scaled_cholesky",
+    "upper_inverse",
+]
 
 Array = Any
 # Improvements of Z at most; from condition 1/eps two are enough but for the widest margins.
@@ -128,7 +136,7 @@ def _factorise(be: Backend, recipe: Recipe, *given: Array) -> tuple[Array, ...]:
     ridge = rest[-1] if system.ridged else None
     g, c = _normal(be, recipe, a, quiet(be, b), w, ridge)
     eps = float(xp.finfo(a.dtype).eps)
-    first = _cholesky(be, g, max(a.shape[-2:]))
+    first = scaled_cholesky(be, g, max(a.shape[-2:]))
     scale, _, root, condition, usable, definite = first
     finite = usable
     if recipe.method == "cholesky_qr":
@@ -210,7 +218,7 @@ def _estimate(be: Backend, g: Array, root: Array) -> Array:
     return xp.where(found < 1, xp.ones_like(found), found)
 
 
-def _cholesky(be: Backend, g: Array, longest: int) -> tuple[Array, ...]:
+def scaled_cholesky(be: Backend, g: Array, longest: int) -> tuple[Array, ...]:
     """(D, D G D, Z, condition, usable, definite): D brings the diagonal to between 1 and 4."""
     xp = be.xp
     diag = diagonal(be, g)

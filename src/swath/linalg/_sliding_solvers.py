@@ -1,0 +1,273 @@
+"""Least squares with tall Toeplitz matrices that are never formed.
+
+Conjugate gradients on AᴴA x = Aᴴb in the form that keeps b − A x, started again from the residual
+of the system itself until that is as small as rounding lets it be. What they are preconditioned by
+decides how many steps there are:
+
+- up to `MOST` unknowns an inverse of AᴴA: from Cholesky's factor, and where the condition is too
+  large for that from a QR factorisation of A, one block of rows after another. Two or three steps,
+  and the pseudo-inverse at deficient rank;
+- beyond, the inverse of the Toeplitz matrix near AᴴA by Levinson's recursion, or of a circulant
+  matrix near that.
+
+In lanes, on plain arrays, without derivatives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import log2
+from typing import Any
+
+import numpy as np
+
+from .._backends import Backend
+from ._scaling import adjoint, identity, power_of_two
+from ._sliding_maps import Shape, gram_lags, gram_of, rows_of
+from ._toeplitz_iterative import Circulant, circulant_eigenvalues
+from ._toeplitz_maps import length
+from ._toeplitz_systems import inverse_of
+from .factors import scaled_cholesky
+
+__all__ = ["MOST", "minimiser"]
+
+Array = Any
+#: Unknowns up to which AᴴA is made and factored.
+MOST = 2048
+# Unknowns from which Levinson's n² steps take too long.
+_LARGE = 2**15
+# Times that the recursion starts again, and its steps each time.
+_RESTARTS, _STEPS = 8, 1000
+# Steps without a smaller residual after which rounding is taken to be all that is left.
+_PATIENCE = 50
+# Residuals of the normal equations that count as rounding, in units of eps·log2(rows).
+_SOUND = 64.0
+
+
+@dataclass(frozen=True)
+class _Inverse:
+    """z = M s with M near (AᴴA + Γ)⁻¹, and whether that has full rank (L,)."""
+
+    solve: Callable[[Array], Array]
+    whole: Array
+    exact: bool
+
+
+# -- preconditioners -------------------------------------------------------------------------------
+
+
+def _triangle(be: Backend, g: Shape, a: Array, ridge: Array) -> Array:
+    """R (L, n, n) with RᴴR = AᴴA + Γ, by QR of the rows of A, block after block."""
+    xp, n = be.xp, g.unknowns
+    g, a = g.windowed(be, a)
+    count = min(g.rows, 2 * n + 64)
+    blocks = -(-g.rows // count)
+    a = be.pad(a, [(0, 0), (0, blocks * count + n - 1 - g.points)])
+    root = xp.sqrt(ridge)[:, None, None]
+    eye = identity(be, n, a)
+    start = xp.astype(xp.where(eye, root, xp.zeros_like(root)), a.dtype)
+
+    def block(i: Any, r: Array) -> Array:
+        rows = rows_of(be, g, a, i * count, count)
+        return xp.linalg.qr(xp.concat([r, rows], axis=1), mode="reduced")[1]
+
+    return be.fori_loop(0, blocks, block, start)
+
+
+def _dense(be: Backend, g: Shape, a: Array, ridge: Array) -> _Inverse:
+    xp, n = be.xp, g.unknowns
+    eps = float(xp.finfo(a.dtype).eps)
+    more = xp.astype(ridge, a.dtype)[:, None, None]
+    gram = gram_of(be, g, a)
+    gram = gram + xp.where(identity(be, n, a), more, xp.zeros_like(more))
+    scale, _, root, condition, _, definite = scaled_cholesky(be, gram, max(g.rows, n))
+    root = xp.astype(scale, a.dtype)[:, :, None] * root
+    good = definite & (condition <= 0.1 * eps**-0.5)
+    yes = be.new_like(good, tuple(good.shape), fill=True)
+
+    def easy(*_: Array) -> tuple[Array, ...]:
+        return root, yes
+
+    def hard(a: Array, ridge: Array) -> tuple[Array, ...]:
+        _, s, vh = xp.linalg.svd(_triangle(be, g, a, ridge), full_matrices=False)
+        kept = s > n * eps * s[:, :1]
+        inverse = xp.where(kept, 1 / xp.where(kept, s, xp.ones_like(s)), xp.zeros_like(s))
+        found = adjoint(be, vh) * xp.astype(inverse, a.dtype)[:, None, :]
+        return xp.where(good[:, None, None], root, found), good | xp.all(kept, axis=-1)
+
+    root, whole = be.cond(xp.all(good), easy, hard, a, ridge)
+    right = xp.matrix_transpose(root)
+    left = xp.conj(root) if be.is_complex(root) else root
+    return _Inverse(lambda s: be.matmul(be.matmul(s, left), right), whole, True)
+
+
+def _near(be: Backend, g: Shape, a: Array, ridge: Array) -> _Inverse:
+    """From the Toeplitz matrix near AᴴA: its own inverse, or that of a circulant matrix near it."""
+    xp = be.xp
+    eps = float(xp.finfo(a.dtype).eps)
+    lags = gram_lags(be, g, a)
+    top = xp.real(lags[:, :1]) if be.is_complex(lags) else lags[:, :1]
+    # Scaled to size 1, and kept definite: of a short record it may not be, but for rounding.
+    unit = power_of_two(be, top, 1.0)
+    first = be.arange(g.unknowns, a, be.default_int(a)) == 0
+    more = xp.astype(ridge[:, None] + g.unknowns * eps * top, a.dtype)
+    column = (lags + xp.where(first, more, xp.zeros_like(more))) * xp.astype(unit, a.dtype)
+    row = xp.conj(column) if be.is_complex(a) else column
+    if g.full or g.unknowns > _LARGE:
+        # A short kernel's matrix is banded, and nearly circulant.
+        values = circulant_eigenvalues(be, column, row, hermitian=True)
+        solve = Circulant(be, values, not be.is_complex(a)).solve
+    else:
+        solve = inverse_of(be, column, row).times
+    whole = be.new_like(lags, (lags.shape[0],), dtype=be.dtype("bool"), fill=True)
+    return _Inverse(lambda s: solve(s) * xp.astype(unit, s.dtype)[:, :, None], whole, False)
+
+
+# -- conjugate gradients ---------------------------------------------------------------------------
+
+
+class _System:
+    """Minimise ‖b − A x‖² + γ‖x‖² − 2 Re tᴴx; b or t may be missing."""
+
+    def __init__(
+        self, be: Backend, g: Shape, a: Array, ridge: Array, b: Array | None, t: Array | None
+    ) -> None:
+        self.be, self.g, self.a, self.b, self.t = be, g, a, b, t
+        self.ridge = be.xp.astype(ridge, a.dtype)[:, None, None]
+        self.size = length(be, a)[:, None]
+        self.eps = float(be.xp.finfo(a.dtype).eps)
+
+    def rest(self, x: Array) -> Array:
+        """b − A x."""
+        y = self.g.times(self.be, self.a, x)
+        return -y if self.b is None else self.b - y
+
+    def slope(self, x: Array, r: Array) -> Array:
+        """Aᴴr + t − γx: 0 at the solution."""
+        s = self.g.adjoint(self.be, self.a, r) - self.ridge * x
+        return s if self.t is None else s + self.t
+
+    def sound(self, x: Array, r: Array, s: Array, units: float) -> Array:
+        """Whether s is no larger than rounding makes it (L, k)."""
+        be = self.be
+        size = self.size * (length(be, r) + self.size * length(be, x))
+        size = size + be.xp.abs(self.ridge[:, :, 0]) * length(be, x)
+        return length(be, s) <= units * self.eps * max(1.0, log2(self.g.rows)) * size
+
+
+def _dot(be: Backend, u: Array, v: Array) -> Array:
+    """Re ⟨u, v⟩ along the last axis."""
+    product = be.xp.real(be.xp.conj(u) * v) if be.is_complex(u) else u * v
+    return be.xp.sum(product, axis=-1, dtype=product.dtype)
+
+
+def _descend(
+    system: _System, m: _Inverse, x: Array, r: Array, s: Array, rho: Array, goal: Array, on: Array
+) -> Array:
+    """x after steps from the residuals r and s, until ⟨s, M s⟩ is below the goal or falls no more.
+
+    With an exact M a step leaves nothing but what M lacks, so one that gains little is the last.
+    """
+    be, xp = system.be, system.be.xp
+    patience = 1 if m.exact else _PATIENCE
+
+    def ratio(active: Array, a: Array, b: Array) -> Array:
+        part = xp.where(active, a / xp.where(active, b, xp.ones_like(b)), xp.zeros_like(a))
+        return xp.astype(part, x.dtype)[:, :, None]
+
+    def step(state: tuple[Array, ...]) -> tuple[Array, ...]:
+        x, r, p, rho, best, stalled, active = state
+        q = system.g.times(be, system.a, p)
+        curve = _dot(be, q, q) + _dot(be, p, system.ridge * p)
+        active = active & (curve > 0)
+        alpha = ratio(active, rho, curve)
+        x, r = x + alpha * p, r - alpha * q
+        s = system.slope(x, r)
+        z = m.solve(s)
+        new = _dot(be, s, z)
+        gains = new < (0.1 if m.exact else 0.9) * best
+        stalled = xp.where(gains, xp.zeros_like(stalled), stalled + 1)
+        going = active & (new > goal) & (stalled < patience)
+        if not m.exact:
+            going = going & ~system.sound(x, r, s, 1.0)
+        p = z + ratio(going, new, rho) * p
+        return x, r, p, xp.where(going, new, rho), xp.where(gains, new, best), stalled, going
+
+    start = (x, r, m.solve(s), rho, rho, xp.zeros_like(rho), on & (rho > 0))
+    return be.while_loop(lambda state: xp.any(state[-1]), step, start, _STEPS)[0]
+
+
+def _minimum(system: _System, m: _Inverse, like: Array) -> tuple[Array, Array]:
+    """x (L, k, n), and whether it solves the normal equations to rounding (L, k)."""
+    be, xp = system.be, system.be.xp
+
+    def residuals(x: Array) -> tuple[Array, Array, Array]:
+        r = system.rest(x)
+        s = system.slope(x, r)
+        return r, s, _dot(be, s, m.solve(s))
+
+    def again(state: tuple[Array, ...]) -> tuple[Array, ...]:
+        x, r, s, rho, top, on = state
+        goal = (0.25 * system.eps) ** 2 * top
+        new = _descend(system, m, x, r, s, rho, goal, on)
+        r2, s2, rho2 = residuals(new)
+        better = on & (rho2 < rho)
+        keep = better[:, :, None]
+        x, r, s = xp.where(keep, new, x), xp.where(keep, r2, r), xp.where(keep, s2, s)
+        on = better & (rho2 < 0.1 * rho) & (rho2 > goal)
+        return x, r, s, xp.where(better, rho2, rho), top, on
+
+    x = xp.zeros_like(like)
+    r = system.b
+    if r is None:
+        r = be.new_like(like, (*like.shape[:2], system.g.rows))
+    s = system.slope(x, r)
+    rho = _dot(be, s, m.solve(s))
+    state = (x, r, s, rho, rho, rho > 0)
+    x, r, s, *_ = be.while_loop(lambda state: xp.any(state[-1]), again, state, _RESTARTS)
+    return x, system.sound(x, r, s, _SOUND)
+
+
+def _unit(be: Backend, v: Array) -> Array:
+    """The power of two that brings the largest entry to between 1 and 2."""
+    scale = power_of_two(be, be.xp.max(be.xp.abs(v), axis=-1), 1.0)
+    return be.xp.where(be.xp.isfinite(scale), scale, be.xp.ones_like(scale))
+
+
+def minimiser(
+    be: Backend, g: Shape, a: Array, ridge: Array, b: Array | None, t: Array | None
+) -> tuple[Array, Array, Array]:
+    """The x (L, k, n) that minimises ‖b − A x‖² + γ‖x‖² − 2 Re tᴴx, of least norm of several.
+
+    a (L, N), ridge (L,), b (L, k, M) or None, t (L, k, n) or None. Also whether x was found (L, k)
+    and whether it is the only one (L,). Where a, ridge or a column is not finite, x is NaN.
+    """
+    with np.errstate(all="ignore"):  # an overflow shows in the result
+        xp = be.xp
+        given = b if t is None else t
+        fine = xp.all(xp.isfinite(a), axis=-1) & xp.isfinite(ridge)
+        finite = fine[:, None] & xp.all(xp.isfinite(given), axis=-1)
+        # In place of a matrix that is not finite one of orthogonal columns, as far as it goes.
+        first = be.arange(g.points, a, be.default_int(a)) == (0 if g.full else g.unknowns - 1)
+        a = xp.where(fine[:, None], a, xp.astype(first, a.dtype))
+        ridge = xp.where(fine, ridge, xp.ones_like(ridge))
+        given = xp.where(finite[:, :, None], given, xp.zeros_like(given))
+        # Powers of two: nothing is rounded, nothing overflows.
+        scale, sizes = _unit(be, a)[:, None], _unit(be, given)[:, :, None]
+        a, given = a * xp.astype(scale, a.dtype), given * xp.astype(sizes, given.dtype)
+        ridge = ridge * scale[:, 0] * scale[:, 0]
+        m = (_dense if g.unknowns <= MOST else _near)(be, g, a, ridge)
+        if t is None:
+            system, back = _System(be, g, a, ridge, given, None), scale[:, :, None]
+            like = be.new_like(given, (*given.shape[:2], g.unknowns))
+        else:
+            system, back = _System(be, g, a, ridge, None, given), scale[:, :, None] ** 2
+            like = given
+        x, sound = _minimum(system, m, like)
+        found = xp.all(xp.isfinite(x), axis=-1)
+        found = found if m.exact else found & sound
+        nan = be.new_like(ridge, (), fill=float("nan"))
+        x = x * xp.astype(back / sizes, x.dtype)
+        x = xp.where((finite & found)[:, :, None], x, xp.astype(nan, x.dtype))
+        return x, found, m.whole
