@@ -28,27 +28,11 @@ CASES: list[Case] = [
         ),
     ),
     Case(
-        "linalg.identify_fir",
-        "complex-autocorrelation",
-        lambda xp, rng: (
-            (xp.asarray(_complex(rng, 2, 5)), xp.asarray(_complex(rng, 2, 6)), 2),
-            {"method": "autocorrelation"},
-        ),
-    ),
-    Case(
         "linalg.deconvolve",
-        "batch-ridge",
+        "complex-batch-ridge",
         lambda xp, rng: (
-            (xp.asarray(rng.standard_normal((2, 8))), xp.asarray(kernel(rng, 2, 3))),
+            (xp.asarray(_complex(rng, 2, 8)), xp.asarray(kernel(rng, 2, 3) * (1 + 0.5j))),
             {"ridge": xp.asarray(rng.random(2) + 0.5)},
-        ),
-    ),
-    Case(
-        "linalg.deconvolve",
-        "complex-long-kernel",
-        lambda xp, rng: (
-            (xp.asarray(_complex(rng, 7)), xp.asarray(kernel(rng, 5) * (1 + 0.5j))),
-            {},
         ),
     ),
 ]

@@ -93,7 +93,7 @@ class Shape:
         g, signal, kernel, out, _ = self._of(be, None, x, v)
         if self.full:
             return be.xp.flip(kernel_gradient(g, signal, out)[:, 0, :], axis=-1)
-        return spread(g, kernel, out)[0]
+        return spread(g, kernel, out)[0, ...]
 
     def windowed(self, be: Backend, a: Array) -> tuple[Shape, Array]:
         """The same matrix by windows inside a longer a."""
@@ -148,11 +148,12 @@ def gram_of(be: Backend, g: Shape, a: Array) -> Array:
         m = rows_of(be, g, a, 0, rows)
         left = xp.matrix_transpose(m)
         return be.matmul(xp.conj(left) if be.is_complex(a) else left, m)
+    long = be.pad(a, [(0, 0), (0, n - 1)])
     core = _lag_sums(be, a[:, n - 1 :], a[:, n - 1 : rows])[:, None, :]
 
     def products(start: int) -> Array:
         """conj(a[l + d]) a[l] for n − 1 values of l from `start`, (L, n − 1, n)."""
-        part = be.pad(a[:, start : start + 2 * n - 2], [(0, 0), (0, max(0, start + 2 * n - 2 - g.points))])
+        part = long[:, start : start + 2 * n - 2]
         windows = be.windows(part, (n,), (1,), (1,), (1,))
         windows = xp.conj(windows) if be.is_complex(a) else windows
         return windows * part[:, : n - 1, None]

@@ -1,14 +1,12 @@
 """Least squares with tall Toeplitz matrices that are never formed.
 
-Conjugate gradients on AᴴA x = Aᴴb in the form that keeps b − A x, started again from the residual
-of the system itself until that is as small as rounding lets it be. What they are preconditioned by
-decides how many steps there are:
-
-- up to `MOST` unknowns an inverse of AᴴA: from Cholesky's factor, and where the condition is too
-  large for that from a QR factorisation of A, one block of rows after another. Two or three steps,
-  and the pseudo-inverse at deficient rank;
-- beyond, the inverse of the Toeplitz matrix near AᴴA by Levinson's recursion, or of a circulant
-  matrix near that.
+- Up to `MOST` unknowns by an inverse of AᴴA: from Cholesky's factor, and where the condition is too
+  large for that from a QR factorisation of A, one block of rows after another; at deficient rank
+  the pseudo-inverse. The solution is refined with b − A x as long as corrections shrink.
+- Beyond by conjugate gradients on AᴴA x = Aᴴb in the form that keeps b − A x, started again from
+  the residual of the system itself until that is as small as rounding lets it be. They are
+  preconditioned by the inverse of the Toeplitz matrix near AᴴA by Levinson's recursion, or of a
+  circulant matrix near that.
 
 In lanes, on plain arrays, without derivatives.
 """
@@ -16,7 +14,6 @@ In lanes, on plain arrays, without derivatives.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from math import log2
 from typing import Any
 
@@ -33,28 +30,20 @@ from .factors import scaled_cholesky
 __all__ = ["MOST", "minimiser"]
 
 Array = Any
+Map = Callable[[Array], Array]
 #: Unknowns up to which AᴴA is made and factored.
 MOST = 2048
 # Unknowns from which Levinson's n² steps take too long.
 _LARGE = 2**15
-# Times that the recursion starts again, and its steps each time.
-_RESTARTS, _STEPS = 8, 1000
+# Refinements; times that conjugate gradients start again, and their steps each time.
+_REFINEMENTS, _RESTARTS, _STEPS = 12, 4, 500
 # Steps without a smaller residual after which rounding is taken to be all that is left.
 _PATIENCE = 50
 # Residuals of the normal equations that count as rounding, in units of eps·log2(rows).
 _SOUND = 64.0
 
 
-@dataclass(frozen=True)
-class _Inverse:
-    """z = M s with M near (AᴴA + Γ)⁻¹, and whether that has full rank (L,)."""
-
-    solve: Callable[[Array], Array]
-    whole: Array
-    exact: bool
-
-
-# -- preconditioners -------------------------------------------------------------------------------
+# -- inverses, and matrices near them --------------------------------------------------------------
 
 
 def _triangle(be: Backend, g: Shape, a: Array, ridge: Array) -> Array:
@@ -75,7 +64,8 @@ def _triangle(be: Backend, g: Shape, a: Array, ridge: Array) -> Array:
     return be.fori_loop(0, blocks, block, start)
 
 
-def _dense(be: Backend, g: Shape, a: Array, ridge: Array) -> _Inverse:
+def _inverse(be: Backend, g: Shape, a: Array, ridge: Array) -> tuple[Map, Array]:
+    """s ↦ (AᴴA + Γ)⁺ s, and whether the rank is full (L,)."""
     xp, n = be.xp, g.unknowns
     eps = float(xp.finfo(a.dtype).eps)
     more = xp.astype(ridge, a.dtype)[:, None, None]
@@ -99,11 +89,11 @@ def _dense(be: Backend, g: Shape, a: Array, ridge: Array) -> _Inverse:
     root, whole = be.cond(xp.all(good), easy, hard, a, ridge)
     right = xp.matrix_transpose(root)
     left = xp.conj(root) if be.is_complex(root) else root
-    return _Inverse(lambda s: be.matmul(be.matmul(s, left), right), whole, True)
+    return lambda s: be.matmul(be.matmul(s, left), right), whole
 
 
-def _near(be: Backend, g: Shape, a: Array, ridge: Array) -> _Inverse:
-    """From the Toeplitz matrix near AᴴA: its own inverse, or that of a circulant matrix near it."""
+def _near(be: Backend, g: Shape, a: Array, ridge: Array) -> Map:
+    """The inverse of the Toeplitz matrix near AᴴA + Γ, or of a circulant matrix near that."""
     xp = be.xp
     eps = float(xp.finfo(a.dtype).eps)
     lags = gram_lags(be, g, a)
@@ -120,11 +110,10 @@ def _near(be: Backend, g: Shape, a: Array, ridge: Array) -> _Inverse:
         solve = Circulant(be, values, not be.is_complex(a)).solve
     else:
         solve = inverse_of(be, column, row).times
-    whole = be.new_like(lags, (lags.shape[0],), dtype=be.dtype("bool"), fill=True)
-    return _Inverse(lambda s: solve(s) * xp.astype(unit, s.dtype)[:, :, None], whole, False)
+    return lambda s: solve(s) * xp.astype(unit, s.dtype)[:, :, None]
 
 
-# -- conjugate gradients ---------------------------------------------------------------------------
+# -- steps to the minimum -------------------------------------------------------------------------
 
 
 class _System:
@@ -162,15 +151,31 @@ def _dot(be: Backend, u: Array, v: Array) -> Array:
     return be.xp.sum(product, axis=-1, dtype=product.dtype)
 
 
-def _descend(
-    system: _System, m: _Inverse, x: Array, r: Array, s: Array, rho: Array, goal: Array, on: Array
-) -> Array:
-    """x after steps from the residuals r and s, until ⟨s, M s⟩ is below the goal or falls no more.
-
-    With an exact M a step leaves nothing but what M lacks, so one that gains little is the last.
-    """
+def _refined(system: _System, inverse: Map, x: Array) -> Array:
+    """x (L, k, n) from corrections M s, on while they shrink and matter."""
     be, xp = system.be, system.be.xp
-    patience = 1 if m.exact else _PATIENCE
+
+    def step(state: tuple[Array, ...]) -> tuple[Array, ...]:
+        x, before, goal, _ = state
+        s = system.slope(x, system.rest(x))
+        z = inverse(s)
+        now = _dot(be, s, z)
+        # The first correction is x itself. What a later one leaves is not told by how much smaller
+        # it is than the one before: the directions that A shrinks most come out last.
+        goal = xp.where(goal < 0, now, goal)
+        useful = (now < 0.25 * before) & (now > system.eps**2 * goal)
+        return x + z, now, goal, useful
+
+    size = length(be, x)  # of 0
+    start = (x, xp.full_like(size, float("inf")), size - 1, size == 0)
+    return be.while_loop(lambda state: xp.any(state[3]), step, start, _REFINEMENTS)[0]
+
+
+def _descend(
+    system: _System, near: Map, x: Array, r: Array, s: Array, rho: Array, goal: Array, on: Array
+) -> Array:
+    """x after steps from the residuals r and s, until ⟨s, M s⟩ is below the goal or falls no more."""
+    be, xp = system.be, system.be.xp
 
     def ratio(active: Array, a: Array, b: Array) -> Array:
         part = xp.where(active, a / xp.where(active, b, xp.ones_like(b)), xp.zeros_like(a))
@@ -184,33 +189,31 @@ def _descend(
         alpha = ratio(active, rho, curve)
         x, r = x + alpha * p, r - alpha * q
         s = system.slope(x, r)
-        z = m.solve(s)
+        z = near(s)
         new = _dot(be, s, z)
-        gains = new < (0.1 if m.exact else 0.9) * best
+        gains = new < 0.9 * best
         stalled = xp.where(gains, xp.zeros_like(stalled), stalled + 1)
-        going = active & (new > goal) & (stalled < patience)
-        if not m.exact:
-            going = going & ~system.sound(x, r, s, 1.0)
+        going = active & (new > goal) & (stalled < _PATIENCE) & ~system.sound(x, r, s, 1.0)
         p = z + ratio(going, new, rho) * p
         return x, r, p, xp.where(going, new, rho), xp.where(gains, new, best), stalled, going
 
-    start = (x, r, m.solve(s), rho, rho, xp.zeros_like(rho), on & (rho > 0))
+    start = (x, r, near(s), rho, rho, xp.zeros_like(rho), on & (rho > 0))
     return be.while_loop(lambda state: xp.any(state[-1]), step, start, _STEPS)[0]
 
 
-def _minimum(system: _System, m: _Inverse, like: Array) -> tuple[Array, Array]:
-    """x (L, k, n), and whether it solves the normal equations to rounding (L, k)."""
+def _minimum(system: _System, near: Map, x: Array) -> tuple[Array, Array]:
+    """x (L, k, n) from 0, and whether it solves the normal equations to rounding (L, k)."""
     be, xp = system.be, system.be.xp
 
     def residuals(x: Array) -> tuple[Array, Array, Array]:
         r = system.rest(x)
         s = system.slope(x, r)
-        return r, s, _dot(be, s, m.solve(s))
+        return r, s, _dot(be, s, near(s))
 
     def again(state: tuple[Array, ...]) -> tuple[Array, ...]:
         x, r, s, rho, top, on = state
         goal = (0.25 * system.eps) ** 2 * top
-        new = _descend(system, m, x, r, s, rho, goal, on)
+        new = _descend(system, near, x, r, s, rho, goal, on)
         r2, s2, rho2 = residuals(new)
         better = on & (rho2 < rho)
         keep = better[:, :, None]
@@ -218,12 +221,7 @@ def _minimum(system: _System, m: _Inverse, like: Array) -> tuple[Array, Array]:
         on = better & (rho2 < 0.1 * rho) & (rho2 > goal)
         return x, r, s, xp.where(better, rho2, rho), top, on
 
-    x = xp.zeros_like(like)
-    r = system.b
-    if r is None:
-        r = be.new_like(like, (*like.shape[:2], system.g.rows))
-    s = system.slope(x, r)
-    rho = _dot(be, s, m.solve(s))
+    r, s, rho = residuals(x)
     state = (x, r, s, rho, rho, rho > 0)
     x, r, s, *_ = be.while_loop(lambda state: xp.any(state[-1]), again, state, _RESTARTS)
     return x, system.sound(x, r, s, _SOUND)
@@ -257,17 +255,20 @@ def minimiser(
         scale, sizes = _unit(be, a)[:, None], _unit(be, given)[:, :, None]
         a, given = a * xp.astype(scale, a.dtype), given * xp.astype(sizes, given.dtype)
         ridge = ridge * scale[:, 0] * scale[:, 0]
-        m = (_dense if g.unknowns <= MOST else _near)(be, g, a, ridge)
         if t is None:
             system, back = _System(be, g, a, ridge, given, None), scale[:, :, None]
-            like = be.new_like(given, (*given.shape[:2], g.unknowns))
         else:
             system, back = _System(be, g, a, ridge, None, given), scale[:, :, None] ** 2
-            like = given
-        x, sound = _minimum(system, m, like)
-        found = xp.all(xp.isfinite(x), axis=-1)
-        found = found if m.exact else found & sound
+        x = be.new_like(given, (*given.shape[:2], g.unknowns))
+        if g.unknowns <= MOST:
+            inverse, whole = _inverse(be, g, a, ridge)
+            x = _refined(system, inverse, x)
+            found = xp.all(xp.isfinite(x), axis=-1)
+        else:
+            whole = fine | ~fine
+            x, sound = _minimum(system, _near(be, g, a, ridge), x)
+            found = sound & xp.all(xp.isfinite(x), axis=-1)
         nan = be.new_like(ridge, (), fill=float("nan"))
         x = x * xp.astype(back / sizes, x.dtype)
         x = xp.where((finite & found)[:, :, None], x, xp.astype(nan, x.dtype))
-        return x, found, m.whole
+        return x, found, whole
