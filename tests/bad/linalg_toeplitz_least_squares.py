@@ -23,104 +23,115 @@ from . import (
 from .signal import FOREIGN, NO_OBJECT, NONE
 
 nan = np.nan
-I, D = "linalg.identify_fir", "linalg.deconvolve"
+FIR, DECONVOLVE = "linalg.identify_fir", "linalg.deconvolve"
 X = np.array([1.0, 0.0, 2.0, 1.0])
 Y = np.array([2.0, 1.0, 4.0, 4.0])  # x through 2, 1
 K = np.array([2.0, 1.0])
 
 BAD: list[Bad] = [
     refuse(
-        I, RANK, call(np.array(1.0), Y, 2), ValueError,
+        FIR, RANK, call(np.array(1.0), Y, 2), ValueError,
         r"x must have at least one axis, got \w+ of shape \(\)",
     ),
     refuse(
-        I, DTYPE, call(["a"], Y, 2), TypeError, r"x must hold numbers, got list \['a'\] of dtype <U1"
+        FIR, DTYPE, call(["a"], Y, 2), TypeError,
+        r"x must hold numbers, got list \['a'\] of dtype <U1",
     ),
     refuse(
-        I, "booleans", call(X, Y > 1, 2), TypeError, "y must be numeric, got .*bool; convert it"
+        FIR, "booleans", call(X, Y > 1, 2), TypeError, "y must be numeric, got .*bool; convert it"
     ),
-    refuse(I, MIXED, call(X, elsewhere(Y), 2), TypeError, FOREIGN.format("y")),
+    refuse(FIR, MIXED, call(X, elsewhere(Y), 2), TypeError, FOREIGN.format("y")),
     refuse(
-        I, LARGER, call(X, Y, 5), ValueError,
+        FIR, LARGER, call(X, Y, 5), ValueError,
         'x must have at least numtaps = 5 samples, got 4; of fewer, method="prewindowed" makes',
     ),
-    refuse(I, EMPTY, call(ones(0), ones(0), 1), ValueError, "x must have at least one sample"),
-    gives(I, "no outputs", call(X, ones(0, 4), 2), ones(0, 2)),
-    gives(I, NAN, call(np.array([1.0, nan, 0.0]), ones(3), 2), [nan, nan]),
+    refuse(FIR, EMPTY, call(ones(0), ones(0), 1), ValueError, "x must have at least one sample"),
+    gives(FIR, "no outputs", call(X, ones(0, 4), 2), ones(0, 2)),
+    gives(FIR, NAN, call(np.array([1.0, nan, 0.0]), ones(3), 2), [nan, nan]),
     gives(
-        I, "NaN in y", call(X, np.stack([Y, Y * [1, 1, nan, 1]]), 2), [[2.0, 1.0], [nan, nan]]
+        FIR, "NaN in y", call(X, np.stack([Y, Y * [1, 1, nan, 1]]), 2), [[2.0, 1.0], [nan, nan]]
     ),
-    refuse(I, OBJECT, call(X, object(), 2), TypeError, NO_OBJECT.format("y")),
-    refuse(I, "None", call(None, Y, 2), TypeError, NONE.format("x")),
+    refuse(FIR, OBJECT, call(X, object(), 2), TypeError, NO_OBJECT.format("y")),
+    refuse(FIR, "None", call(None, Y, 2), TypeError, NONE.format("x")),
     refuse(
-        I, "wrong length", call(X, ones(2), 2), ValueError,
+        FIR, "wrong length", call(X, ones(2), 2), ValueError,
         r"y must have 4 or 5 or 3 samples for x of 4 and 2 taps .*; got 2",
     ),
     refuse(
-        I, "valid part with zeros around", call(X, ones(3), 2, method="prewindowed"), ValueError,
+        FIR, "valid part with zeros around", call(X, ones(3), 2, method="prewindowed"), ValueError,
         "y must have 4 or 5 samples",
     ),
-    refuse(I, "no taps", call(X, Y, 0), ValueError, "numtaps must be at least 1, got 0"),
-    refuse(I, "taps as float", call(X, Y, 2.0), TypeError, "numtaps must be an int, got float 2.0"),
+    refuse(FIR, "no taps", call(X, Y, 0), ValueError, "numtaps must be at least 1, got 0"),
     refuse(
-        I, "unknown method", call(X, Y, 2, method="burg"), ValueError,
+        FIR, "taps as float", call(X, Y, 2.0), TypeError,
+        "numtaps must be an int, got float 2.0",
+    ),
+    refuse(
+        FIR, "unknown method", call(X, Y, 2, method="burg"), ValueError,
         "method must be one of 'covariance', 'autocorrelation', 'prewindowed', 'postwindowed'; got",
     ),
     refuse(
-        I, "negative ridge", call(X, Y, 2, ridge=-1), ValueError,
+        FIR, "negative ridge", call(X, Y, 2, ridge=-1), ValueError,
         "ridge must be 0 or more, and finite; got -1",
     ),
     refuse(
-        I, "complex ridge", call(X, Y, 2, ridge=np.array(1j)), TypeError,
+        FIR, "complex ridge", call(X, Y, 2, ridge=np.array(1j)), TypeError,
         "ridge must be real, got .*complex",
     ),
     refuse(
-        I, "ridge as text", call(X, Y, 2, ridge="1"), TypeError, "ridge must be an array, a number"
+        FIR, "ridge as text", call(X, Y, 2, ridge="1"), TypeError,
+        "ridge must be an array, a number",
     ),
     refuse(
-        I, "no ridge", call(X, Y, 2, ridge=None), TypeError,
+        FIR, "no ridge", call(X, Y, 2, ridge=None), TypeError,
         "ridge must be a real number or array, got None",
     ),
     refuse(
-        I, "batch that does not broadcast", call(ones(2, 4), ones(3, 4), 2), ValueError,
+        FIR, "batch that does not broadcast", call(ones(2, 4), ones(3, 4), 2), ValueError,
         r"the leading axes must broadcast, got \(2,\) of x, \(\) of ridge, \(3,\) of y",
     ),
     refuse(
-        I, "axis out of range", call(X, Y, 2, axis=1), ValueError,
+        FIR, "axis out of range", call(X, Y, 2, axis=1), ValueError,
         "axis 1 is out of range for an array of 1 axes",
     ),
     refuse(
-        I, "axis of one alone", call(ones(2, 4), ones(4, 5, 6), 2, axis=0), ValueError,
+        FIR, "axis of one alone", call(ones(2, 4), ones(4, 5, 6), 2, axis=0), ValueError,
         r"x must have one axis, or reach axis 0; got \w+ of shape \(2, 4\)",
     ),
-    gives(I, "zero signal", call(ones(4) * 0, ones(4), 2), [0.0, 0.0]),
+    gives(FIR, "zero signal", call(ones(4) * 0, ones(4), 2), [0.0, 0.0]),
     refuse(
-        D, RANK, call(np.array(1.0), K), ValueError,
+        DECONVOLVE, RANK, call(np.array(1.0), K), ValueError,
         r"y must have at least one axis, got \w+ of shape \(\)",
     ),
-    refuse(D, DTYPE, call(X > 1, K), TypeError, "y must be numeric, got .*bool; convert it"),
-    refuse(D, MIXED, call(Y, elsewhere(K)), TypeError, FOREIGN.format("k")),
     refuse(
-        D, LARGER, call(K, Y), ValueError,
+        DECONVOLVE, DTYPE, call(X > 1, K), TypeError,
+        "y must be numeric, got .*bool; convert it",
+    ),
+    refuse(DECONVOLVE, MIXED, call(Y, elsewhere(K)), TypeError, FOREIGN.format("k")),
+    refuse(
+        DECONVOLVE, LARGER, call(K, Y), ValueError,
         "y must have at least as many samples as k, which has 4; got 2",
     ),
-    refuse(D, EMPTY, call(Y, ones(0)), ValueError, "k must have at least one sample, got none"),
-    gives(D, "no records", call(ones(0, 4), K), ones(0, 3)),
-    gives(D, NAN, call(Y, np.array([1.0, nan])), [nan, nan, nan]),
+    refuse(
+        DECONVOLVE, EMPTY, call(Y, ones(0)), ValueError,
+        "k must have at least one sample, got none",
+    ),
+    gives(DECONVOLVE, "no records", call(ones(0, 4), K), ones(0, 3)),
+    gives(DECONVOLVE, NAN, call(Y, np.array([1.0, nan])), [nan, nan, nan]),
     gives(
-        D, "NaN in y", call(np.array([[2.0, 1.0, 0.0], [nan, 1.0, 0.0]]), K),
+        DECONVOLVE, "NaN in y", call(np.array([[2.0, 1.0, 0.0], [nan, 1.0, 0.0]]), K),
         [[1.0, 0.0], [nan, nan]],
     ),
-    refuse(D, OBJECT, call(Y, object()), TypeError, NO_OBJECT.format("k")),
+    refuse(DECONVOLVE, OBJECT, call(Y, object()), TypeError, NO_OBJECT.format("k")),
     refuse(
-        D, "infinite ridge", call(Y, K, ridge=np.inf), ValueError,
+        DECONVOLVE, "infinite ridge", call(Y, K, ridge=np.inf), ValueError,
         "ridge must be 0 or more, and finite; got inf",
     ),
     refuse(
-        D, "negative ridge in an array", call(Y, K, ridge=np.array(-1.0)), ValueError,
+        DECONVOLVE, "negative ridge in an array", call(Y, K, ridge=np.array(-1.0)), ValueError,
         "ridge must be 0 or more", traced=[nan, nan, nan],
     ),
-    gives(D, "zero kernel", call(ones(4), ones(2) * 0), [0.0, 0.0, 0.0]),
+    gives(DECONVOLVE, "zero kernel", call(ones(4), ones(2) * 0), [0.0, 0.0, 0.0]),
 ]  # fmt: skip
 
-NEVER = [(STRIDE, "has no stride", (I, D))]
+NEVER = [(STRIDE, "has no stride", (FIR, DECONVOLVE))]

@@ -51,7 +51,7 @@ class Shape:
     def _of(self, be: Backend, a: Array, x: Array | None, v: Array | None) -> tuple[Any, ...]:
         """The geometry, and the arguments as signal, kernel and output of a sliding product."""
         xp = be.xp
-        some = v if x is None else x
+        some: Array = v if x is None else x
         lanes, k = (int(n) for n in some.shape[:2])
         g = Sliding((self._span,), groups=lanes)
         if self.full:
@@ -137,7 +137,7 @@ def gram_of(be: Backend, g: Shape, a: Array) -> Array:
     For i = n − 1 − p and j = n − 1 − q, with d = p − q >= 0::
 
         (AᴴA)[i, j] = Σ conj(a[l + d]) a[l]  over  q <= l < q + M
-                    = core[d] (n − 1 <= l < M)  +  head[q, d] (q <= l < n − 1)  +  tail[q, d] (M <= l)
+                    = core[d] (n − 1 <= l < M) + head[q, d] (q <= l < n − 1) + tail[q, d] (M <= l)
 
     Only the core is a long sum, and it knows no q; heads and tails are running sums along q. All
     terms are added and none taken away, so nothing cancels.
@@ -162,7 +162,9 @@ def gram_of(be: Backend, g: Shape, a: Array) -> Array:
     if n > 1:
         head = xp.flip(xp.cumulative_sum(xp.flip(products(0), axis=1), axis=1), axis=1)
         tail = xp.cumulative_sum(products(rows), axis=1)
-        sums = sums + be.pad(head, [(0, 0), (0, 1), (0, 0)]) + be.pad(tail, [(0, 0), (1, 0), (0, 0)])
+        sums = (
+            sums + be.pad(head, [(0, 0), (0, 1), (0, 0)]) + be.pad(tail, [(0, 0), (1, 0), (0, 0)])
+        )
     # Row q moves right by q: what was column d is column p.
     wide = xp.reshape(be.pad(sums, [(0, 0), (0, 0), (0, n)]), (-1, 2 * n * n))
     wide = xp.reshape(wide[:, : 2 * n * n - n], (-1, n, 2 * n - 1))[:, :, :n]

@@ -174,7 +174,7 @@ def _refined(system: _System, inverse: Map, x: Array) -> Array:
 def _descend(
     system: _System, near: Map, x: Array, r: Array, s: Array, rho: Array, goal: Array, on: Array
 ) -> Array:
-    """x after steps from the residuals r and s, until ⟨s, M s⟩ is below the goal or falls no more."""
+    """x after steps from the residuals r and s, until ⟨s, M s⟩ meets the goal or falls no more."""
     be, xp = system.be, system.be.xp
 
     def ratio(active: Array, a: Array, b: Array) -> Array:

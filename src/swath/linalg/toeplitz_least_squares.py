@@ -188,14 +188,16 @@ def _inputs(
 
     Single precision is widened where there is double: squares of its condition fit there.
     """
-    number = ridge is not None and isinstance(ridge, int | float | complex)
+    number = isinstance(ridge, int | float | complex)
     be, (a, y, gamma) = arguments.arrays(
         "ridge", **{names[0]: a, names[1]: y, "ridge": None if number else ridge}
     )
     for name, value in zip(names, (a, y), strict=True):
         arguments.numeric(be, name, value)
         if value.ndim < 1:
-            raise ArgumentError(f"{name} must have at least one axis, got {describe(primal(value))}")
+            raise ArgumentError(
+                f"{name} must have at least one axis, got {describe(primal(value))}"
+            )
     place = arguments.axis_of("axis", axis, max(a.ndim, y.ndim)) - max(a.ndim, y.ndim)
     for name, value in zip(names, (a, y), strict=True):
         if 1 < value.ndim < -place:
@@ -209,7 +211,7 @@ def _inputs(
         double = be.dtype("complex128" if be.is_complex(a) else "float64")
     a, y = (_moved(_ops.cast(v, double), place, -1) for v in (a, y))
     real = be.real_dtype(double)
-    if number:
+    if isinstance(ridge, int | float | complex):
         if isinstance(ridge, bool | complex):
             raise ArgumentTypeError(f"ridge must be a real number or array, got {describe(ridge)}")
         if not 0 <= ridge < inf:
