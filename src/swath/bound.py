@@ -190,15 +190,18 @@ class Bound:
                 self._convert(a) if i < len(names) and names[i] in arrays else a
                 for i, a in enumerate(args)
             )
-            made = cls(
+            return made(
                 *positional,
                 **{k: self._convert(v) if k in arrays else v for k, v in kwargs.items()},
             )
-            if hasattr(made, "__swath_convert__"):
-                # Its methods take arrays too.
-                made.__swath_convert__ = self._convert
-            return made
 
+        made = cls
+        if hasattr(cls, "__swath_convert__"):
+            # Its methods take arrays too, and so do those that make one.
+            convert = {"__swath_convert__": staticmethod(self._convert)}
+            made = type(cls.__name__, (cls,), {**convert, "__doc__": cls.__doc__})
+            for name in getattr(cls, "__swath_makers__", ()):
+                setattr(bound, name, getattr(made, name))
         return bound
 
     def _maker(self, function: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,5 +1,6 @@
 """Toeplitz matrices and least squares."""
 
+from .accumulator import GramAccumulator
 from .dependence import gram_report, independent_columns
 from .extended import gram_extended
 from .layer_matrix import conv_matrix
@@ -21,6 +22,7 @@ from .toeplitz_solvers import solve_toeplitz
 __all__ = [
     "ConvOperator",
     "ConvolutionOperator",
+    "GramAccumulator",
     "ToeplitzOperator",
     "cholesky_qr",
     "circulant",

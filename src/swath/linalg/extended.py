@@ -26,7 +26,7 @@ S. M. Rump and S. Oishi, SIAM J. Sci. Comput. 26, 2005.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil, log2
 from typing import Any
@@ -52,6 +52,8 @@ __all__ = [
     "level_sums",
     "matmul",
     "multiply",
+    "pair_matmul",
+    "pair_slices",
     "power_above",
     "precision",
     "product_words",
@@ -230,6 +232,19 @@ def slices(be: Backend, x: Array, top: Array, cut: Cut) -> list[Array]:
     return out
 
 
+def pair_slices(be: Backend, pair: tuple[Array, Array], top: Array, cut: Cut) -> list[Array]:
+    """Slices of a pair: what is left of the high word takes in the low word at each step."""
+    hi, lo = pair
+    found, shift = [], 1.5 * 2.0 ** (precision(be, hi.dtype) - 1 - cut.bits)
+    for s in range(cut.count):
+        big = top * (shift * 2.0 ** (-s * (cut.bits + 1)))
+        part = (hi + big) - big
+        found.append(part)
+        if s + 1 < cut.count:
+            hi, lo = two_sum(hi - part, lo)
+    return found
+
+
 def level_sums(be: Backend, product: Array, cut: Cut, levels: int) -> list[Array]:
     """Sums over pairs of slices (i, j) with i + j = level, from products of stacked slices.
 
@@ -330,21 +345,26 @@ def matmul(be: Backend, a: Array, b: Array) -> tuple[Array, Array]:
         m, n = a.shape[-2], b.shape[-1]
         found = matmul(be, real_form(be, a), real_form(be, b)[..., :n])
         return tuple(from_real_rows(be, v, m) for v in found)  # type: ignore[return-value]
-    rows = block_rows(be, a.dtype, a.shape[-1])
-    cut = cut_for(be, a.dtype, rows)
-    tops = power_above(be, a, -1), power_above(be, b, -2)
-    turned = be.xp.matrix_transpose(a)
-    left = slices(be, turned, be.xp.matrix_transpose(tops[0]), cut)
-    right = slices(be, b, tops[1], cut)
-    found = product_words(
-        be,
-        [in_blocks(be, v, rows) for v in left],
-        [in_blocks(be, v, rows) for v in right],
-        tops[0] * tops[1],
-        cut,
-        cut.count + 1,
-    )
-    return distill(found)
+    return _product(be, a, b, a, b, slices)
+
+
+def pair_matmul(be: Backend, a: tuple[Array, Array], b: tuple[Array, Array]) -> tuple[Array, Array]:
+    """As `matmul`, of real pairs."""
+    return _product(be, a, b, a[0], b[0], pair_slices)
+
+
+def _product(
+    be: Backend, a: Any, b: Any, left: Array, right: Array, sliced: Callable[..., list[Array]]
+) -> tuple[Array, Array]:
+    """a·b as a pair by the slices that `sliced` makes; `left` and `right` are their high words."""
+    turn = be.xp.matrix_transpose
+    rows = block_rows(be, left.dtype, left.shape[-1])
+    cut = cut_for(be, left.dtype, rows)
+    tops = power_above(be, left, -1), power_above(be, right, -2)
+    turned = tuple(turn(v) for v in a) if isinstance(a, tuple) else turn(a)
+    parts = [sliced(be, turned, turn(tops[0]), cut), sliced(be, b, tops[1], cut)]
+    blocks = [[in_blocks(be, v, rows) for v in part] for part in parts]
+    return distill(product_words(be, *blocks, tops[0] * tops[1], cut, cut.count + 1))
 
 
 def gram_words(be: Backend, a: Array) -> tuple[Array, Array]:

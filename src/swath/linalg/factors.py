@@ -290,7 +290,7 @@ def _hard(
         rows = tall
         if into is not None:
             rows = tall * xp.astype(scale, tall.dtype)[..., None, :]
-        others = _orthogonal(be, rows, scale, recipe.rcond)
+        others = orthogonal(be, rows, scale, recipe.rcond)
         return tuple(
             xp.where(xp.reshape(accepted, (*accepted.shape, *[1] * (v.ndim - accepted.ndim))), u, v)
             for u, v in zip(kept(), others, strict=True)
@@ -384,7 +384,7 @@ def orthogonalise(
     return root, condition, settled & whole
 
 
-def _orthogonal(
+def orthogonal(
     be: Backend, tall: Array, scale: Array, rcond: float
 ) -> tuple[Array, Array, Array, Array]:
     """Z, scale, rank and condition by QR and singular values; B comes with its columns scaled.

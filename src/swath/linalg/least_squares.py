@@ -95,7 +95,7 @@ class LstsqResult:
             raise UnsupportedError(
                 "covariance: with fewer rows than columns no degree of freedom is left"
             )
-        s2 = _variance(self.residuals, self.dof)[..., None, None]
+        s2 = variance(self.residuals, self.dof)[..., None, None]
         if s2.ndim > cov.ndim:
             cov = cov[..., None, :, :]
         return s2 * cov
@@ -117,7 +117,7 @@ register_result(
 )
 
 
-def _variance(residuals: Array, dof: Array) -> Array:
+def variance(residuals: Array, dof: Array) -> Array:
     be = backend_of(residuals)
     xp = be.xp
     if residuals.ndim > dof.ndim:
@@ -353,7 +353,7 @@ def _solve(p: _Problem, way: _Way) -> LstsqResult:
     dof = rows - xp.astype(f.rank, rows.dtype)
     residuals = below[..., 0, :]
     root, variances = _roots(be, system, f, a)
-    s2 = _variance(residuals, dof)
+    s2 = variance(residuals, dof)
     success = f.finite & all_finite(be, plain)
     if full:
         eps = float(xp.finfo(x.dtype).eps)

@@ -26,7 +26,7 @@ from ._rows import block_count, by_rows
 from ._scaling import adjoint, power_of_two, quiet
 from .factors import System
 
-__all__ = ["Plan", "plan_for", "refined"]
+__all__ = ["Plan", "iterated", "plan_for", "refined"]
 
 Array = Any
 # Steps at most: at condition 0.1/(n·eps) a step may gain no more than one digit.
@@ -227,21 +227,6 @@ class _Leading:
 # -- twice the working precision -------------------------------------------------------------------
 
 
-def _pair_slices(
-    be: Backend, pair: tuple[Array, Array], top: Array, cut: extended.Cut
-) -> list[Array]:
-    """Slices of a pair: what is left of the high word takes in the low word at each step."""
-    hi, lo = pair
-    found, shift = [], 1.5 * 2.0 ** (extended.precision(be, hi.dtype) - 1 - cut.bits)
-    for s in range(cut.count):
-        big = top * (shift * 2.0 ** (-s * (cut.bits + 1)))
-        part = (hi + big) - big
-        found.append(part)
-        if s + 1 < cut.count:
-            hi, lo = extended.two_sum(hi - part, lo)
-    return found
-
-
 def _real(be: Backend, v: Array) -> Array:
     """Real part above imaginary part, (..., 2m, k)."""
     return be.xp.concat([be.xp.real(v), be.xp.imag(v)], axis=-2) if be.is_complex(v) else v
@@ -262,7 +247,7 @@ def _residual(
 ) -> tuple[Array, Array]:
     """b − A x as a pair, from slices of A (..., m, n) and a pair x (..., n, k)."""
     xp = be.xp
-    right = xp.concat(_pair_slices(be, x, tops[1], cut), axis=-1)
+    right = xp.concat(extended.pair_slices(be, x, tops[1], cut), axis=-1)
     product = be.matmul(xp.concat(parts, axis=-2), right)
     *lead, rows, columns = product.shape
     shape = (*lead, cut.count, rows // cut.count, cut.count, columns // cut.count)
@@ -322,7 +307,7 @@ def _full(be: Backend, plan: Plan, arrays: list[Array]) -> Array:
             wr = r
             if w is not None:
                 wr = extended.multiply(be, r, be.slab(w, axis, i * length, length))
-            right = _pair_slices(be, wr, top_r, cut)
+            right = extended.pair_slices(be, wr, top_r, cut)
             left = [extended.in_blocks(be, v, rows) for v in parts]
             found = extended.product_words(
                 be,
@@ -347,10 +332,10 @@ def _full(be: Backend, plan: Plan, arrays: list[Array]) -> Array:
             pair = extended.add(pair, (-penalty[0], -penalty[1]))
         return pair[0], square
 
-    return _iterate(be, correction, model, turned, root, d, a.dtype)
+    return iterated(be, correction, model, turned, root, d, a.dtype)
 
 
-def _iterate(
+def iterated(
     be: Backend, correction: Any, start: Array, turned: Array, root: Array, d: Array, kind: Any
 ) -> Array:
     """Steps until each unknown stands, or corrections stop shrinking; packed as `refined` says."""
@@ -421,7 +406,7 @@ def _full_wide(be: Backend, plan: Plan, arrays: list[Array]) -> Array:
         r = extended.add((_real(be, b), xp.zeros_like(pair[0])), (-pair[0], -pair[1]))
         return r[0], _size(be, r[0])
 
-    found = _iterate(be, correction, model, turned, root, xp.ones_like(scale)[..., None, :], kind)
+    found = iterated(be, correction, model, turned, root, xp.ones_like(scale)[..., None, :], kind)
     m = a.shape[-2]
     y = _real(be, found[..., :m, :])
     # The pair y was rounded for the result: one more correction restores what x needs of it.

@@ -1,0 +1,458 @@
+"""Least squares from the sums of an accumulator: a Gram matrix and right-hand sides as pairs.
+
+The square of the condition stands between a Gram matrix and the solution, so everything here is in
+twice the working precision: Z with (G + Γ)⁺ ≈ Z Zᴴ by steps of CholeskyQR (`factors`), whose Gram
+matrices are ZᵀGZ; and x refined until it stands, with residuals c − G x of pairs. Z need not be
+accurate; it decides the rank, by the singular values of Z⁻¹.
+
+Complex problems are real ones of twice the size. `unknowns` says in which units they are solved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .. import arguments
+from .._backends import Backend, backend_of, register_result
+from ..autodiff import Core, apply
+from ..errors import ArgumentError, ArgumentTypeError, RankDeficientError, UnsupportedError, describe
+from . import extended
+from ._scaling import all_finite, diagonal, identity, power_of_two
+from .dependence import Dependence, check_rcond, find_dependence, sentences
+from .factors import condition_limit, improve, orthogonal
+from .gram_state import GramState
+from .least_squares import LstsqResult, variance
+from .refinement import iterated
+
+__all__ = ["GramResult", "Options", "options", "solved"]
+
+Array = Any
+Pair = tuple[Array, Array]
+_PASSES = 8
+# The least threshold of the rank in units of eps, for any n and for each column: above what the
+# sums have lost.
+_LEAST, _LEAST_EACH = 128, 16
+
+
+@dataclass(frozen=True)
+class GramResult(LstsqResult):
+    """What `GramAccumulator.solve` found: the fields of `lstsq`'s result, and two more.
+
+    Attributes
+    ----------
+    rows : array of int
+        Rows of weight other than 0.
+    r_squared : array
+        1 − Σ w|b − A x|² / Σ w|b − b̄|² with the weighted mean b̄: () or (k,); NaN for a constant b.
+    """
+
+    rows: Array
+    r_squared: Array
+
+
+register_result(
+    GramResult,
+    (
+        "x",
+        "residuals",
+        "rank",
+        "condition",
+        "inverse_root",
+        "stderr",
+        "dof",
+        "success",
+        "rows",
+        "r_squared",
+    ),
+    ("columns",),
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is asked of a solution; `ridge` is an array (n,) or None."""
+
+    ridge: Any
+    on_deficient: str
+    rcond: float | None
+
+
+def options(state: GramState, ridge: Any, on_deficient: Any, rcond: Any) -> Options:
+    """Checked options."""
+    arguments.choice("on_deficient", on_deficient, ("min_norm", "drop", "raise"))
+    limit = check_rcond(rcond)
+    if isinstance(ridge, bool | complex) or ridge is None:
+        raise ArgumentTypeError(f"ridge must be a real number or array, got {describe(ridge)}")
+    be, (_, gamma) = arguments.arrays(state=state.high, ridge=ridge)
+    arguments.real_only(be, "ridge", gamma)
+    n = state.columns
+    if gamma.ndim > 1 or (gamma.ndim == 1 and gamma.shape[0] != n):
+        raise ArgumentError(
+            f"ridge must be a number or have one entry for each of the {n} columns of A, got "
+            f"{describe(gamma)}"
+        )
+    if be.concrete(be.xp.any(gamma < 0)) is True:
+        raise ArgumentError("ridge must be 0 or more")
+    if isinstance(ridge, int | float) and ridge == 0:
+        return Options(None, on_deficient, limit)
+    gamma = be.xp.broadcast_to(be.xp.astype(gamma, state.high.dtype), (n,))
+    return Options(gamma, on_deficient, limit)
+
+
+# -- the sums as a real problem --------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """A real problem of N unknowns: pairs, in units of the columns' and of b's powers of two.
+
+    Attributes
+    ----------
+    gram, right, square : pair
+        AᵀWA (N, N), AᵀWb (N, k), Σ w b² (1, k).
+    total : pair
+        Σ w|b − b̄|², (1, k).
+    unit, unit_b : array
+        x times `unit` (N, 1), over `unit_b` (1, k), is the unknown here; 1 for columns of zeros.
+    """
+
+    gram: Pair
+    right: Pair
+    square: Pair
+    total: Pair
+    unit: Array
+    unit_b: Array
+
+
+def _sums(state: GramState) -> _Sums:
+    be = backend_of(state.high)
+    xp, n, k = be.xp, state.columns, state.rights
+    words = state.high, state.low
+
+    def block(i: slice, j: slice) -> Pair:
+        return words[0][i, j], words[1][i, j]
+
+    def minus(v: Pair) -> Pair:
+        return -v[0], -v[1]
+
+    def diag(v: Pair) -> Pair:
+        return tuple(diagonal(be, x)[None, :] for x in v)  # type: ignore[return-value]
+
+    top = xp.where(state.top == 0, xp.ones_like(state.top), state.top)
+    last = slice(-1, None)
+    if not state.complex:
+        a, b = slice(0, n), slice(n, n + k)
+        gram, right, squares = block(a, a), block(a, b), [diag(block(b, b))]
+        means = [block(last, b)]
+        unit, unit_b = top[:n, None], top[None, n : n + k]
+    else:
+        re, im = slice(0, n), slice(n, 2 * n)
+        b_re, b_im = slice(2 * n, 2 * n + k), slice(2 * n + k, 2 * n + 2 * k)
+        real = extended.add(block(re, re), block(im, im))
+        imag = extended.add(block(re, im), minus(block(im, re)))
+        lines = [
+            [xp.concat(list(v), axis=1) for v in zip(*pair, strict=True)]
+            for pair in ((real, minus(imag)), (imag, real))
+        ]
+        gram = tuple(xp.concat(list(v), axis=0) for v in zip(*lines, strict=True))
+        parts = (
+            extended.add(block(re, b_re), block(im, b_im)),
+            extended.add(block(re, b_im), minus(block(im, b_re))),
+        )
+        right = tuple(xp.concat(list(v), axis=0) for v in zip(*parts, strict=True))
+        squares = [diag(block(b_re, b_re)), diag(block(b_im, b_im))]
+        means = [block(last, b_re), block(last, b_im)]
+        unit, unit_b = top[: 2 * n, None], top[None, 2 * n : 2 * n + k]
+    count = block(last, last)
+    spread = [_about_mean(be, s, m, count) for s, m in zip(squares, means, strict=True)]
+    square, total = squares[0], spread[0]
+    if state.complex:
+        square, total = extended.add(*squares), extended.add(*spread)
+    return _Sums(gram, right, square, total, unit, unit_b)  # type: ignore[arg-type]
+
+
+def _about_mean(be: Backend, square: Pair, mean: Pair, count: Pair) -> Pair:
+    """Σ w (b − μ)² for the mean μ, rounded: Σ w b² − μ (2 Σ w b − μ Σ w)."""
+    xp = be.xp
+    some = count[0] > 0
+    mu = mean[0] / xp.where(some, count[0], xp.ones_like(count[0]))
+    inner = extended.multiply(be, (xp.zeros_like(mu) + count[0], xp.zeros_like(mu) + count[1]), mu)
+    inner = extended.add((2 * mean[0], 2 * mean[1]), (-inner[0], -inner[1]))
+    inner = extended.multiply(be, inner, mu)
+    return extended.add(square, (-inner[0], -inner[1]))
+
+
+def _left_over(be: Backend, gram: Pair, right: Pair, square: Pair, x: Array) -> Array:
+    """Σ w (b − A x)² = Σ w b² − xᵀ(2c − G x), 0 where rounding makes it negative; (1, k)."""
+    product = extended.pair_matmul(be, gram, (x, be.xp.zeros_like(x)))
+    inner = extended.add((2 * right[0], 2 * right[1]), (-product[0], -product[1]))
+    inner = extended.total(be, extended.multiply(be, inner, x), 0)
+    hi, lo = extended.add(square, (-inner[0][None, :], -inner[1][None, :]))
+    found = hi + lo
+    return be.xp.where(found < 0, be.xp.zeros_like(found), found)
+
+
+# -- factors ---------------------------------------------------------------------------------------
+
+
+def _factor(be: Backend, limit: float | None, *arrays: Array) -> tuple[Array, ...]:
+    """Z, the scales that go with it, rank, condition, the triangle Z⁻¹ and its scales, threshold.
+
+    From a Gram pair whose diagonal is near 1, its scales (those of x), and the number of rows.
+    """
+    hi, lo, scale, rows = arrays
+    xp, n = be.xp, hi.shape[-1]
+    eps = float(xp.finfo(hi.dtype).eps)
+    eye = xp.astype(identity(be, n, hi), hi.dtype)
+    # What makes the matrix of dependent columns definite, below any threshold of the rank.
+    gram = extended.add((hi, lo), ((16 * n * eps * eps) * eye, xp.zeros_like(eye)))
+    narrow = condition_limit(eps)
+
+    def step(state: tuple[Array, ...]) -> tuple[Array, ...]:
+        root, settled = state
+        pair = root, xp.zeros_like(root)
+        left = xp.matrix_transpose(root), xp.zeros_like(root)
+        g = extended.pair_matmul(be, left, extended.pair_matmul(be, gram, pair))[0]
+        new, inner, plain = improve(be, 0.5 * g + 0.5 * xp.matrix_transpose(g), root, n)
+        lost = ~all_finite(be, new)
+        return xp.where(settled | lost, root, new), settled | lost | (plain & (inner <= narrow))
+
+    flag = be.new_like(hi, (), dtype=be.dtype("bool"), fill=False)
+    root, settled = be.while_loop(lambda s: ~s[1], step, (eye, flag), _PASSES)
+    triangle = be.solve_triangular(root, eye, lower=False)
+    some = xp.max(diagonal(be, hi)) > 0
+    triangle = xp.where(some & all_finite(be, triangle), triangle, xp.zeros_like(triangle))
+    size = xp.max(xp.sum(xp.abs(hi), axis=-1)) * xp.max(
+        xp.sum(xp.abs(be.matmul(root, xp.matrix_transpose(root))), axis=-1)
+    )
+    condition = xp.sqrt(xp.where(size < 1, xp.ones_like(size), size))
+    if limit is None:
+        least = be.new_like(hi, (), fill=float(max(_LEAST, _LEAST_EACH * n)))
+        threshold = eps * xp.maximum(xp.astype(rows, hi.dtype), least)
+    else:
+        threshold = be.new_like(hi, (), fill=limit)
+    integer = be.default_int(hi)
+    rank = be.new_like(hi, (), dtype=integer, fill=n)
+    easy = settled & some & (condition * xp.where(threshold > eps, threshold, eps + 0 * threshold) <= 1)
+
+    def kept(*given: Array) -> tuple[Array, ...]:
+        return root, scale, rank, condition
+
+    def decided(*given: Array) -> tuple[Array, ...]:
+        return orthogonal(be, triangle, scale, threshold)
+
+    found = be.cond(easy, kept, decided)
+    return (*found, triangle, threshold)
+
+
+# -- the solution as a core ------------------------------------------------------------------------
+
+
+class _PairSolution(Core):
+    """x (N, k) with G x = c, from the pairs G and c and Z with G⁻¹ ≈ Z Zᵀ, refined.
+
+    Derivation. G x = c, so ẋ = G⁻¹(ċ − Ġ x), where G and c move with their high words; transposed,
+    with u = G⁻¹ t of the cotangent t: c̄ = u and Ḡ = −u xᵀ. Z is a constant: x does not depend on
+    it. With dependent columns it is the derivative for a fixed null space.
+    """
+
+    name = "pair_solution"
+
+    def forward(self, be: Backend, geometry: Any, *arrays: Array) -> Array:
+        hi, lo, c_hi, c_lo, root = arrays
+        xp = be.xp
+        turned = xp.matrix_transpose(root)
+
+        def correction(x: Pair) -> Pair:
+            product = extended.pair_matmul(be, (hi, lo), x)
+            r = extended.add((c_hi, c_lo), (-product[0], -product[1]))
+            return r[0], xp.zeros_like(r[0][:1, :])
+
+        start = be.matmul(root, be.matmul(turned, c_hi))
+        ones = be.new_like(hi, (1, hi.shape[0]), fill=1)
+        packed = iterated(be, correction, start, turned, root, ones, hi.dtype)
+        return packed[: hi.shape[0], :]
+
+    def _again(self, arrays: Sequence[Array], right: Array) -> Array:
+        hi, lo, _, _, root = arrays
+        return apply(self, None, hi, lo, right, right * 0, root)
+
+    def push(
+        self,
+        be: Backend,
+        geometry: Any,
+        arrays: Sequence[Array],
+        out: Array,
+        tangents: Sequence[Any],
+    ) -> Array:
+        moved = None if tangents[0] is None else -be.matmul(tangents[0], out)
+        if tangents[2] is not None:
+            moved = tangents[2] if moved is None else moved + tangents[2]
+        return be.xp.zeros_like(out) if moved is None else self._again(arrays, moved)
+
+    def pull(
+        self,
+        be: Backend,
+        geometry: Any,
+        arrays: Sequence[Array],
+        out: Array,
+        cotangent: Array,
+        wanted: Sequence[bool],
+    ) -> Sequence[Any]:
+        u = self._again(arrays, cotangent)
+        bar = -be.matmul(u, be.xp.matrix_transpose(out)) if wanted[0] else None
+        return bar, None, u, None, None
+
+
+_PAIR_SOLUTION = _PairSolution()
+
+
+# -- the result ------------------------------------------------------------------------------------
+
+
+def solved(state: GramState, way: Options) -> GramResult:
+    """The solution that the sums so far give."""
+    be = backend_of(state.high)
+    xp, n = be.xp, state.columns
+    s = _sums(state)
+    size = int(s.unit.shape[0])
+    eye = identity(be, size, s.unit)
+    whole = s.gram
+    if way.ridge is not None:
+        # Penalties in the units of the unknowns.
+        gamma = xp.concat([way.ridge, way.ridge]) if state.complex else way.ridge
+        gamma = (gamma[:, None] / s.unit) / s.unit
+        gamma = xp.where(eye, gamma, xp.zeros_like(gamma))
+        whole = extended.add(whole, (gamma, xp.zeros_like(gamma)))
+    finite = all_finite(be, whole[0])
+    plain = [be.detach(xp.where(finite, v, xp.astype(eye, v.dtype))) for v in whole]
+    d = power_of_two(be, diagonal(be, plain[0]), 0.5)
+    unit = be.detach(xp.where(finite, s.unit, xp.ones_like(s.unit)))
+    both = d[:, None] * d[None, :]
+    root, scale, rank, condition, triangle, threshold = be.run(
+        _factor, way.rcond, plain[0] * both, plain[1] * both, d / unit[:, 0], state.rows
+    )
+    rank = xp.astype(rank, be.default_int(state.high))
+    rank = rank // 2 if state.complex else rank
+    short = finite & (rank < n)
+    if way.on_deficient == "drop" and be.concrete(finite) is None:
+        raise UnsupportedError(
+            'on_deficient="drop" decides by array values and cannot be traced; use "min_norm"'
+        )
+    if way.on_deficient != "min_norm" and be.concrete(short) is True:
+        rows = _rows_like(be, state, triangle / (d / unit[:, 0])[None, :])
+        found = find_dependence(be, rows, float(be.concrete(threshold)), int(be.concrete(rank)))
+        if way.on_deficient == "raise":
+            raise RankDeficientError(
+                f"the columns of A are dependent (rank {len(found.kept)} of {n}): "
+                f'{sentences(be, found)}; on_deficient="min_norm" or "drop" goes on'
+            )
+        return _dropped(be, state, way, found)
+    # The units of the refinement: those in which Z was found.
+    e = scale[:, None] * unit
+    both = e * xp.matrix_transpose(e)
+
+    def scaled(pair: Pair, by: Array) -> Pair:
+        return pair[0] * by, pair[1] * by
+
+    gram, right = scaled(whole, both), scaled(s.right, e)
+    v = apply(_PAIR_SOLUTION, None, *gram, *right, root)
+    x = (v * scale[:, None]) * s.unit_b
+    nan = be.new_like(x, (), fill=float("nan"))
+    fine = finite if way.on_deficient != "raise" else finite & ~short
+    x = xp.where(fine, x, nan)
+    bare = [be.detach(t) for t in (*scaled(s.gram, both), *right, *s.square, v, *s.total)]
+    rest = _left_over(be, (bare[0], bare[1]), (bare[2], bare[3]), (bare[4], bare[5]), bare[6])
+    rest = xp.where(finite, rest, nan)
+    total = bare[7] + bare[8]
+    known = total > 0
+    r_squared = 1 - rest / xp.where(known, total, xp.ones_like(total))
+    r_squared = xp.where(known, r_squared, nan)
+    unit_b = be.detach(s.unit_b)
+    residuals = rest * unit_b * unit_b
+    root = xp.where(finite, scale[:, None] * root, nan)
+    rank = xp.where(finite, rank, xp.zeros_like(rank))
+    dof = state.rows - xp.astype(rank, state.rows.dtype)
+    if state.complex:
+        x = _joined(be, x)
+        # Z Zᴴ with half the sum and half the difference of the real form's blocks.
+        root = _joined(be, root) * 0.5**0.5
+    square = xp.real(root * xp.conj(root)) if state.complex else root * root
+    s2 = variance(residuals[0, :], dof)
+    stderr = xp.sqrt(xp.sum(square, axis=-1, dtype=square.dtype)[:, None] * s2[None, :])
+    plain_x = be.detach(x)
+    result = GramResult(
+        x=x,
+        residuals=residuals[0, :],
+        rank=rank,
+        condition=xp.where(finite, condition, nan),
+        columns=tuple(range(n)),
+        inverse_root=root,
+        stderr=stderr,
+        dof=dof,
+        success=fine & all_finite(be, plain_x),
+        rows=state.rows,
+        r_squared=r_squared[0, :],
+    )
+    if state.rights > 1:
+        return result
+    return replace(
+        result,
+        x=x[:, 0],
+        residuals=result.residuals[0],
+        stderr=stderr[:, 0],
+        r_squared=result.r_squared[0],
+    )
+
+
+def _joined(be: Backend, v: Array) -> Array:
+    """(2n, k) with the real part above the imaginary one as complex (n, k)."""
+    return extended.from_real_rows(be, v, v.shape[0] // 2)
+
+
+def _rows_like(be: Backend, state: GramState, triangle: Array) -> Array:
+    """Rows with the Gram matrix of A: the triangle, or what it makes in complex numbers."""
+    if not state.complex:
+        return triangle
+    n = state.columns
+    kind = state.kind
+    re, im = (be.xp.astype(v, kind) for v in (triangle[:, :n], triangle[:, n:]))
+    return (re - be.new_like(re, (), fill=1j) * im) * 0.5**0.5
+
+
+def _dropped(be: Backend, state: GramState, way: Options, found: Dependence) -> GramResult:
+    """The solution with a basis of the columns; the others get coefficient 0."""
+    xp, n, k = be.xp, state.columns, state.rights
+    kept = found.kept
+    integer = be.default_int(state.high)
+
+    def taken(v: Array, places: Sequence[int], axis: int) -> Array:
+        return xp.take(v, be.constant(list(places), state.high, integer), axis=axis)
+
+    parts = 2 if state.complex else 1
+    places = [i + n * part for part in range(parts) for i in kept]
+    places += list(range(parts * n, parts * (n + k) + 1))
+    small = replace(
+        state,
+        high=taken(taken(state.high, places, 0), places, 1),
+        low=taken(taken(state.low, places, 0), places, 1),
+        top=taken(state.top, places, 0),
+        columns=len(kept),
+    )
+    ridge = None if way.ridge is None else taken(way.ridge, kept, 0)
+    r = solved(small, replace(way, ridge=ridge, on_deficient="min_norm"))
+    order = [kept.index(j) if j in kept else len(kept) for j in range(n)]
+
+    def spread(v: Array, value: float) -> Array:
+        return taken(be.pad(v, [(0, 1)] + [(0, 0)] * (v.ndim - 1), value), order, 0)
+
+    nan = float("nan")
+    return replace(
+        r,
+        x=spread(r.x, 0.0),
+        columns=tuple(kept),
+        inverse_root=spread(r.inverse_root, nan),
+        stderr=spread(r.stderr, nan),
+    )

@@ -1,0 +1,207 @@
+"""The Gram matrix of [A b 1] over rows that come in chunks, as a state that pure functions step.
+
+initial -> stepped, once for each chunk -> joined, where parts were summed apart -> `gram_solution`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .. import _ops, arguments
+from .._backends import Backend, backend_of, register_result
+from ..errors import ArgumentError, ArgumentTypeError, describe
+from . import extended
+from ._pair_sums import pair_sums
+from ._scaling import weights_of
+
+__all__ = ["GramState", "filled", "fitting", "initial", "joined", "rows_of", "same_problem", "stepped"]
+
+Array = Any
+# Columns are filled up to a multiple of what kernels of matrix products take at once.
+_MULTIPLE = 8
+
+
+@dataclass(frozen=True)
+class GramState:
+    """What is kept of all rows so far: a container for ``jax.lax.scan``.
+
+    Attributes
+    ----------
+    high, low : array
+        The Gram matrix of [A b 1], (q, q), as a pair of words, its rows and columns divided by
+        `top`. Complex A and b stand as [Re A, Im A, Re b, Im b, 1].
+    top : array
+        (q,) powers of two, of about the largest entries; 0 for columns of zeros.
+    rows : array of int
+        Rows of weight other than 0.
+    columns, rights : int
+        Columns of A and of b.
+    complex : bool
+        Whether A or b may be complex.
+    """
+
+    high: Array
+    low: Array
+    top: Array
+    rows: Array
+    columns: int
+    rights: int
+    complex: bool
+
+    @property
+    def kind(self) -> Any:
+        """The dtype of solutions."""
+        be = backend_of(self.high)
+        return be.complex_dtype(self.high.dtype) if self.complex else self.high.dtype
+
+
+register_result(GramState, ("high", "low", "top", "rows"), ("columns", "rights", "complex"))
+
+
+def initial(like: Array, columns: int, rights: int, kind: Any) -> GramState:
+    """The state before the first row, beside `like`."""
+    be = backend_of(like)
+    real = be.real_dtype(kind)
+    q = (2 if kind != real else 1) * (columns + rights) + 1
+
+    def zeros(*shape: int) -> Array:
+        return be.new_like(like, shape, dtype=real)
+
+    rows = be.new_like(like, (), dtype=be.default_int(like))
+    return GramState(
+        zeros(q, q), zeros(q, q), zeros(q), rows, columns, rights, complex=kind != real
+    )
+
+
+def rows_of(be: Backend, columns: int, rights: int, a: Any, b: Any, w: Any) -> tuple[Any, Any, Any]:
+    """Checked rows of A (m, n), b (m, k) and weights (m,)."""
+    be, (a, b, w) = arguments.arrays("weights", A=a, b=b, weights=w)
+    arguments.numeric(be, "A", a)
+    arguments.numeric(be, "b", b)
+    if a.ndim != 2 or a.shape[-1] != columns:
+        raise ArgumentError(f"A must be rows of {columns} columns (m, {columns}), got {describe(a)}")
+    m = a.shape[0]
+    if rights == 1 and b.ndim == 1:
+        b = be.xp.reshape(b, (b.shape[0], 1))
+    if tuple(b.shape) != (m, rights):
+        vector = f"({m},) or " if rights == 1 else ""
+        raise ArgumentError(
+            f"b must have the {m} rows of A and {rights} columns, {vector}({m}, {rights}); got "
+            f"{describe(b)}"
+        )
+    if w is not None:
+        if w.ndim != 1:
+            raise ArgumentError(f"weights must be one row of numbers ({m},), got {describe(w)}")
+        arguments.real_only(be, "weights", w)
+        if w.shape[0] != m:
+            weights_of(a, w)
+        if m and be.concrete(be.xp.any(w < 0)) is True:
+            raise ArgumentError("weights must be 0 or more")
+    return a, b, w
+
+
+def fitting(be: Backend, kind: Any, name: str, v: Array) -> Array:
+    """v in the dtype of a state, which must be able to hold it."""
+    if v.dtype == kind or not be.is_floating(v.dtype):
+        return _ops.cast(v, kind)
+    if be.xp.result_type(v.dtype, kind) != kind and not be.is_half(v.dtype):
+        raise ArgumentTypeError(
+            f"{name} is {be.name_of(v.dtype)} and the sums so far are {be.name_of(kind)}: give "
+            f"dtype={be.name_of(be.xp.result_type(v.dtype, kind))!r} from the start, or convert it"
+        )
+    return _ops.cast(v, kind)
+
+
+def stepped(state: GramState, a: Any, b: Any, w: Any) -> GramState:
+    """The state after some more rows (checked ones)."""
+    be = backend_of(state.high)
+    arguments.arrays(state=state.high, A=a, b=b)
+    a, b = (fitting(be, state.kind, name, v) for name, v in (("A", a), ("b", b)))
+    m = a.shape[0]
+    if m == 0:
+        return state
+    w = None if w is None else _ops.cast(w, state.high.dtype)
+    xp, q = be.xp, state.high.shape[0]
+    top = _tops(be, state, be.detach(a), be.detach(b))
+    # Made of data, for compilers.
+    one = xp.max(xp.where(top > 0, xp.ones_like(top), 0.5 * xp.ones_like(top)))
+    root = one
+    if w is not None:
+        # Weights to at most 1, by a power of four: its root goes to the columns.
+        most = extended.power_above(be, be.detach(w), None)
+        two = be.new_like(most, (), fill=2.0)
+        root = xp.reshape(two ** xp.ceil(0.5 * xp.log2(most)), ())
+        w = (w / root) / root
+    inverse = xp.where(top == 0, xp.ones_like(top), 1.0 / xp.where(top == 0, xp.ones_like(top), top))
+    hi, lo = pair_sums(be, a, b, w, inverse, one)
+    count = be.new_like(state.high, (), dtype=state.rows.dtype, fill=m)
+    if w is not None:
+        count = xp.sum(xp.astype(w != 0, state.rows.dtype), dtype=state.rows.dtype)
+    return _added(be, state, hi[:q, :q], lo[:q, :q], top[:q] * root, count)
+
+
+def filled(columns: int) -> int:
+    """Columns of Z, those of zeros included."""
+    return -(-columns // _MULTIPLE) * _MULTIPLE
+
+
+def _largest(be: Backend, v: Array) -> Array:
+    """The largest size of each column of v, of its parts if complex."""
+    xp = be.xp
+    if be.is_complex(v):
+        return xp.maximum(_largest(be, xp.real(v)), _largest(be, xp.imag(v)))
+    m, n = v.shape
+    # Long rows are compared faster than short ones.
+    few = next(f for f in (64, 8, 1) if m % f == 0)
+    v = xp.reshape(v, (m // few, few * n))
+    v = xp.maximum(xp.max(v, axis=0), -xp.min(v, axis=0))
+    return xp.max(xp.reshape(v, (few, n)), axis=0)
+
+
+def _tops(be: Backend, state: GramState, a: Array, b: Array) -> Array:
+    """Powers of two of at least the entries of each column of Z; 0 where there are none."""
+    xp, q = be.xp, state.high.shape[0]
+    most = [_largest(be, v) for v in (a, b)]
+    most = [v for v in most for _ in range(2 if state.complex else 1)]
+    last = be.new_like(state.high, (1 + filled(q) - q,), fill=1)
+    most = xp.concat([*most, last])
+    power = extended.power_above(be, most[None, :], 0)[0, :]
+    return xp.where(most == 0, xp.zeros_like(power), power)
+
+
+def _added(
+    be: Backend, state: GramState, hi: Array, lo: Array, top: Array, count: Array
+) -> GramState:
+    """The state with another Gram matrix, divided by other powers of two, added."""
+    xp = be.xp
+    new = xp.maximum(state.top, top)
+    safe = xp.where(new == 0, xp.ones_like(new), new)
+
+    def scaled(v: Array, old: Array) -> Array:
+        ratio = old / safe
+        return v * ratio[:, None] * ratio[None, :]
+
+    pairs = [
+        (scaled(u, old), scaled(v, old))
+        for u, v, old in ((state.high, state.low, state.top), (hi, lo, top))
+    ]
+    high, low = extended.add(*pairs)
+    return replace(state, high=high, low=low, top=new, rows=state.rows + count)
+
+
+def same_problem(state: GramState, other: GramState) -> None:
+    """Refuse states of other columns or dtypes."""
+    mine, theirs = (
+        (s.columns, s.rights, backend_of(s.high).name_of(s.kind)) for s in (state, other)
+    )
+    if mine != theirs:
+        words = [f"n={n}, nrhs={k}, {kind}" for n, k, kind in (mine, theirs)]
+        raise ArgumentError(f"both must be sums of one problem, got {words[0]} and {words[1]}")
+
+
+def joined(state: GramState, other: GramState) -> GramState:
+    """The state of the rows of both; in either order, bit for bit."""
+    be, _ = arguments.arrays(state=state.high, other=other.high)
+    same_problem(state, other)
+    return _added(be, state, other.high, other.low, other.top, other.rows)
