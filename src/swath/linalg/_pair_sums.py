@@ -4,7 +4,7 @@ Z holds numbers of at most 1. It is cut in three, z = h + g + l with h and g of 
 hᵀh and hᵀg are exact over the rows of one product, whatever the order of summation; what is
 smaller, hᵀl and (g + l)ᵀ(g + l), is near eps of the whole, so that products in working precision
 do. Four plain products, hence, in place of the 25 of `extended.gram_words`, and an error of about
-2^−99 of the largest entries in float64 (2^−43 in float32) for each product of a few hundred rows,
+2^−97 of the largest entries in float64 (2^−41 in float32) for each product of a few hundred rows,
 which averages out over many.
 
 Weights: the products w·z are pairs, and zᵀ(w z) has a slice of each on both sides; six products.

@@ -63,7 +63,7 @@ class GramAccumulator:
 
     Notes
     -----
-    Entry (i, j) of the Gram matrix is right to about 2⁻⁹⁹ (float32: 2⁻⁴³) of the largest entries of
+    Entry (i, j) of the Gram matrix is right to about 2⁻⁹⁷ (float32: 2⁻⁴¹) of the largest entries of
     columns i and j for each of its terms, x to that times the square of the condition of the
     scaled columns: 14 digits at condition 10⁷ and 10 at 5·10⁹ (NIST's Filip). Rows in the same order
     give the same sums bit for bit, however they are cut; in another order they differ by as much.

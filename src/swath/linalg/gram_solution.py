@@ -10,7 +10,7 @@ Complex problems are real ones of twice the size. `unknowns` says in which units
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from .dependence import Dependence, check_rcond, find_dependence, sentences
 from .factors import condition_limit, improve, orthogonal
 from .gram_state import GramState
 from .least_squares import LstsqResult, variance
+from .normal_equations import with_batch
 from .refinement import iterated
 
 __all__ = ["GramResult", "Options", "options", "solved"]
@@ -259,25 +260,25 @@ class _PairSolution(Core):
     """
 
     name = "pair_solution"
+    linear = (2,)
 
     def forward(self, be: Backend, geometry: Any, *arrays: Array) -> Array:
         hi, lo, c_hi, c_lo, root = arrays
-        xp = be.xp
+        xp, n = be.xp, hi.shape[-1]
         turned = xp.matrix_transpose(root)
 
         def correction(x: Pair) -> Pair:
             product = extended.pair_matmul(be, (hi, lo), x)
             r = extended.add((c_hi, c_lo), (-product[0], -product[1]))
-            return r[0], xp.zeros_like(r[0][:1, :])
+            return r[0], xp.zeros_like(r[0][..., :1, :])
 
         start = be.matmul(root, be.matmul(turned, c_hi))
-        ones = be.new_like(hi, (1, hi.shape[0]), fill=1)
-        packed = iterated(be, correction, start, turned, root, ones, hi.dtype)
-        return packed[: hi.shape[0], :]
+        ones = be.new_like(hi, (1, n), fill=1)
+        return iterated(be, correction, start, turned, root, ones, hi.dtype)[..., :n, :]
 
-    def _again(self, arrays: Sequence[Array], right: Array) -> Array:
+    def _again(self, be: Backend, arrays: Sequence[Array], right: Array) -> Array:
         hi, lo, _, _, root = arrays
-        return apply(self, None, hi, lo, right, right * 0, root)
+        return apply(self, None, hi, lo, right, be.new_like(right, tuple(right.shape)), root)
 
     def push(
         self,
@@ -290,7 +291,7 @@ class _PairSolution(Core):
         moved = None if tangents[0] is None else -be.matmul(tangents[0], out)
         if tangents[2] is not None:
             moved = tangents[2] if moved is None else moved + tangents[2]
-        return be.xp.zeros_like(out) if moved is None else self._again(arrays, moved)
+        return be.xp.zeros_like(out) if moved is None else self._again(be, arrays, moved)
 
     def pull(
         self,
@@ -301,9 +302,14 @@ class _PairSolution(Core):
         cotangent: Array,
         wanted: Sequence[bool],
     ) -> Sequence[Any]:
-        u = self._again(arrays, cotangent)
+        u = self._again(be, arrays, cotangent)
         bar = -be.matmul(u, be.xp.matrix_transpose(out)) if wanted[0] else None
         return bar, None, u, None, None
+
+    def batch(
+        self, be: Backend, geometry: Any, arrays: Sequence[Array], batched: Sequence[bool]
+    ) -> tuple[Any, Sequence[Array], Callable[[Array], Array]]:
+        return geometry, with_batch(be, arrays, batched), lambda out: out
 
 
 _PAIR_SOLUTION = _PairSolution()
@@ -312,44 +318,85 @@ _PAIR_SOLUTION = _PairSolution()
 # -- the result ------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class _Problem:
+    """Geometry of a solution."""
+
+    columns: int
+    rights: int
+    complex: bool
+    ridged: bool
+    raising: bool
+    rcond: float | None
+
+
 def solved(state: GramState, way: Options) -> GramResult:
     """The solution that the sums so far give."""
     be = backend_of(state.high)
-    xp, n = be.xp, state.columns
-    s = _sums(state)
-    size = int(s.unit.shape[0])
-    eye = identity(be, size, s.unit)
-    whole = s.gram
-    if way.ridge is not None:
-        # Penalties in the units of the unknowns.
-        gamma = xp.concat([way.ridge, way.ridge]) if state.complex else way.ridge
-        gamma = (gamma[:, None] / s.unit) / s.unit
-        gamma = xp.where(eye, gamma, xp.zeros_like(gamma))
-        whole = extended.add(whole, (gamma, xp.zeros_like(gamma)))
-    finite = all_finite(be, whole[0])
-    plain = [be.detach(xp.where(finite, v, xp.astype(eye, v.dtype))) for v in whole]
-    d = power_of_two(be, diagonal(be, plain[0]), 0.5)
-    unit = be.detach(xp.where(finite, s.unit, xp.ones_like(s.unit)))
-    both = d[:, None] * d[None, :]
-    root, scale, rank, condition, triangle, threshold = be.run(
-        _factor, way.rcond, plain[0] * both, plain[1] * both, d / unit[:, 0], state.rows
+    n = state.columns
+    raising = way.on_deficient == "raise"
+    geometry = _Problem(
+        n, state.rights, state.complex, way.ridge is not None, raising, way.rcond
     )
-    rank = xp.astype(rank, be.default_int(state.high))
-    rank = rank // 2 if state.complex else rank
-    short = finite & (rank < n)
+    arrays = [state.high, state.low, state.top, state.rows]
+    arrays += [] if way.ridge is None else [way.ridge]
+    *found, finite, rows, threshold = be.run(_solved, geometry, *arrays)
+    x, residuals, rank, condition, root, stderr, dof, success, r_squared = found
     if way.on_deficient == "drop" and be.concrete(finite) is None:
         raise UnsupportedError(
             'on_deficient="drop" decides by array values and cannot be traced; use "min_norm"'
         )
-    if way.on_deficient != "min_norm" and be.concrete(short) is True:
-        rows = _rows_like(be, state, triangle / (d / unit[:, 0])[None, :])
-        found = find_dependence(be, rows, float(be.concrete(threshold)), int(be.concrete(rank)))
-        if way.on_deficient == "raise":
-            raise RankDeficientError(
-                f"the columns of A are dependent (rank {len(found.kept)} of {n}): "
-                f'{sentences(be, found)}; on_deficient="min_norm" or "drop" goes on'
-            )
-        return _dropped(be, state, way, found)
+    if way.on_deficient != "min_norm" and be.concrete(finite & (rank < n)) is True:
+        rcond = float(be.concrete(threshold))
+        dependence = find_dependence(be, rows, rcond, int(be.concrete(rank)))
+        if not raising:
+            return _dropped(be, state, way, dependence)
+        raise RankDeficientError(
+            f"the columns of A are dependent (rank {len(dependence.kept)} of {n}): "
+            f'{sentences(be, dependence)}; on_deficient="min_norm" or "drop" goes on'
+        )
+    if state.rights == 1:
+        x, stderr, residuals, r_squared = x[:, 0], stderr[:, 0], residuals[0], r_squared[0]
+    return GramResult(
+        x=x,
+        residuals=residuals,
+        rank=rank,
+        condition=condition,
+        columns=tuple(range(n)),
+        inverse_root=root,
+        stderr=stderr,
+        dof=dof,
+        success=success,
+        rows=state.rows,
+        r_squared=r_squared,
+    )
+
+
+def _solved(be: Backend, g: _Problem, *arrays: Array) -> tuple[Array, ...]:
+    """The arrays of a result, and what is known of the rank: finite, rows like A's, threshold."""
+    high, low, top, count, *ridge = arrays
+    xp, n = be.xp, g.columns
+    state = GramState(high, low, top, count, n, g.rights, g.complex)
+    s = _sums(state)
+    eye = identity(be, int(s.unit.shape[0]), s.unit)
+    whole = s.gram
+    if g.ridged:
+        # Penalties in the units of the unknowns.
+        gamma = xp.concat([ridge[0], ridge[0]]) if g.complex else ridge[0]
+        gamma = (gamma[:, None] / s.unit) / s.unit
+        gamma = xp.where(eye, gamma, xp.zeros_like(gamma))
+        whole = extended.add(whole, (gamma, xp.zeros_like(gamma)))
+    finite = all_finite(be, be.detach(whole[0]))
+    plain = [be.detach(xp.where(finite, v, xp.astype(eye, v.dtype))) for v in whole]
+    unit = be.detach(xp.where(finite, s.unit, xp.ones_like(s.unit)))
+    d = power_of_two(be, diagonal(be, plain[0]), 0.5)
+    both = d[:, None] * d[None, :]
+    units = d / unit[:, 0]
+    root, scale, rank, condition, triangle, threshold = _factor(
+        be, g.rcond, plain[0] * both, plain[1] * both, units, count
+    )
+    rank = xp.astype(rank, be.default_int(high))
+    rank = rank // 2 if g.complex else rank
     # The units of the refinement: those in which Z was found.
     e = scale[:, None] * unit
     both = e * xp.matrix_transpose(e)
@@ -357,54 +404,36 @@ def solved(state: GramState, way: Options) -> GramResult:
     def scaled(pair: Pair, by: Array) -> Pair:
         return pair[0] * by, pair[1] * by
 
-    gram, right = scaled(whole, both), scaled(s.right, e)
-    v = apply(_PAIR_SOLUTION, None, *gram, *right, root)
+    right = scaled(s.right, e)
+    v = apply(_PAIR_SOLUTION, None, *scaled(whole, both), *right, root)
     x = (v * scale[:, None]) * s.unit_b
-    nan = be.new_like(x, (), fill=float("nan"))
-    fine = finite if way.on_deficient != "raise" else finite & ~short
+    nan = be.new_like(high, (), fill=float("nan"))
+    fine = finite & (rank == n) if g.raising else finite
     x = xp.where(fine, x, nan)
+    # No derivatives from here on.
     bare = [be.detach(t) for t in (*scaled(s.gram, both), *right, *s.square, v, *s.total)]
     rest = _left_over(be, (bare[0], bare[1]), (bare[2], bare[3]), (bare[4], bare[5]), bare[6])
-    rest = xp.where(finite, rest, nan)
-    total = bare[7] + bare[8]
+    rest = xp.where(finite, rest, nan)[0, :]
+    total = (bare[7] + bare[8])[0, :]
     known = total > 0
-    r_squared = 1 - rest / xp.where(known, total, xp.ones_like(total))
-    r_squared = xp.where(known, r_squared, nan)
-    unit_b = be.detach(s.unit_b)
+    r_squared = xp.where(known, 1 - rest / xp.where(known, total, xp.ones_like(total)), nan)
+    unit_b = be.detach(s.unit_b)[0, :]
     residuals = rest * unit_b * unit_b
     root = xp.where(finite, scale[:, None] * root, nan)
     rank = xp.where(finite, rank, xp.zeros_like(rank))
-    dof = state.rows - xp.astype(rank, state.rows.dtype)
-    if state.complex:
+    dof = count - xp.astype(rank, count.dtype)
+    if g.complex:
         x = _joined(be, x)
-        # Z Zᴴ with half the sum and half the difference of the real form's blocks.
+        # Its blocks are those of the real form: half of Z Zᴴ each.
         root = _joined(be, root) * 0.5**0.5
-    square = xp.real(root * xp.conj(root)) if state.complex else root * root
-    s2 = variance(residuals[0, :], dof)
+    square = xp.real(root * xp.conj(root)) if g.complex else root * root
+    s2 = variance(residuals, dof)
     stderr = xp.sqrt(xp.sum(square, axis=-1, dtype=square.dtype)[:, None] * s2[None, :])
-    plain_x = be.detach(x)
-    result = GramResult(
-        x=x,
-        residuals=residuals[0, :],
-        rank=rank,
-        condition=xp.where(finite, condition, nan),
-        columns=tuple(range(n)),
-        inverse_root=root,
-        stderr=stderr,
-        dof=dof,
-        success=fine & all_finite(be, plain_x),
-        rows=state.rows,
-        r_squared=r_squared[0, :],
-    )
-    if state.rights > 1:
-        return result
-    return replace(
-        result,
-        x=x[:, 0],
-        residuals=result.residuals[0],
-        stderr=stderr[:, 0],
-        r_squared=result.r_squared[0],
-    )
+    success = fine & all_finite(be, be.detach(x))
+    condition = xp.where(finite, condition, nan)
+    rows = _rows_like(be, state, triangle / units[None, :])
+    found = x, residuals, rank, condition, root, stderr, dof, success, r_squared
+    return *found, finite, rows, threshold
 
 
 def _joined(be: Backend, v: Array) -> Array:

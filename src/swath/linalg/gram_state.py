@@ -122,23 +122,47 @@ def stepped(state: GramState, a: Any, b: Any, w: Any) -> GramState:
     if m == 0:
         return state
     w = None if w is None else _ops.cast(w, state.high.dtype)
-    xp, q = be.xp, state.high.shape[0]
-    top = _tops(be, state, be.detach(a), be.detach(b))
+    geometry = _Chunk(state.columns, state.rights, state.complex)
+    rows = (a, b) if w is None else (a, b, w)
+    words = state.high, state.low, state.top, state.rows
+    return _with(state, be.run(_stepped, geometry, *words, *rows))
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """Geometry of a step."""
+
+    columns: int
+    rights: int
+    complex: bool
+
+
+def _with(state: GramState, words: tuple[Array, ...]) -> GramState:
+    high, low, top, rows = words
+    return replace(state, high=high, low=low, top=top, rows=rows)
+
+
+def _stepped(be: Backend, g: _Chunk, *arrays: Array) -> tuple[Array, ...]:
+    """The arrays of the new state."""
+    high, low, old, rows, a, b, *rest = arrays
+    xp, q, m = be.xp, high.shape[0], a.shape[0]
+    w = rest[0] if rest else None
+    top = _tops(be, q, be.detach(a), be.detach(b))
     # Made of data, for compilers.
     one = xp.max(xp.where(top > 0, xp.ones_like(top), 0.5 * xp.ones_like(top)))
     root = one
+    count = be.new_like(high, (), dtype=rows.dtype, fill=m)
     if w is not None:
         # Weights to at most 1, by a power of four: its root goes to the columns.
         most = extended.power_above(be, be.detach(w), None)
         two = be.new_like(most, (), fill=2.0)
         root = xp.reshape(two ** xp.ceil(0.5 * xp.log2(most)), ())
+        count = xp.sum(xp.astype(w != 0, rows.dtype), dtype=rows.dtype)
         w = (w / root) / root
-    inverse = xp.where(top == 0, xp.ones_like(top), 1.0 / xp.where(top == 0, xp.ones_like(top), top))
-    hi, lo = pair_sums(be, a, b, w, inverse, one)
-    count = be.new_like(state.high, (), dtype=state.rows.dtype, fill=m)
-    if w is not None:
-        count = xp.sum(xp.astype(w != 0, state.rows.dtype), dtype=state.rows.dtype)
-    return _added(be, state, hi[:q, :q], lo[:q, :q], top[:q] * root, count)
+    safe = xp.where(top == 0, xp.ones_like(top), top)
+    hi, lo = pair_sums(be, a, b, w, 1.0 / safe, one)
+    new = hi[:q, :q], lo[:q, :q], top[:q] * root, count
+    return _added(be, None, high, low, old, rows, *new)
 
 
 def filled(columns: int) -> int:
@@ -159,35 +183,26 @@ def _largest(be: Backend, v: Array) -> Array:
     return xp.max(xp.reshape(v, (few, n)), axis=0)
 
 
-def _tops(be: Backend, state: GramState, a: Array, b: Array) -> Array:
+def _tops(be: Backend, q: int, a: Array, b: Array) -> Array:
     """Powers of two of at least the entries of each column of Z; 0 where there are none."""
-    xp, q = be.xp, state.high.shape[0]
-    most = [_largest(be, v) for v in (a, b)]
-    most = [v for v in most for _ in range(2 if state.complex else 1)]
-    last = be.new_like(state.high, (1 + filled(q) - q,), fill=1)
-    most = xp.concat([*most, last])
+    xp = be.xp
+    parts = 2 if be.is_complex(a) else 1
+    most = [_largest(be, v) for v in (a, b) for _ in range(parts)]
+    most = xp.concat([*most, be.new_like(most[0], (1 + filled(q) - q,), fill=1)])
     power = extended.power_above(be, most[None, :], 0)[0, :]
     return xp.where(most == 0, xp.zeros_like(power), power)
 
 
-def _added(
-    be: Backend, state: GramState, hi: Array, lo: Array, top: Array, count: Array
-) -> GramState:
-    """The state with another Gram matrix, divided by other powers of two, added."""
+def _added(be: Backend, geometry: None, *arrays: Array) -> tuple[Array, ...]:
+    """The sum of two Gram matrices, each (high, low, top, rows)."""
     xp = be.xp
-    new = xp.maximum(state.top, top)
+    new = xp.maximum(arrays[2], arrays[6])
     safe = xp.where(new == 0, xp.ones_like(new), new)
-
-    def scaled(v: Array, old: Array) -> Array:
-        ratio = old / safe
-        return v * ratio[:, None] * ratio[None, :]
-
-    pairs = [
-        (scaled(u, old), scaled(v, old))
-        for u, v, old in ((state.high, state.low, state.top), (hi, lo, top))
-    ]
-    high, low = extended.add(*pairs)
-    return replace(state, high=high, low=low, top=new, rows=state.rows + count)
+    pairs = []
+    for high, low, top, _ in (arrays[:4], arrays[4:]):
+        ratio = top / safe
+        pairs.append(tuple(v * ratio[:, None] * ratio[None, :] for v in (high, low)))
+    return *extended.add(*pairs), new, arrays[3] + arrays[7]
 
 
 def same_problem(state: GramState, other: GramState) -> None:
@@ -204,4 +219,5 @@ def joined(state: GramState, other: GramState) -> GramState:
     """The state of the rows of both; in either order, bit for bit."""
     be, _ = arguments.arrays(state=state.high, other=other.high)
     same_problem(state, other)
-    return _added(be, state, other.high, other.low, other.top, other.rows)
+    words = [(s.high, s.low, s.top, s.rows) for s in (state, other)]
+    return _with(state, be.run(_added, None, *words[0], *words[1]))

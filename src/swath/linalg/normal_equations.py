@@ -19,7 +19,7 @@ from ._scaling import adjoint, diagonal, matrices, weights_of
 from .factors import Factors
 from .refinement import Plan, refined
 
-__all__ = ["gram", "gram_product", "solution"]
+__all__ = ["gram", "gram_product", "solution", "with_batch"]
 
 Array = Any
 
@@ -308,13 +308,16 @@ class _Kernel(Core):
     def batch(
         self, be: Backend, geometry: Plan, arrays: Sequence[Array], batched: Sequence[bool]
     ) -> tuple[Any, Sequence[Array], Callable[[Array], Array]]:
-        # All arrays have the same leading axes: one more in front of each.
-        size = next(v.shape[0] for v, b in zip(arrays, batched, strict=True) if b)
-        full = [
-            v if b else be.xp.broadcast_to(v, (size, *v.shape))
-            for v, b in zip(arrays, batched, strict=True)
-        ]
-        return geometry, full, lambda out: out
+        return geometry, with_batch(be, arrays, batched), lambda out: out
+
+
+def with_batch(be: Backend, arrays: Sequence[Array], batched: Sequence[bool]) -> list[Array]:
+    """Arrays with the same leading axes, one more in front of each."""
+    size = next(v.shape[0] for v, b in zip(arrays, batched, strict=True) if b)
+    return [
+        v if b else be.xp.broadcast_to(v, (size, *v.shape))
+        for v, b in zip(arrays, batched, strict=True)
+    ]
 
 
 def _wide_moved(s: _Maps, da: Any, dw: Any, v: Array) -> Array:
