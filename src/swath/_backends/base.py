@@ -212,7 +212,8 @@ class Backend:
 
     def name_of(self, dtype: Any) -> str:
         """The dtype's standard name, as "float32"."""
-        return str(dtype).rsplit(".", 1)[-1]
+        # Some libraries' dtypes are classes: <class 'numpy.float64'>.
+        return str(dtype).rsplit(".", 1)[-1].rstrip("'>")
 
     def dtype(self, name: str) -> Any:
         """The dtype of a standard name."""

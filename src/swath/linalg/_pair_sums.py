@@ -69,14 +69,16 @@ class _PairSums(Core):
         xp, m, q = be.xp, a.shape[0], inverse.shape[0]
         blocks = max(1, -(-m // block_rows(be, inverse.dtype, q)))
         step = -(-m // blocks)
-        rows = a, b, be.new_like(inverse, (m, 1), fill=1), w
+        rows = [a, b, be.new_like(inverse, (m, 1), fill=1), w]
         if blocks > 1 and blocks * step != m:
             more = [(0, step * blocks - m), (0, 0)]
-            rows = tuple(None if v is None else be.pad(v, more) for v in rows)
+            rows = [None if v is None else be.pad(v, more) for v in rows]
 
         def block(i: Any) -> tuple[Array, Array]:
-            some = [None if v is None else be.slab(v, 0, i * step, step) for v in rows]
-            return _block(be, geometry, some if blocks > 1 else rows, inverse, one)
+            some = rows
+            if blocks > 1:
+                some = [None if v is None else be.slab(v, 0, i * step, step) for v in rows]
+            return _block(be, geometry, some, inverse, one)
 
         def summed(i: Any, total: Array) -> Array:
             found = extended.add((total[:, :q], total[:, q:]), block(i))
@@ -98,11 +100,9 @@ class _PairSums(Core):
         z = _columns(be, geometry, a, b, inverse, 1)
         value = be.new_like(out, (out.shape[0], out.shape[0]))
         if tangents[0] is not None or tangents[1] is not None:
-            given = [
-                be.xp.zeros_like(v) if t is None else t
-                for v, t in zip((a, b), tangents[:2], strict=True)
-            ]
-            moved = _columns(be, geometry, *given, inverse, 0)
+            ta = be.xp.zeros_like(a) if tangents[0] is None else tangents[0]
+            tb = be.xp.zeros_like(b) if tangents[1] is None else tangents[1]
+            moved = _columns(be, geometry, ta, tb, inverse, 0)
             half = be.matmul(turn(rest[0][:, None] * z if geometry.weighted else z), moved)
             value = half + turn(half)
         if geometry.weighted and tangents[4] is not None:
@@ -166,9 +166,7 @@ def _parts(be: Backend, layout: Layout, a: Array, b: Array) -> list[Array]:
     return [part for v in (a, b) for part in (be.xp.real(v), be.xp.imag(v))]
 
 
-def _columns(
-    be: Backend, layout: Layout, a: Array, b: Array, inverse: Array, one: int
-) -> Array:
+def _columns(be: Backend, layout: Layout, a: Array, b: Array, inverse: Array, one: int) -> Array:
     """Z (m, q), with `one` in the column of ones."""
     parts = _parts(be, layout, a, b)
     m, used = a.shape[0], sum(v.shape[-1] for v in parts)

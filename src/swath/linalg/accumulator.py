@@ -7,7 +7,6 @@ that are summed, and with them the bits, do not depend on the chunks. `solve` is
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from os import PathLike
 from typing import IO, Any, ClassVar
 
@@ -65,7 +64,7 @@ class GramAccumulator:
     -----
     Entry (i, j) of the Gram matrix is right to about 2⁻⁹⁷ (float32: 2⁻⁴¹) of the largest entries of
     columns i and j for each of its terms, x to that times the square of the condition of the
-    scaled columns: 14 digits at condition 10⁷ and 10 at 5·10⁹ (NIST's Filip). Rows in the same order
+    scaled columns: 14 digits at condition 10⁷, 10 at 5·10⁹ (NIST's Filip). Rows in the same order
     give the same sums bit for bit, however they are cut; in another order they differ by as much.
 
     Rows are exact sums of slices of their numbers, so that matrix products are exact too [1]_: four
@@ -124,7 +123,8 @@ class GramAccumulator:
     @property
     def rows(self) -> Any:
         """Rows of weight other than 0 so far: an array of no axes, or 0."""
-        return 0 if self._state is None else self.state.rows
+        state = self.state
+        return 0 if state is None else state.rows
 
     @property
     def state(self) -> GramState | None:
@@ -226,11 +226,11 @@ class GramAccumulator:
             if state is None:
                 raise ArgumentError("there are no rows yet: call update first")
             be = backend_of(state.high)
-            names = ("high", "low", "top", "rows")
-            tables = {name: be.to_numpy(be.detach(getattr(state, name))) for name in names}
-            np.savez(
-                file, **tables, problem=[_FORMAT, state.columns, state.rights, int(state.complex)]
+            high, low, top, rows = (
+                be.to_numpy(be.detach(v)) for v in (state.high, state.low, state.top, state.rows)
             )
+            problem = [_FORMAT, state.columns, state.rights, int(state.complex)]
+            np.savez(file, high=high, low=low, top=top, rows=rows, problem=problem)
 
     @classmethod
     def load(cls, file: str | PathLike[str] | IO[bytes]) -> GramAccumulator:
@@ -253,12 +253,13 @@ class GramAccumulator:
                     raise ArgumentError("file is none that GramAccumulator.save wrote")
                 _, n, k, is_complex = map(int, found["problem"])
                 convert = cls.__swath_convert__
-                tables = [convert(found[name]) for name in ("high", "low", "top", "rows")]
+                high, low, top, rows = (
+                    convert(found[name]) for name in ("high", "low", "top", "rows")
+                )
             made = cls(n, k)
-            made._state = GramState(*tables, n, k, bool(is_complex))
-            be = backend_of(made._state.high)
-            rows = be.xp.astype(made._state.rows, be.default_int(made._state.high))
-            made._state = replace(made._state, rows=rows)
+            be = backend_of(high)
+            rows = be.xp.astype(rows, be.default_int(high))
+            made._state = GramState(high, low, top, rows, n, k, bool(is_complex))
             made._dtype = be.name_of(made._state.kind)
             return made
 
@@ -354,7 +355,9 @@ class GramAccumulator:
 
     def _own(self, name: str, state: Any) -> None:
         if not isinstance(state, GramState):
-            raise ArgumentTypeError(f"{name} must be a state of init or step, got {describe(state)}")
+            raise ArgumentTypeError(
+                f"{name} must be a state of init or step, got {describe(state)}"
+            )
         if (state.columns, state.rights) != (self.n, self.nrhs):
             raise ArgumentError(
                 f"{name} must be one of n={self.n}, nrhs={self.nrhs}, got n={state.columns}, "
@@ -378,9 +381,7 @@ class GramAccumulator:
         self, state: GramState | None, ridge: Any, on_deficient: str, rcond: float | None
     ) -> GramResult:
         assert state is not None
-        return solved(
-            state, options(state, self.__swath_convert__(ridge), on_deficient, rcond)
-        )
+        return solved(state, options(state, self.__swath_convert__(ridge), on_deficient, rcond))
 
     def _absorb(self, be: Backend, a: Array, b: Array, w: Array | None) -> None:
         """Rows into the buffer; whole blocks into the sums."""

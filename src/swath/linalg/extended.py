@@ -362,9 +362,11 @@ def _product(
     cut = cut_for(be, left.dtype, rows)
     tops = power_above(be, left, -1), power_above(be, right, -2)
     turned = tuple(turn(v) for v in a) if isinstance(a, tuple) else turn(a)
-    parts = [sliced(be, turned, turn(tops[0]), cut), sliced(be, b, tops[1], cut)]
-    blocks = [[in_blocks(be, v, rows) for v in part] for part in parts]
-    return distill(product_words(be, *blocks, tops[0] * tops[1], cut, cut.count + 1))
+    one, other = (
+        [in_blocks(be, v, rows) for v in sliced(be, x, top, cut)]
+        for x, top in ((turned, turn(tops[0])), (b, tops[1]))
+    )
+    return distill(product_words(be, one, other, tops[0] * tops[1], cut, cut.count + 1))
 
 
 def gram_words(be: Backend, a: Array) -> tuple[Array, Array]:

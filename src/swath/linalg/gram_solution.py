@@ -17,7 +17,13 @@ from typing import Any
 from .. import arguments
 from .._backends import Backend, backend_of, register_result
 from ..autodiff import Core, apply
-from ..errors import ArgumentError, ArgumentTypeError, RankDeficientError, UnsupportedError, describe
+from ..errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    RankDeficientError,
+    UnsupportedError,
+    describe,
+)
 from . import extended
 from ._scaling import all_finite, diagonal, identity, power_of_two
 from .dependence import Dependence, check_rcond, find_dependence, sentences
@@ -236,7 +242,8 @@ def _factor(be: Backend, limit: float | None, *arrays: Array) -> tuple[Array, ..
         threshold = be.new_like(hi, (), fill=limit)
     integer = be.default_int(hi)
     rank = be.new_like(hi, (), dtype=integer, fill=n)
-    easy = settled & some & (condition * xp.where(threshold > eps, threshold, eps + 0 * threshold) <= 1)
+    far = condition * xp.where(threshold > eps, threshold, eps + 0 * threshold) > 1
+    easy = settled & some & ~far
 
     def kept(*given: Array) -> tuple[Array, ...]:
         return root, scale, rank, condition
@@ -335,9 +342,7 @@ def solved(state: GramState, way: Options) -> GramResult:
     be = backend_of(state.high)
     n = state.columns
     raising = way.on_deficient == "raise"
-    geometry = _Problem(
-        n, state.rights, state.complex, way.ridge is not None, raising, way.rcond
-    )
+    geometry = _Problem(n, state.rights, state.complex, way.ridge is not None, raising, way.rcond)
     arrays = [state.high, state.low, state.top, state.rows]
     arrays += [] if way.ridge is None else [way.ridge]
     *found, finite, rows, threshold = be.run(_solved, geometry, *arrays)

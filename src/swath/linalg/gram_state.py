@@ -15,7 +15,16 @@ from . import extended
 from ._pair_sums import pair_sums
 from ._scaling import weights_of
 
-__all__ = ["GramState", "filled", "fitting", "initial", "joined", "rows_of", "same_problem", "stepped"]
+__all__ = [
+    "GramState",
+    "filled",
+    "fitting",
+    "initial",
+    "joined",
+    "rows_of",
+    "same_problem",
+    "stepped",
+]
 
 Array = Any
 # Columns are filled up to a multiple of what kernels of matrix products take at once.
@@ -80,7 +89,9 @@ def rows_of(be: Backend, columns: int, rights: int, a: Any, b: Any, w: Any) -> t
     arguments.numeric(be, "A", a)
     arguments.numeric(be, "b", b)
     if a.ndim != 2 or a.shape[-1] != columns:
-        raise ArgumentError(f"A must be rows of {columns} columns (m, {columns}), got {describe(a)}")
+        raise ArgumentError(
+            f"A must be rows of {columns} columns (m, {columns}), got {describe(a)}"
+        )
     m = a.shape[0]
     if rights == 1 and b.ndim == 1:
         b = be.xp.reshape(b, (b.shape[0], 1))
