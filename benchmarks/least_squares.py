@@ -3,6 +3,9 @@
 Well-conditioned matrices, and (rows "ill") ones whose condition of 10⁹ takes CholeskyQR. The
 contender "solve(AᵀA, Aᵀb)" does less than the rest: no refinement, no rank, no errors; its ratio
 says what those cost. On JAX, which is float32 in these runs, nothing is compared.
+
+Rows "in chunks": `GramAccumulator` beside plain sums of AᵀA and Aᵀb, in working precision, over the
+same chunks; the ratio is what twice the precision costs.
 """
 
 from __future__ import annotations
@@ -87,8 +90,44 @@ def _trial(backend: str, shape: tuple[int, ...], ill: bool) -> Trial:
     return Trial(exact, ours(), peers)
 
 
+CHUNKED, CHUNK = (1_000_000, 20), 100_000
+
+
+def _chunked(backend: str) -> Trial:
+    A, b = _data(CHUNKED, ill=False)
+    exact = swath.linalg.lstsq(A, b, accuracy="full").x
+    parts = [slice(i, i + CHUNK) for i in range(0, len(A), CHUNK)]
+    p, q = put(backend, A, b)
+    # Plain sums lose digits with the square of the condition, 10 here, and what chunks round.
+    allowed = 100 * CHUNKED[1] * EPS["float64"] * float(np.max(np.abs(exact)))
+
+    def ours(p: Any, q: Any) -> Any:
+        sums = swath.linalg.GramAccumulator(CHUNKED[1])
+        for part in parts:
+            sums.update(p[part], q[part])
+        return sums.solve().x
+
+    def plain(p: Any, q: Any) -> Any:
+        gram, right = 0.0, 0.0
+        for part in parts:
+            turned = p[part].T
+            gram = gram + turned @ p[part]
+            right = right + turned @ q[part]
+        if backend == "numpy":
+            return np.linalg.solve(gram, right)
+        import torch
+
+        return torch.linalg.solve(gram, right)
+
+    return Trial(
+        exact,
+        Contender(ready(backend, ours, p, q), allowed),
+        {"plain sums, solve": Contender(ready(backend, plain, p, q), allowed, "half the digits")},
+    )
+
+
 def rows() -> list[Row]:
-    """Every shape, well- and ill-conditioned, on NumPy and PyTorch."""
+    """Every shape, well- and ill-conditioned, and rows in chunks, on NumPy and PyTorch."""
     found = []
     for ill in (False, True):
         for shape in SHAPES:
@@ -100,4 +139,12 @@ def rows() -> list[Row]:
                         lambda b=lib, s=shape, i=ill: _trial(b, s, i),
                     )
                 )  # fmt: skip
+    name = "least squares " + "x".join(map(str, CHUNKED)) + " in chunks"
+    for lib in ("numpy", "torch"):
+        found.append(
+            Row(
+                "least_squares", name, lib, "float64", "linalg.lstsq",
+                lambda b=lib: _chunked(b),
+            )
+        )  # fmt: skip
     return found

@@ -58,10 +58,20 @@ def _qr(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return scipy.linalg.solve_triangular(r, q.T @ b)
 
 
+def _in_chunks(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """One pass over rows in an order of chance, none kept."""
+    order = np.random.default_rng(0).permutation(len(b))
+    sums = swath.linalg.GramAccumulator(a.shape[1])
+    for i in range(0, len(b), 10):
+        sums.update(a[order[i : i + 10]], b[order[i : i + 10]])
+    return sums.solve().x
+
+
 def contenders() -> dict[str, Callable[[np.ndarray, np.ndarray], Any]]:
     """Solvers by label."""
     lstsq = swath.linalg.lstsq
     found: dict[str, Callable[[np.ndarray, np.ndarray], Any]] = {
+        "swath in chunks of 10": _in_chunks,
         "swath": lambda a, b: lstsq(a, b).x,
         "swath cholesky_qr": lambda a, b: lstsq(a, b, method="cholesky_qr").x,
         "swath full": lambda a, b: lstsq(a, b, accuracy="full").x,

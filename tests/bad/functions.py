@@ -31,6 +31,7 @@ from . import (
     ones,
     refuse,
 )
+from .linalg_least_squares import accumulated
 from .signal import FOREIGN, NO_OBJECT, NONE
 from .signal_spectral import streamed
 
@@ -68,6 +69,7 @@ CALLED = {
     "workspace": _entered(swath.workspace),
     "map_blocks": _map_blocks,
     "bound": _from_bound,
+    "linalg.GramAccumulator": accumulated,
     "signal.FIRStream": streamed,
     "testing.assert_close": assert_close,
     "testing.check_adjoint": check_adjoint,

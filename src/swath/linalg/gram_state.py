@@ -90,7 +90,7 @@ def rows_of(be: Backend, columns: int, rights: int, a: Any, b: Any, w: Any) -> t
     arguments.numeric(be, "b", b)
     if a.ndim != 2 or a.shape[-1] != columns:
         raise ArgumentError(
-            f"A must be rows of {columns} columns (m, {columns}), got {describe(a)}"
+            f"A must have rows of {columns} columns (m, {columns}), got {describe(a)}"
         )
     m = a.shape[0]
     if rights == 1 and b.ndim == 1:
