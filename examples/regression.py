@@ -4,7 +4,7 @@ Fifty columns, one of ones, the others correlated; rows are made in chunks, adde
 `swath.linalg.GramAccumulator` and forgotten. The coefficients found stand beside those that the
 data were made with, in standard errors. Run it::
 
-    python examples/regression.py                    5 million rows, 2 GB if they were kept
+    python examples/regression.py                    3 million rows, 1.2 GB if they were kept
     python examples/regression.py --rows 100000000   40 GB
 """
 
@@ -104,7 +104,7 @@ def run(
 def main() -> None:
     """Fit, print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rows", type=int, default=5_000_000, help="how many (default 5 million)")
+    parser.add_argument("--rows", type=int, default=3_000_000, help="how many (default 3 million)")
     parser.add_argument("--library", default="numpy", help="array library (default numpy)")
     asked = parser.parse_args()
     run(asked.library, rows=asked.rows)

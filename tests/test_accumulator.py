@@ -157,6 +157,21 @@ def test_blocks_do_not_depend_on_the_chunks(xp, rng):
     assert want == bits(xp, sums.state)
 
 
+@pytest.mark.on("numpy", "torch", "jax-jit")
+def test_a_step_takes_any_number_of_rows(xp, rng):
+    # More than are summed at once, and no multiple: the loop is compiled where programs are.
+    a, b = rng.integers(-9, 9, (40_001, 2)), rng.integers(-9, 9, 40_001)
+    sums = GramAccumulator(2, dtype="float64")
+
+    def stepped(a, b):
+        return sums.step(sums.init(a), a, b)
+
+    state = xp.call(stepped, xp.asarray(a), xp.asarray(b))
+    c = np.column_stack([a, b, np.ones(len(a), int)])
+    assert exact_gram(xp, state) == (c.T @ c).tolist()
+    assert int(xp.numpy(state.rows)) == len(a)
+
+
 @EAGER
 def test_merging_is_commutative_and_associative(xp, rng):
     a, b = gaussian(rng, 30, 3), gaussian(rng, 30)

@@ -25,7 +25,7 @@ __all__ = ["block_rows", "pair_sums"]
 Array = Any
 # Rows of one exact product, and bytes of what is sliced at once on a processor with caches.
 _LENGTH = {53: 512, 24: 64}
-_TILE_BYTES = 1 << 18
+_TILE_BYTES = 1 << 19
 # Bytes and most rows of what is summed before it is added with care.
 _BLOCK_BYTES, _BLOCK_ROWS = 1 << 21, 1 << 14
 

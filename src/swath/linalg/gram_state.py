@@ -83,8 +83,8 @@ def initial(like: Array, columns: int, rights: int, kind: Any) -> GramState:
     )
 
 
-def rows_of(be: Backend, columns: int, rights: int, a: Any, b: Any, w: Any) -> tuple[Any, Any, Any]:
-    """Checked rows of A (m, n), b (m, k) and weights (m,)."""
+def rows_of(columns: int, rights: int, a: Any, b: Any, w: Any) -> tuple[Backend, Any, Any, Any]:
+    """The adapter, and checked rows of A (m, n), b (m, k) and weights (m,)."""
     be, (a, b, w) = arguments.arrays("weights", A=a, b=b, weights=w)
     arguments.numeric(be, "A", a)
     arguments.numeric(be, "b", b)
@@ -109,7 +109,7 @@ def rows_of(be: Backend, columns: int, rights: int, a: Any, b: Any, w: Any) -> t
             weights_of(a, w)
         if m and be.concrete(be.xp.any(w < 0)) is True:
             raise ArgumentError("weights must be 0 or more")
-    return a, b, w
+    return be, a, b, w
 
 
 def fitting(be: Backend, kind: Any, name: str, v: Array) -> Array:
