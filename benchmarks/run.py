@@ -38,6 +38,7 @@ import scipy.fft
 import stream
 import template
 import toeplitz
+import toeplitz_least_squares
 import toeplitz_solvers
 from harness import Row, Time, WrongResult, measure
 
@@ -56,6 +57,7 @@ FAMILIES = (
     pooling,
     toeplitz,
     toeplitz_solvers,
+    toeplitz_least_squares,
     least_squares,
     template,
     blocks,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-NAMES = ("listening", "vuvuzela", "regression")
+NAMES = ("listening", "vuvuzela", "echo", "regression")
 
 
 def write(folder: Path) -> None:

@@ -204,10 +204,10 @@ def test_single_precision_is_that_of_double_where_there_is_double(rng):
 def test_single_precision_alone(xp, rng):
     """Condition 4e3: squared beyond what single precision holds."""
     x = coloured(rng, 400, 3)
-    h = noise(rng, 8)
+    h = noise(rng, 16)
     y = np.convolve(x, h)[:400]
-    got = xp.call(lambda x, y: identify(x, y, 8), xp.asarray(x), xp.asarray(y))
-    condition = np.linalg.cond(system(x, y, 8)[0])
+    got = xp.call(lambda x, y: identify(x, y, 16), xp.asarray(x), xp.asarray(y))
+    condition = np.linalg.cond(system(x, y, 16)[0])
     assert condition**2 > 1 / xp.eps
     assert_close(got, h, rtol=4 * xp.eps * condition)
 

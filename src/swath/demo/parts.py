@@ -359,18 +359,13 @@ def filter_picture(sw: Bound, given: Given) -> Outcome:
 # -- linear algebra --------------------------------------------------------------------------------
 
 
-def windows_of(sw: Bound, x: Array, taps: int) -> Any:
-    """The convolution's matrix less the order of its columns: row n is x[n − taps + 1 … n]."""
-    return sw.sliding_windows(sw.asarray(np.concatenate([np.zeros(taps - 1), x])), taps)
-
-
 def identify_echo(sw: Bound, given: Given) -> Outcome:
-    """An unknown echo from input and output, by the normal equations."""
+    """An unknown echo from input and output from rest, by the normal equations."""
     out = Outcome()
 
     def identified(sent: Array, received: Array, taps: int) -> Array:
-        fit = sw.linalg.lstsq(windows_of(sw, sent, taps), sw.asarray(received))
-        return host(sw, fit.x)[::-1]
+        x, y = sw.asarray(sent), sw.asarray(received)
+        return host(sw, sw.linalg.identify_fir(x, y, taps, method="prewindowed"))
 
     sent, received, room = given.sent, given.received, given.room
     found = identified(sent, received, room.size)
