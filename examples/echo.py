@@ -201,7 +201,8 @@ def run(library: str, folder: Path | None, *, seconds: float = 2.6, say: Any = p
             f"{gain:+10.3f} {real_gain:+8.3f}"
         )
     say(
-        f"behind the reference: echo {found.echo_db:.1f} dB weaker, dry sound {found.kept_db:+.2f} dB"
+        f"behind the reference: echo {found.echo_db:.1f} dB weaker, "
+        f"dry sound {found.kept_db:+.2f} dB"
     )
     if folder is not None:
         save(folder, given, found)
