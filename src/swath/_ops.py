@@ -13,7 +13,7 @@ from typing import Any
 import array_api_extra as xpx
 
 from ._backends import Backend, backend_of
-from .autodiff import Core, apply, primal
+from .autodiff import Core, Patch, apply, primal
 
 __all__ = [
     "absolute",
@@ -164,14 +164,8 @@ _PAD = _unary(
 )
 
 
-def _uncut(be: Backend, g: tuple[tuple[int, int, int], ...], x: Array, y: Array, t: Array) -> Array:
-    widths, gaps = [], []
-    for n, (start, stop, step) in zip(x.shape, g, strict=True):
-        count = len(range(start, stop, step))
-        end = start + (count - 1) * step + 1 if count else start
-        widths.append((start, n - end))
-        gaps.append(step - 1)
-    return be.pad(t, widths, 0, gaps)
+def _uncut(be: Backend, g: tuple[tuple[int, int, int], ...], x: Array, y: Array, t: Array) -> Patch:
+    return Patch(tuple(x.shape), tuple(slice(*cut) for cut in g), t)
 
 
 _CUT = _unary(lambda be, g, x: x[tuple(slice(a, b, s) for a, b, s in g)], _uncut, "cut")

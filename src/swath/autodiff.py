@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from ._backends import Backend, backend_of, try_backend
 from .errors import ArgumentError, ArgumentTypeError, describe
 
-__all__ = ["Core", "Node", "apply", "differentiable", "primal", "vjp"]
+__all__ = ["Core", "Node", "Patch", "apply", "differentiable", "primal", "vjp"]
 
 Array = Any
 
@@ -68,7 +68,7 @@ class Core:
         cotangent: Array,
         wanted: Sequence[bool],
     ) -> Sequence[Any]:
-        """One cotangent per argument, None where not wanted.
+        """One cotangent per argument, None where not wanted; of a native core also a `Patch`.
 
         A multilinear core may use neither `out` nor the wanted argument itself: JAX has neither
         when it transposes.
@@ -109,6 +109,27 @@ class Node:
         return self.value.ndim
 
 
+class Patch(NamedTuple):
+    """The cotangent of an array of which a part was taken: zero outside it.
+
+    A signal cut into many pieces would otherwise cost an array of its own length for each.
+    """
+
+    shape: tuple[int, ...]
+    place: tuple[slice, ...]
+    part: Array
+
+    def whole(self, be: Backend) -> Array:
+        """The array with its zeros."""
+        widths, gaps = [], []
+        for n, cut in zip(self.shape, self.place, strict=True):
+            count = len(range(cut.start, cut.stop, cut.step))
+            end = cut.start + (count - 1) * cut.step + 1 if count else cut.start
+            widths.append((cut.start, n - end))
+            gaps.append(cut.step - 1)
+        return be.pad(self.part, widths, 0, gaps)
+
+
 class Tape:
     """The calls of one forward run, in order."""
 
@@ -120,6 +141,8 @@ class Tape:
         """Cotangents of all nodes, by index, given that of one output."""
         be = backend_of(output.value)
         found: dict[int, Array] = {output.index: cotangent}
+        # Arrays made here, which nothing else can see: written into.
+        owned: set[int] = set()
         for core, geometry, inputs, out, index in reversed(self.calls):
             if index not in found:
                 continue
@@ -129,8 +152,28 @@ class Tape:
             pulled = core.pull(be, geometry, values, out, ct, wanted)
             for a, p in zip(inputs, pulled, strict=True):
                 if isinstance(a, Node) and p is not None:
-                    found[a.index] = found[a.index] + p if a.index in found else p
+                    _collect(be, found, owned, a.index, p)
+            # What has been passed on is not kept while the next cotangent is computed.
+            ct = pulled = p = None
         return found
+
+
+def _collect(be: Backend, found: dict[int, Array], owned: set[int], index: int, p: Any) -> None:
+    """Add a cotangent to what a node has."""
+    known = found.get(index)
+    if not isinstance(p, Patch):
+        if known is None:
+            found[index] = p
+        else:
+            found[index] = be.add_into(known, p) if index in owned else known + p
+    elif known is None:
+        found[index] = p.whole(be)
+        if found[index] is not p.part:
+            owned.add(index)
+    elif index in owned and be.mutable and not be.recorded(known, p.part):
+        known[p.place] += p.part
+    else:
+        found[index] = known + p.whole(be)
 
 
 def primal(x: Any) -> Any:

@@ -8,19 +8,29 @@ n outputs in a row, n = p·R, read a window of x that moves by q·R points from 
 the next. So x is laid out in frames of q·R points, and a row of outputs is one product of a few
 neighbouring frames with a matrix whose column j is every p-th tap, from tap q·j + c on: no zero
 between samples is ever multiplied, and every size is chosen to fill a matrix product. The matrix is
-sparse only where the window moves on within a row; rows that move far are computed in groups.
+sparse only where the window moves on within a row; rows that move far are computed in groups. Long
+signals go slab by slab, a slab being some rows of outputs, so that frames are never all laid out.
+
+The sum is one trilinear form of x, h and a cotangent of y; the core of y computes the one of x too,
+with the rates exchanged and the taps reversed.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 from .. import _ops
+from .._backends import Backend
+from ..autodiff import apply
 from ..geometry import Sliding, Span
-from ..primitives import sliding_windows
-from ..sliding import correlate as product
+from ..primitives import overlap_add, sliding_windows
+from ..settings import current_workspace
+from ..sliding import correlate, plan
+from ..sliding.product import Trilinear
+from ..sliding.slabs import within
 
 __all__ = ["inner", "points_read", "polyphase"]
 
@@ -30,6 +40,10 @@ _LEAST = 32
 _MOST = 128
 # Groups of one row at most: each is a product of its own in a compiled program.
 _GROUPS = 16
+# Bytes of signal and outputs that a slab reads and writes, where the result is written in place.
+_SLAB = 2**22
+# A compiled program keeps a slab in a few orders.
+_COPIES = 8
 
 
 @dataclass(frozen=True)
@@ -113,6 +127,289 @@ def inner(taps: int, up: int, down: int, offset: int, length: int) -> tuple[int,
     return (first, rows * plan.n) if plan.count > 1 and rows > 1 else (0, 0)
 
 
+@dataclass(frozen=True)
+class Rate:
+    """y[b, g·R + r, i] = Σ_d Σ_k h[g·R + r, d, q·i + c − p·k] · x[b, g·D + d, k].
+
+    x is (B, G·D, length) and 0 outside, h (G·R, D, taps), y (B, G·R, count); p is `up`, q `down`, c
+    `offset` and G `groups`. p and q have no common divisor.
+    """
+
+    length: int
+    taps: int
+    up: int
+    down: int
+    offset: int
+    count: int
+    groups: int = 1
+    last: bool = False
+
+    def turned(self) -> Rate:
+        """The transpose: x from y and the reversed taps."""
+        return replace(
+            self,
+            length=self.count,
+            up=self.down,
+            down=self.up,
+            offset=self.taps - 1 - self.offset,
+            count=self.length,
+        )
+
+    @property
+    def rows(self) -> _Rows:
+        """How the outputs are laid out."""
+        return _rows(self.taps, self.up, self.down, self.offset, self.count)
+
+
+@dataclass(frozen=True)
+class _Slabs:
+    """Batch entries and rows of outputs at a time."""
+
+    chunk: int
+    rows: int
+
+
+def _fit(be: Backend, g: Rate, batch: int, each: int, kind: Any) -> _Slabs:
+    """Slabs whose scratch stays within the workspace; `each` counts the channels of x and y.
+
+    Everything at once where results cannot be written into place, or the plan alone is wanted.
+    """
+    layout = g.rows
+    whole = _Slabs(batch, layout.count)
+    if plan.capturing() or not (be.mutable or be.traces):
+        return whole
+    width = be.itemsize(kind) * each
+    row = width * max(layout.n, layout.groups[0].hop)
+    if be.traces:
+        budget = current_workspace(width * batch * max(g.length, g.count)) // _COPIES
+    else:
+        budget = _SLAB
+    if batch * layout.count * row <= budget:
+        return whole
+    if layout.count * row <= budget:
+        counts = range(min(batch, budget // (layout.count * row)), 0, -1)
+        return _Slabs(next(n for n in counts if be.mutable or batch % n == 0), layout.count)
+    return _Slabs(1, max(1, min(budget // row, layout.count)))
+
+
+class _Resampling(Trilinear):
+    def forward(self, be: Backend, geometry: Rate, *arrays: Any) -> Any:
+        a, b = arrays
+        if self.role == "y":
+            return _resampled(be, geometry, a, b)
+        if self.role == "x":
+            return _resampled(be, geometry.turned(), b, _turned(be, geometry.groups, a))
+        return _tap_gradient(be, geometry, a, b)
+
+
+def _turned(be: Backend, groups: int, h: Any) -> Any:
+    """h (G·R, D, K) to (G·D, R, K), taps reversed."""
+    xp, (_, depth, taps) = be.xp, h.shape
+    h = xp.reshape(xp.flip(h, axis=2), (groups, -1, depth, taps))
+    return xp.reshape(xp.permute_dims(h, (0, 2, 1, 3)), (groups * depth, -1, taps))
+
+
+def _resampled(be: Backend, g: Rate, x: Any, h: Any) -> Any:
+    xp, batch, filters, layout = be.xp, x.shape[0], h.shape[0], g.rows
+    slabs = _fit(be, g, batch, x.shape[1] + filters, x.dtype)
+
+    def block(group: _Group, table: Any, x: Any, rows: int) -> Any:
+        """A group's outputs in `rows` rows, of the stretch of x that they read."""
+        y = plan.run(be, "y", *_frames(be, g, group, x, rows), table)
+        y = xp.reshape(y, (x.shape[0], rows, filters, group.rows))
+        return xp.permute_dims(y, (0, 2, 1, 3))
+
+    def joined(tables: Callable[[_Group], Any], x: Any, rows: int) -> Any:
+        parts = [block(group, tables(group), x, rows) for group in layout.groups]
+        y = xp.concat(parts, axis=3) if len(parts) > 1 else parts[0]
+        return xp.reshape(y, (x.shape[0], filters, rows * layout.n))
+
+    if be.traces or (slabs.chunk >= batch and slabs.rows >= layout.count):
+        full = layout.count - bool(g.count % layout.n)
+        if slabs.chunk >= batch and slabs.rows >= full:
+            part = _stretch(x, layout.start, layout.length)
+            # One matrix at a time.
+            y = joined(lambda group: _matrix(h, g, group), part, layout.count)
+            return y[:, :, : g.count]
+        tables = {group: _matrix(h, g, group) for group in layout.groups}.__getitem__
+
+        def body(entry: Any, first: Any, new: Any, out: Any) -> Any:
+            del new
+            y = joined(tables, _part(be, g, x, slabs, full, entry, first), slabs.rows)
+            return be.put_slab(out, y, (entry, 0, first * layout.n))
+
+        out = be.new_like(x, (batch, filters, g.count), dtype=x.dtype)
+        if full < layout.count:
+            # Before the loop, whose result is then the output itself.
+            rest = joined(tables, _stretch(x, *_place(layout, full, 1)), 1)
+            rest = rest[:, :, : g.count - full * layout.n]
+            out = be.put_slab(out, rest, (0, 0, full * layout.n))
+        return _compiled(be, slabs, batch, full, body, out)
+    out = be.new_like(x, (batch, filters, layout.count, layout.n), dtype=x.dtype)
+    for group in layout.groups:
+        table = _matrix(h, g, group)
+        columns = slice(group.first, group.first + group.rows)
+        for entries, first, rows in _each(slabs, batch, layout.count):
+            part = _stretch(x[entries, ...], *_place(layout, first, rows))
+            out[entries, :, first : first + rows, columns] = block(group, table, part, rows)
+    return xp.reshape(out, (batch, filters, -1))[:, :, : g.count]
+
+
+def _tap_gradient(be: Backend, g: Rate, x: Any, y: Any) -> Any:
+    taps = None
+    for group in g.rows.groups:
+        table = _table_gradient(be, g, group, x, y)
+        term = _matrix_back(be, g, group, table, x.shape[1] // g.groups)
+        taps = term if taps is None else taps + term
+    return taps
+
+
+def _table_gradient(be: Backend, g: Rate, group: _Group, x: Any, y: Any) -> Any:
+    """The gradient of a group's matrix."""
+    xp, batch, filters, layout = be.xp, x.shape[0], y.shape[1], g.rows
+    slabs = _fit(be, g, batch, x.shape[1] + filters, x.dtype)
+
+    def block(x: Any, y: Any, rows: int) -> Any:
+        y = xp.reshape(y, (y.shape[0], filters, rows, layout.n))
+        y = xp.permute_dims(y[..., group.first : group.first + group.rows], (0, 2, 1, 3))
+        y = xp.reshape(y, (y.shape[0], rows, -1))
+        return plan.run(be, "w", *_frames(be, g, group, x, rows), y)
+
+    if slabs.chunk >= batch and slabs.rows >= layout.count:
+        part = _stretch(x, layout.start, layout.length)
+        return block(part, _stretch(y, 0, layout.count * layout.n), layout.count)
+    if not be.traces:
+        total = None
+        for entries, first, rows in _each(slabs, batch, layout.count):
+            part = _stretch(x[entries, ...], *_place(layout, first, rows))
+            term = block(part, _stretch(y[entries, ...], first * layout.n, rows * layout.n), rows)
+            total = term if total is None else be.add_into(total, term)
+        return total
+
+    def body(entry: Any, first: Any, new: Any, total: Any) -> Any:
+        width = slabs.rows * layout.n
+        part = be.slab(y, 0, entry, slabs.chunk) if slabs.chunk < batch else y
+        last = (layout.count - slabs.rows) * layout.n
+        part = within(be, part, 2, first * layout.n, width, 0, last)
+        # Rows that the slab before has had do not count again.
+        row = be.arange(slabs.rows, y, be.default_int(y)) + first
+        row = xp.reshape(xp.broadcast_to(row[:, None], (slabs.rows, layout.n)), (width,))
+        part = xp.where(row >= new, part, xp.zeros_like(part))
+        return total + block(_part(be, g, x, slabs, layout.count, entry, first), part, slabs.rows)
+
+    shape = (group.frames, x.shape[1] // g.groups * group.depth, filters * group.rows)
+    return _compiled(be, slabs, batch, layout.count, body, be.new_like(x, shape, dtype=x.dtype))
+
+
+def _each(slabs: _Slabs, batch: int, count: int) -> list[tuple[slice, int, int]]:
+    """Batch entries, first row and number of rows of each slab."""
+    return [
+        (slice(entry, min(entry + slabs.chunk, batch)), first, min(slabs.rows, count - first))
+        for entry in range(0, batch, slabs.chunk)
+        for first in range(0, count, slabs.rows)
+    ]
+
+
+def _compiled(
+    be: Backend, slabs: _Slabs, batch: int, count: int, body: Callable[..., Any], init: Any
+) -> Any:
+    """body(entry, first, new, state) over equal slabs; the last of an entry begins earlier.
+
+    `first` is the first row of the slab, `new` the first that no slab has had.
+    """
+    each = -(-count // slabs.rows)
+    final = count - slabs.rows
+
+    def step(i: Any, state: Any) -> Any:
+        new = (i % each) * slabs.rows
+        return body((i // each) * slabs.chunk, be.xp.minimum(new, final), new, state)
+
+    return be.fori_loop(0, (batch // slabs.chunk) * each, step, init)
+
+
+def _place(layout: _Rows, first: int, rows: int) -> tuple[int, int]:
+    """Where the stretch of x begins that `rows` rows from `first` on read, and its length."""
+    hop = layout.groups[0].hop
+    return layout.start + first * hop, layout.length - (layout.count - rows) * hop
+
+
+def _part(be: Backend, g: Rate, x: Any, slabs: _Slabs, count: int, entry: Any, first: Any) -> Any:
+    """The stretch of a slab in a compiled loop over `count` rows."""
+    layout = g.rows
+    lowest, length = _place(layout, 0, slabs.rows)
+    hop = layout.groups[0].hop
+    highest = lowest + (count - slabs.rows) * hop
+    if slabs.chunk < x.shape[0]:
+        x = be.slab(x, 0, entry, slabs.chunk)
+    return within(be, x, 2, lowest + first * hop, length, lowest, highest)
+
+
+def _frames(be: Backend, g: Rate, group: _Group, x: Any, rows: int) -> tuple[Sliding, Any]:
+    """A group's product over `rows` rows: its geometry and the frames of the stretch x."""
+    xp, (batch, channels, _) = be.xp, x.shape
+    frames = group.frames + rows - 1
+    begin = group.start - g.rows.start
+    hop = group.hop if g.rows.count > 1 else group.depth
+    part = xp.reshape(x[:, :, begin : begin + frames * hop], (batch, channels, frames, hop))
+    part = xp.permute_dims(part[..., : group.depth], (0, 2, 1, 3))
+    part = xp.reshape(part, (batch, frames, channels * group.depth))
+    # Windows of one frame are the frames themselves: one matrix product as it stands.
+    single = "im2col" if group.frames == 1 else "auto"
+    return Sliding((Span(frames, group.frames),), g.groups, True, single), part
+
+
+def _reach(g: Rate, group: _Group) -> tuple[int, int]:
+    """The first tap that the last point of a group's window meets, and the taps in reach."""
+    first = g.down * group.first + g.offset - g.up * (group.start + group.size - 1)
+    return first, g.down * (group.rows - 1) + g.up * (group.size - 1) + 1
+
+
+def _matrix(h: Any, g: Rate, group: _Group) -> Any:
+    """h (F, D, K) to the weights (frames, D·depth, F·rows) of one group.
+
+    Column j, row s is tap q·j + c' − p·s with c' the tap that the first point meets: backwards in s
+    these are windows of the padded taps with stride q and dilation p.
+    """
+    filters, channels, _ = h.shape
+    windows = sliding_windows(
+        _stretch(h, *_reach(g, group)), group.size, stride=g.down, dilation=g.up
+    )
+    windows = _ops.flip(windows, (3,))
+    width = group.frames * group.depth
+    windows = _ops.pad(windows, [*[(0, 0)] * 3, (0, width - group.size)])
+    windows = _ops.reshape(windows, (*windows.shape[:3], group.frames, group.depth))
+    windows = _ops.permute(windows, (3, 1, 4, 0, 2))
+    return _ops.reshape(windows, (group.frames, channels * group.depth, filters * group.rows))
+
+
+def _matrix_back(be: Backend, g: Rate, group: _Group, table: Any, channels: int) -> Any:
+    """The transpose of `_matrix`."""
+    xp = be.xp
+    first, length = _reach(g, group)
+    windows = xp.reshape(table, (group.frames, channels, group.depth, -1, group.rows))
+    windows = xp.permute_dims(windows, (3, 1, 4, 0, 2))
+    windows = xp.reshape(windows, (*windows.shape[:3], -1))[..., : group.size]
+    windows = xp.flip(windows, axis=3)
+    taps = overlap_add(windows, (*windows.shape[:2], length), stride=g.down, dilation=g.up)
+    return _stretch(taps, -first, g.taps)
+
+
+def _stretch(x: Any, start: int, length: int) -> Any:
+    """Points start … start+length−1 of the last axis, zeros where x has none."""
+    n, stop = x.shape[-1], start + length
+    lead = [slice(None)] * (x.ndim - 1)
+    first, last = min(max(start, 0), n), max(min(stop, n), 0)
+    last = max(first, last)
+    x = _ops.cut(x, *lead, slice(first, last))
+    low = min(max(0, -start), length)
+    return _ops.pad(x, [*[(0, 0)] * len(lead), (low, length - low - (last - first))])
+
+
+_CORES: dict[str, Trilinear] = {}
+for _role, _name in (("y", "resample"), ("x", "resample_back"), ("w", "resampling_taps")):
+    _Resampling(_role, _name, _CORES)
+
+
 def polyphase(
     h: Any, x: Any, up: int, down: int, offset: int, count: int, method: str = "auto"
 ) -> Any:
@@ -133,59 +430,12 @@ def polyphase(
     -------
     array or node of shape (B, G·O, count)
     """
-    batch, channels, length = x.shape
+    length = x.shape[2]
     filters, taps = h.shape
+    h = _ops.reshape(h, (filters, 1, taps))
     if up == down == 1:
         low = taps - 1 - offset
         span = Span(length, taps, low=low, high=count + taps - 1 - length - low)
-        kernel = _ops.flip(_ops.reshape(h, (filters, 1, taps)), (2,))
-        return product(Sliding((span,), channels, False, method), x, kernel)
-    plan = _rows(taps, up, down, offset, count)
-    x = _stretch(x, plan.start, plan.length)
-    parts = []
-    for g in plan.groups:
-        frames = g.frames + plan.count - 1
-        begin = g.start - plan.start
-        reads = g.size if plan.count == 1 else frames * g.hop
-        part = _ops.cut(x, slice(None), slice(None), slice(begin, begin + reads))
-        part = _ops.reshape(part, (batch, channels, frames, reads // frames))
-        part = _ops.cut(part, slice(None), slice(None), slice(None), slice(0, g.depth))
-        part = _ops.permute(part, (0, 2, 1, 3))
-        part = _ops.reshape(part, (batch, frames, channels * g.depth))
-        # Windows of one frame are the frames themselves: one matrix product as it stands.
-        single = "im2col" if g.frames == 1 else "auto"
-        geometry = Sliding((Span(frames, g.frames),), channels, True, single)
-        y = product(geometry, part, _matrix(h, up, down, offset, g))
-        y = _ops.reshape(y, (batch, plan.count, filters, g.rows))
-        parts.append(_ops.permute(y, (0, 2, 1, 3)))
-    y = _ops.concat(parts, 3) if len(parts) > 1 else parts[0]
-    y = _ops.reshape(y, (batch, filters, plan.count * plan.n))
-    return _ops.cut(y, slice(None), slice(None), slice(0, count))
-
-
-def _matrix(h: Any, p: int, q: int, offset: int, g: _Group) -> Any:
-    """h (F, K) to the weights (frames, depth, F·rows) of one group.
-
-    Column j, row s is tap q·j + c' − p·s with c' the tap that the first point meets: backwards in s
-    these are windows of the padded taps with stride q and dilation p.
-    """
-    filters = h.shape[0]
-    first = q * g.first + offset - p * (g.start + g.size - 1)
-    length = q * (g.rows - 1) + p * (g.size - 1) + 1
-    windows = sliding_windows(_stretch(h, first, length), g.size, stride=q, dilation=p)
-    windows = _ops.flip(windows, (2,))
-    width = g.frames * g.depth
-    windows = _ops.pad(windows, [(0, 0), (0, 0), (0, width - g.size)])
-    windows = _ops.permute(windows, (2, 0, 1))
-    return _ops.reshape(windows, (g.frames, g.depth, filters * g.rows))
-
-
-def _stretch(x: Any, start: int, length: int) -> Any:
-    """Points start … start+length−1 of the last axis, zeros where x has none."""
-    n, stop = x.shape[-1], start + length
-    lead = [slice(None)] * (x.ndim - 1)
-    first, last = min(max(start, 0), n), max(min(stop, n), 0)
-    last = max(first, last)
-    x = _ops.cut(x, *lead, slice(first, last))
-    low = min(max(0, -start), length)
-    return _ops.pad(x, [*[(0, 0)] * len(lead), (low, length - low - (last - first))])
+        return correlate(Sliding((span,), x.shape[1], False, method), x, _ops.flip(h, (2,)))
+    geometry = Rate(length, taps, up, down, offset, count, x.shape[1])
+    return apply(_CORES["y"], geometry, x, h)

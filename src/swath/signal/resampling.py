@@ -84,8 +84,9 @@ def upfirdn(
 
     Notes
     -----
-    Cost: about 2·N·K / q multiply-adds as matrix products (N·K / q are needed), and memory for the
-    output twice. Neighbouring outputs are rows of one product: a sample that is not finite can
+    Cost: about 2·N·K / q multiply-adds as matrix products (N·K / q are needed). Memory beyond the
+    output: blocks of a few MiB, and where `mode` continues the signal a copy of the shorter of
+    signal and output. Neighbouring outputs are rows of one product: a sample that is not finite can
     reach outputs as far from it as the larger of 128 samples and twice a filter's length, not
     further.
     Without a change of rate this is `convolve`.
@@ -235,6 +236,7 @@ def _resampled_centred(
     level = _level(be, x, axis, padtype)
     x = _ops.subtract(x, level)
     y = _resampled(be, taps, x, axis, (p, q), half, count, "constant", 0)
+    del x  # as long as y: not kept while the level is added
     return _ops.cast(_ops.add(y, level), kind)
 
 
@@ -455,10 +457,9 @@ def _resampled(
     # Sums of integers are exact in a float that holds them; a transform's are not.
     method = "toeplitz" if exact else "auto"
     parts = []
-    # Zeros beyond the ends cost nothing where the rate stays, and little where outputs are many.
+    # Zeros beyond the ends belong to the product.
     zeros = mode == "constant" and value == 0
-    whole = zeros and (p == q or count >= 2 * x.shape[-1])
-    runs = [(0, count)] if whole else _runs(h.shape[-1], p, q, offset, count, x.shape[-1])
+    runs = [(0, count)] if zeros else _runs(h.shape[-1], p, q, offset, count, x.shape[-1])
     for first, last in runs:
         part, begin = _read(x, (h.shape[-1], p, q, offset), first, last, mode, value)
         place = offset + q * first - p * begin
@@ -470,9 +471,10 @@ def _resampled(
 def _runs(taps: int, p: int, q: int, offset: int, count: int, points: int) -> list[tuple[int, int]]:
     """Outputs of a long signal in three runs: the middle reads it where it stands.
 
-    The ends alone need a copy with what lies beyond them.
+    The ends alone need a copy with what lies beyond them. Where outputs are more than points, a
+    copy of the signal is less than the runs joined.
     """
-    if points >= _LONG:
+    if count <= points >= _LONG:
         first, found = inner(taps, p, q, offset, points)
         last = min(first + found, count)
         if 2 * (last - first) > count:

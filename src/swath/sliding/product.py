@@ -22,44 +22,58 @@ from ..autodiff import Core, apply
 from ..geometry import Sliding
 from . import plan
 
-__all__ = ["correlate", "kernel_gradient", "spread"]
+__all__ = ["Trilinear", "correlate", "kernel_gradient", "spread"]
 
 Array = Any
 
 
-class _Product(Core):
+class Trilinear(Core):
+    """One of the three gradients of a trilinear form T(x, w, y), each the derivative of the others.
+
+    Parameters
+    ----------
+    role : {"y", "x", "w"}
+        The letter of the result; the other two are the operands, in the order x, w, y.
+    name : str
+        Of the core.
+    family : dict
+        The three, by role; the core enters itself.
+
+    Notes
+    -----
+    The arrays are laid out as `swath.geometry.Sliding` says, and the geometry has its attributes
+    `groups` and `last`.
+    """
+
     linear = (0, 1)
 
-    def __init__(self, role: str) -> None:
-        # role: the letter of the result
-        self.role = role
-        self.name = {"y": "correlate", "x": "spread", "w": "kernel_gradient"}[role]
+    def __init__(self, role: str, name: str, family: dict[str, Trilinear]) -> None:
+        self.role, self.name, self.family = role, name, family
         self.operands = "xwy".replace(role, "")
-
-    def forward(self, be: Backend, geometry: Sliding, *arrays: Array) -> Array:
-        return plan.run(be, self.role, geometry, *arrays)
+        family[role] = self
 
     def pull(
         self,
         be: Backend,
-        geometry: Sliding,
+        geometry: Any,
         arrays: Sequence[Array],
         out: Array,
         cotangent: Array,
         wanted: Sequence[bool],
     ) -> Sequence[Any]:
+        """The core of the remaining pair, for each operand wanted."""
         known = dict(zip(self.operands, arrays, strict=True))
         known[self.role] = cotangent
         results: list[Any] = []
         for letter, want in zip(self.operands, wanted, strict=True):
-            core = _CORES[letter]
+            core = self.family[letter]
             results.append(
                 apply(core, geometry, *(known[c] for c in core.operands)) if want else None
             )
         return results
 
     def batch(
-        self, be: Backend, geometry: Sliding, arrays: Sequence[Array], batched: Sequence[bool]
+        self, be: Backend, geometry: Any, arrays: Sequence[Array], batched: Sequence[bool]
     ) -> tuple[Any, Sequence[Array], Callable[[Array], Array]]:
         """A batch axis on x or y becomes batch; on w, groups; on both sides, groups.
 
@@ -126,7 +140,15 @@ def _groups_split(xp: Any, a: Array, letter: str, last: bool, size: int, channel
     return xp.moveaxis(xp.reshape(a, (a.shape[0], size, channels, *a.shape[2:])), 1, 0)
 
 
-_CORES = {role: _Product(role) for role in "ywx"}
+class _Product(Trilinear):
+    def forward(self, be: Backend, geometry: Sliding, *arrays: Array) -> Array:
+        return plan.run(be, self.role, geometry, *arrays)
+
+
+_CORES: dict[str, Trilinear] = {}
+_Product("y", "correlate", _CORES)
+_Product("w", "kernel_gradient", _CORES)
+_Product("x", "spread", _CORES)
 
 
 def correlate(geometry: Sliding, x: Any, w: Any) -> Any:

@@ -17,7 +17,7 @@ from .._backends import Backend
 from ..geometry import Sliding
 from .problem import Algorithm, Problem, Slabs, result_shape
 
-__all__ = ["fit", "held", "repeated", "sweep"]
+__all__ = ["fit", "held", "repeated", "sweep", "within"]
 
 Array = Any
 Product = Callable[[Sliding, Array, Array], Array]
@@ -155,7 +155,7 @@ def _loop(be: Backend, p: Problem, slabs: Slabs, a: Array, b: Array, product: Pr
         start = xp.minimum(first, final) if final % hop else first
         source = entries(b if role == "x" else a, entry)
         if cut:
-            source = _within(be, source, at, begin_of(start), reach, *ends)
+            source = within(be, source, at, begin_of(start), reach, *ends)
         if role == "x":
             value = product(sub, a, source)
         elif role == "y":
@@ -177,7 +177,7 @@ def _loop(be: Backend, p: Problem, slabs: Slabs, a: Array, b: Array, product: Pr
     return be.fori_loop(0, total, body, be.new_like(a, shape, dtype=a.dtype))
 
 
-def _within(
+def within(
     be: Backend, x: Array, axis: int, start: Any, length: int, lowest: int, highest: int
 ) -> Array:
     """x[start : start + length] along an axis, zeros outside; start may be traced.
