@@ -38,7 +38,7 @@ LAYERS = (
     Shape("16x80x3000 256 31", (16, 80, 3000), (256, 80, 31), padding=15),
     Shape("2x16x32³ 32 3³", (2, 16, 32, 32, 32), (32, 16, 3, 3, 3), padding=1),
 )  # fmt: skip
-QUICK = {"8x64x56² 64 3x3", "depthwise 8x128x56² 3x3", "8x3x224² 64 7x7 stride 2"}
+QUICK = {"8x64x56² 64 3x3", "depthwise 8x128x56² 3x3"}
 # Multiply-adds from which on a layer must come near the machine's limit.
 LARGE = 4e8
 

@@ -40,12 +40,10 @@ def usable(backend: str) -> str:
 
 def use(device: str) -> None:
     """Let the rows of PyTorch run on "cpu" or "gpu", at the full precision of float32."""
-    if not installed("torch"):
-        return
-    import torch
-
     _DEVICE["torch"] = "cuda" if device == "gpu" else "cpu"
-    if device == "gpu":
+    if device == "gpu" and installed("torch"):
+        import torch
+
         # A peer with TF32 would not do the same work.
         torch.backends.cuda.matmul.fp32_precision = "ieee"
         torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]

@@ -6,6 +6,7 @@ import datetime
 import importlib.metadata
 import os
 import platform
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,8 @@ import swath
 PACKAGES = ("numpy", "scipy", "torch", "jax", "jaxlib", "scikit-image", "array-api-compat")
 
 
-def about() -> dict[str, Any]:
-    """What is known of the machine, and its rates."""
+def about(backends: Sequence[str] = BACKENDS) -> dict[str, Any]:
+    """What is known of the machine, and the rates that these libraries reach."""
     versions = {"python": platform.python_version(), "swath": swath.__version__}
     for name in PACKAGES:
         try:
@@ -35,7 +36,7 @@ def about() -> dict[str, Any]:
         "versions": versions,
         "blas": blas(),
         "devices": {b: device(b) for b in BACKENDS if not usable(b)},
-        "rates": rates(),
+        "rates": rates(backends),
     }
 
 
@@ -73,15 +74,15 @@ def blas() -> list[str]:
 # -- rates -----------------------------------------------------------------------------------------
 
 
-def rates() -> dict[str, dict[str, float]]:
-    """Of every kind of device the best that any library of it reaches, by its name.
+def rates(backends: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Of every kind of device the best that any of the libraries reaches, by its name.
 
     Giga-operations per second of a matrix product of side 2048 ("gemm float32", "gemm float64");
     gigabytes per second of copying 256 MiB, read and written bytes both counted ("copy"); and
     2.5·n·log2(n) giga-operations per second of 1024 real transforms of 4096 points ("fft float32").
     """
     found: dict[str, dict[str, float]] = {}
-    for backend in BACKENDS:
+    for backend in backends:
         if usable(backend):
             continue
         best = found.setdefault(device(backend), {})
@@ -115,6 +116,8 @@ def _rates_of(backend: str) -> dict[str, float]:
     elif backend == "torch":
         y = x.clone()
         found["copy"] = 2 * 2**28 / best(lambda: y.copy_(x))
+    else:
+        found["copy"] = 2 * 2**28 / best(lambda x: -x, x)
     return found
 
 

@@ -96,7 +96,8 @@ def bars(outcomes: Sequence[Outcome], least: bool = False) -> list[Bar]:
     found.append(mean(text, INSTEAD_BAR, ratios(rows, "instead")))
     dense = ratios((o for o in rows if "dense" in o["marks"]), "instead")
     found.append(lowest("dense layer on numpy beside PyTorch's kernels", DENSE_BAR, dense))
-    shares = {o["row"]: o["share"] for o in cpu if "large" in o["marks"] and o.get("share")}
+    key = "share_of_least" if least else "share"
+    shares = {o["row"]: o[key] for o in cpu if "large" in o["marks"] and o.get(key)}
     found.append(lowest("share of the machine's limit, large rows", SHARE_BAR, shares))
     gpu = [o for o in outcomes if o.get("device") == "gpu" and o["backend"] == "cupy"]
     for family, role, aim in GPU_BARS:
@@ -232,6 +233,19 @@ def markdown(about: Outcome, outcomes: Sequence[Outcome], least: bool = False) -
     return "\n\n".join(parts)
 
 
+def update(path: str, section: str, text: str) -> None:
+    """Put a text between the marks of a section of a file."""
+    with open(path, encoding="utf-8") as file:
+        whole = file.read()
+    begin, end = f"<!-- begin {section} -->", f"<!-- end {section} -->"
+    if whole.count(begin) != 1 or whole.count(end) != 1:
+        raise ValueError(f"{path} must hold {begin} and {end} once")
+    head, rest = whole.split(begin)
+    _, tail = rest.split(end)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(f"{head}{begin}\n\n{text}\n\n{end}{tail}")
+
+
 _HEAD = ["row", "swath (method)", "peers: median (ratio; of least times)", "lowest", "instead",
          "of the limit", "first call"]  # fmt: skip
 
@@ -297,5 +311,5 @@ def plot(outcomes: Sequence[Outcome], path: str, least: bool = False) -> None:
     axes.set_xlabel("speed of swath over the fastest peer on the same library (| geometric mean)")
     for backend in backends:
         axes.plot([], [], "o", color=_COLORS[backend], label=backend)
-    axes.legend(loc="lower right", frameon=False)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, frameon=False)
     figure.savefig(path, dpi=150)

@@ -1,7 +1,8 @@
 """Run the benchmarks: swath beside its peers, checked equal before they are timed.
 
     swath bench [--quick] [--rows TEXT ...] [--backend NAME ...] [--threads N] [--device cpu|gpu]
-                [--json FILE] [--markdown] [--plot FILE] [--least] [--from FILE ...] [--list]
+                [--json FILE] [--markdown] [--update FILE] [--plot FILE] [--least]
+                [--from FILE ...] [--list]
     swath bench --growth | --regret [--problems N] | --digits
 
 A ratio is a peer's median time divided by swath's: above 1, swath is faster. `--rows` keeps the
@@ -159,7 +160,7 @@ def _measured(asked: argparse.Namespace, parser: argparse.ArgumentParser) -> tup
     rows = chosen(asked.rows, asked.backend, asked.quick)
     if not rows:
         parser.error(f"--rows: no row contains {', '.join(asked.rows or ['anything'])}")
-    about = machine.about()
+    about = machine.about(list(dict.fromkeys(row.backend for row in rows)))
     stream = sys.stderr if asked.markdown else sys.stdout
     print(report.facts(about), file=stream)
     began = time.monotonic()
@@ -186,12 +187,14 @@ def main() -> int:
     parser.add_argument("--backend", nargs="+", choices=libraries.BACKENDS, help="libraries")
     parser.add_argument("--quick", action="store_true", help="a few rows of every family")
     parser.add_argument("--json", metavar="FILE", help="write everything measured to FILE")
-    parser.add_argument("--markdown", action="store_true", help="print tables for RESULTS.md")
+    parser.add_argument("--markdown", action="store_true", help="print tables in Markdown")
+    parser.add_argument("--update", metavar="FILE",
+                        help="write them into their section of FILE, as RESULTS.md")  # fmt: skip
     parser.add_argument("--plot", metavar="FILE", help="write a picture (needs matplotlib)")
     parser.add_argument("--least", action="store_true", help="sum up least times, not medians")
     parser.add_argument("--from", nargs="+", metavar="FILE", dest="files",
                         help="report what these JSON files hold; nothing is run")  # fmt: skip
-    parser.add_argument("--seconds", type=float, default=2.0, help="aim per row (default 2)")
+    parser.add_argument("--seconds", type=float, help="aim per row (default 1; --quick 0.3)")
     parser.add_argument("--list", action="store_true", help="print the rows and stop")
     parser.add_argument("--threads", type=int, help="cores and threads for everything")
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="PyTorch's")
@@ -208,10 +211,15 @@ def main() -> int:
         print(nist.tables())
         return 0
     if asked.growth or asked.regret:
-        print(report.facts(machine.about()) + "\n")
         backends = asked.backend or list(libraries.BACKENDS)
+        facts = report.facts(machine.about(backends))
+        print(facts + "\n")
         found = growth.run(backends) if asked.growth else regret.run(backends, asked.problems)
-        print(growth.text(found) if asked.growth else regret.text(found))
+        text = growth.text(found) if asked.growth else regret.text(found)
+        print(text)
+        if asked.update:
+            section = "growth" if asked.growth else "regret"
+            report.update(asked.update, section, f"{facts}\n\n{text}")
         if asked.json:
             with open(asked.json, "w", encoding="utf-8") as file:
                 json.dump(found, file, indent=1, ensure_ascii=False)
@@ -219,11 +227,15 @@ def main() -> int:
     if asked.list:
         print("\n".join(row.id for row in chosen(asked.rows, asked.backend, asked.quick)))
         return 0
+    if asked.seconds is None:
+        asked.seconds = 0.3 if asked.quick else 1.0
     about, outcomes = collected(asked.files) if asked.files else _measured(asked, parser)
     if asked.markdown:
         print(report.markdown(about, outcomes, asked.least))
     else:
         print("\n" + report.summary(outcomes, asked.least))
+    if asked.update:
+        report.update(asked.update, "rows", report.markdown(about, outcomes, asked.least))
     if asked.plot:
         report.plot(outcomes, asked.plot, asked.least)
     return int(any("wrong" in o or "error" in o for o in outcomes))

@@ -52,8 +52,13 @@ def test_row_beside_its_peer(tmp_path):
     assert "scipy toeplitz" in done.stdout
     assert found["machine"]["versions"]["numpy"] in done.stdout
     assert (tmp_path / "plot.png").stat().st_size > 1000
-    again = bench("--from", tmp_path / "out", "--markdown")
+    results = tmp_path / "RESULTS.md"
+    results.write_text("a\n<!-- begin rows -->\nold\n<!-- end rows -->\nb\n", encoding="utf-8")
+    again = bench("--from", tmp_path / "out", "--markdown", "--update", results)
     assert again.stdout.strip() in done.stdout
+    written = results.read_text(encoding="utf-8")
+    assert again.stdout.strip() in written
+    assert (written[0], "old" in written, written[-2]) == ("a", False, "b")
 
 
 def test_unknown_row():

@@ -28,10 +28,12 @@ from .sliding.problem import Problem
 
 __all__ = ["Product", "Timed", "drawn", "fitted", "timed", "tune"]
 
-# Multiply-adds of a drawn product: about 20 ms of one core.
-_MOST = 1e9
-# Seconds that one call of an algorithm may be predicted to take, and spent on one in all.
-_HOPELESS, _SPENT = 0.5, 0.03
+# Multiply-adds of a drawn product: about 10 ms of one core.
+_MOST = 4e8
+# An algorithm predicted to take so many times the best's, and seconds, is not tried.
+_HOPELESS = 20.0, 0.02
+# Seconds that all calls of one algorithm may take, and rounds.
+_SPENT, _ROUNDS = 0.02, 20
 # How far rates may go from the ones before without evidence (in nats, beside one product).
 _TETHER = 3.0
 
@@ -191,16 +193,17 @@ def timed(be: Backend, product: Product, device: Any = None) -> Timed:
 
         return run
 
+    worst = max(_HOPELESS[0] * made.chosen.seconds, _HOPELESS[1])
     for candidate in made.candidates:
-        if candidate.seconds < _HOPELESS or candidate.method == made.method:
+        if candidate.seconds < worst or candidate.method == made.method:
             run = calls[candidate.method] = call(candidate.method)
-            run()  # compiles
-            found[candidate.method] = _once(run)
-    for _ in range(40):
+            first = _once(run)  # compiles
+            found[candidate.method] = first if first > 0.1 and not be.traces else _once(run)
+    for i in range(_ROUNDS):
+        best = min(found.values())
         for method, run in calls.items():
-            # What cannot be the best is called a second time only.
-            slow = found[method] > 3 * min(found.values())
-            if _ < (1 if slow else max(3, _SPENT / found[method])):
+            # What cannot be the best is not called again.
+            if found[method] < 3 * best and i < max(3, _SPENT / found[method]):
                 found[method] = min(found[method], _once(run))
     return Timed(product, found, made.method)
 
@@ -234,6 +237,7 @@ def fitted(be: Backend, results: Sequence[Timed], before: Costs) -> Costs:
                     found.append((log(c.seconds) - log(true)) / (1 + log(true / best)))
         return np.asarray([*found, *(logs - start) / _TETHER])
 
+    # A rate that no candidate uses stays where it is, by the tether.
     start = np.log(np.asarray(astuple(before)))
     answer = least_squares(misses, start, loss="soft_l1", diff_step=1e-3, max_nfev=40)
     return Costs(*(float(f"{v:.3g}") for v in np.exp(answer.x)))

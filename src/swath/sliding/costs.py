@@ -36,6 +36,11 @@ class Costs:
         Points·log2(points) per second of a batched real float32 transform.
     call : float
         Seconds to start one array operation.
+    native, native_groups, native_single : float
+        Multiply-adds per second of the library's own kernel for layers: of many channels, of groups
+        of one, and of one channel alone.
+
+    A rate with a value here is taken from it by files written before there was the rate.
     """
 
     gemm: float
@@ -43,6 +48,9 @@ class Costs:
     gather: float
     fft: float
     call: float
+    native: float = 1.2e11
+    native_groups: float = 1.3e10
+    native_single: float = 4e8
 
 
 @dataclass(frozen=True)

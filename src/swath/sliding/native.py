@@ -33,12 +33,12 @@ def estimate(p: Problem, cost: Costs) -> Estimate | str:
     if not held or g.rank > 3 or p.dtype not in ("float32", "float64"):
         return "the library has no kernel for it"
     if p.single and g.groups == 1:
-        seconds = p.flops / (cost.gemm / 200)
+        seconds = p.flops / cost.native_single
     elif p.single:
-        seconds = p.flops / (cost.gemm / 6)
+        seconds = p.flops / cost.native_groups
     else:
         loss = 1 + 64 / min(p.depth * p.taps, p.rows)
-        seconds = p.heavy * p.flops * loss / (1.5 * cost.gemm)
+        seconds = p.heavy * p.flops * loss / cost.native
     moved = p.width * (p.inputs + p.outputs)
     return Estimate(seconds + 10 * cost.call, p.flops, moved)
 
