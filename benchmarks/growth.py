@@ -77,6 +77,6 @@ def text(found: list[dict[str, Any]]) -> str:
         "|---|---|---|---|",
     ]
     for f in found:
-        times = ", ".join(f"{n:.0e}: {t:.3g}".replace("e+0", "e") for n, t in f["ns"].items())
+        times = ", ".join(f"{n:,}: {t:.3g}" for n, t in f["ns"].items())
         lines.append(f"| {f['series']} | {f['backend']} | {times} | {f['off'] * 100:.0f} % |")
     return "\n".join(lines)
