@@ -5,7 +5,7 @@ twice the working precision: Z with (G + Γ)⁺ ≈ Z Zᴴ by steps of CholeskyQ
 matrices are ZᵀGZ; and x refined until it stands, with residuals c − G x of pairs. Z need not be
 accurate; it decides the rank, by the singular values of Z⁻¹.
 
-Complex problems are real ones of twice the size. `unknowns` says in which units they are solved.
+Complex problems are real ones of twice the size; `_Sums` says in which units they are solved.
 """
 
 from __future__ import annotations
