@@ -17,7 +17,7 @@ from libraries import installed
 import swath
 
 SIZES = ((20_000, 64), (100_000, 200))
-KERNEL, RECORD = 101, 2000
+KERNEL, RECORD = 101, 1000
 
 
 def _identify(samples: int, taps: int) -> Trial:
