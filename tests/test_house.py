@@ -15,10 +15,10 @@ ROOT = Path(__file__).resolve().parent.parent
 ARRAY_LIBRARIES = {"jax", "jaxlib", "torch", "cupy", "cupyx", "dask", "dpnp", "dpctl"}
 
 
-def python(*arguments, cwd):
+def python(*arguments, cwd, env=None):
     """Run this interpreter; fail with its output if it fails."""
     done = subprocess.run(
-        [sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, timeout=300
+        [sys.executable, *arguments], cwd=cwd, env=env, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done
@@ -48,14 +48,17 @@ def test_import_is_silent(tmp_path):
 
 def test_import_costs_at_most_numpy_and_a_fifth_of_a_second(tmp_path):
     # Processor time, not the clock, and the best of several runs: other work on the machine can
-    # only make a run dearer. NumPy is loaded before the count starts.
+    # only make a run dearer. NumPy is loaded before the count starts, and from the second run on
+    # modules come compiled, as they do where swath is installed.
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    env["PYTHONPYCACHEPREFIX"] = str(tmp_path / "compiled")
     code = (
         "import time, numpy; start = time.process_time(); import swath;"
         "print(time.process_time() - start)"
     )
     costs = []
     for _ in range(10):
-        costs.append(float(python("-c", code, cwd=tmp_path).stdout))
+        costs.append(float(python("-c", code, cwd=tmp_path, env=env).stdout))
         if min(costs) <= 0.2:
             break
     assert min(costs) <= 0.2, costs
