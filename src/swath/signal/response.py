@@ -2,7 +2,8 @@
 
 All functions evaluate Σ b_k e^{−iωk}. The exponentials are split, k = K₀·p + q, so that a table of
 about 2√K columns serves K taps: one matrix product over p, one sum over q. Axes that filters and
-frequencies share are a batch of such products.
+frequencies share are a batch of such products. A number of frequencies evenly round the circle is a
+DFT.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from ..registry import operation
 from ..sliding.plan import capturing
 from ._coefficients import angles_of, coefficients, divided, sampling_rate
 from ._slide import convolve_axes
+from ._transform import transform
 
 __all__ = ["amplitude_response", "freqz", "group_delay"]
 
@@ -80,12 +82,39 @@ def _transfer(be: Backend, b: Any, angles: Array, delay: float = 0.0) -> Any:
     return _ops.permute(h, [order.index(i) for i in range(rank)])
 
 
-def _grid(
-    be: Backend, name: str, value: Any, beside: str, like: Any, rate: float, stop: float, ends: bool
-) -> Array:
-    """Angles, at least one axis: a number of them evenly from 0 to `stop`, or those given.
+def _spectrum(be: Backend, b: Any, angles: Array, points: int) -> Any:
+    """`_transfer` at the first of `points` frequencies evenly round the circle; 0 if they are not.
 
-    A count may be an int or an array of one integer without axes, as in SciPy.
+    Taps beyond `points` meet the exponentials of the first ones again.
+    """
+    taps, batch, count = b.shape[0], tuple(b.shape[1:]), angles.shape[0]
+    if not points or (batch and batch[-1] != 1):
+        return _transfer(be, b, angles)
+    b = _ops.permute(_ops.reshape(b, (taps, *batch[:-1])), (*range(1, max(1, len(batch))), 0))
+    if taps > points:
+        rounds = -(-taps // points)
+        b = _ops.pad(b, [*[(0, 0)] * (b.ndim - 1), (0, rounds * points - taps)])
+        b = _ops.total(_ops.reshape(b, (*b.shape[:-1], rounds, points)), (-2,))
+    if count > points // 2 + 1:
+        b = _ops.cast(b, be.complex_dtype(b.dtype))
+    return _ops.cut(transform(b, points), *[slice(None)] * (b.ndim - 1), slice(0, count))
+
+
+def _grid(
+    be: Backend,
+    name: str,
+    value: Any,
+    beside: str,
+    like: Any,
+    rate: float,
+    *,
+    whole: bool,
+    ends: bool = False,
+) -> tuple[Array, int]:
+    """Angles, at least one axis: a number of them evenly from 0 on, or those given.
+
+    Also how many of them go round the circle, 0 where they are given. A count may be an int or an
+    array of one integer without axes, as in SciPy.
     """
     if value is None:
         value = 512
@@ -99,13 +128,14 @@ def _grid(
         value = count
     if arguments.is_int(value):
         count = arguments.positive(name, value, least=0)
-        return np.linspace(0, stop, count, endpoint=ends)
+        points = count if whole else 2 * max(0, count - ends)
+        return np.linspace(0, 2 * pi if whole else pi, count, endpoint=ends), points
     if isinstance(value, complex) and value.imag == 0:
         value = value.real
     angles = angles_of(be, name, value, beside, like, rate)
     if angles.ndim == 0:
         angles = angles[None]
-    return angles
+    return angles, 0
 
 
 def _columns(be: Backend, name: str, value: Any) -> Any:
@@ -194,9 +224,9 @@ def freqz(
     -----
     The response is the filter's eigenvalue on e^{iωn}: filtering that signal multiplies it by h.
 
-    Cost: a multiply-add per frequency and tap. Frequencies that are given as numbers are turned
-    into exponentials in float64; those in an array in the array's precision, with an error of
-    eps·ω·K in the phase.
+    Cost: a number of frequencies is one DFT; given ones take a multiply-add per frequency and tap.
+    Those given as numbers are turned into exponentials in float64; those in an array in the array's
+    precision, with an error of eps·ω·K in the phase.
 
     `swath.vjp` takes the cotangent of `h`.
 
@@ -219,12 +249,12 @@ def freqz(
     b, a = _columns(be, "b", b), _columns(be, "a", a)
     b, a = (_single(be, v) for v in arguments.floating(be, b, a))
     real = _real_of(be, b)
-    stop, ends = (2 * pi, False) if whole else (pi, bool(include_nyquist))
-    angles = _grid(be, "worN", worN, "b", _ops.real(b), rate, stop, ends)
+    ends = bool(include_nyquist) and not whole
+    angles, points = _grid(be, "worN", worN, "b", _ops.real(b), rate, whole=bool(whole), ends=ends)
     _compatible(b=tuple(b.shape[1:]), a=tuple(a.shape[1:]), worN=tuple(angles.shape))
-    h = _transfer(be, b, angles)
+    h = _spectrum(be, b, angles, points)
     if a.shape[0] > 1:
-        h = _ops.divide(h, _transfer(be, a, angles))
+        h = _ops.divide(h, _spectrum(be, a, angles, points))
     elif a.ndim == 1:
         h = divided(be, h, a, given)
     else:
@@ -375,7 +405,8 @@ def group_delay(system: Any, w: Any = 512, whole: bool = False, fs: float = 2 * 
 
     Notes
     -----
-    Cost: two multiply-adds per frequency and tap. A linear-phase filter of K taps delays by
+    Cost: a number of frequencies is two DFTs; given ones take two multiply-adds per frequency and
+    tap. A linear-phase filter of K taps delays by
     (K − 1) / 2. `swath.vjp` takes the cotangent of the delay.
 
     References
@@ -394,7 +425,7 @@ def group_delay(system: Any, w: Any = 512, whole: bool = False, fs: float = 2 * 
     be, b, a = _system(system)
     b, a = (_single(be, v) for v in arguments.floating(be, b, a))
     like = _ops.real(b)
-    angles = _grid(be, "w", w, "system", like, rate, 2 * pi if whole else pi, ends=False)
+    angles, points = _grid(be, "w", w, "system", like, rate, whole=bool(whole))
     # The delay of b·z⁻ᴺ / a: the taps of one product b ∗ conj(reversed a), N = L − 1 too late.
     order = a.shape[0] - 1
     taps = b
@@ -411,7 +442,7 @@ def group_delay(system: Any, w: Any = 512, whole: bool = False, fs: float = 2 * 
         1,
     )
     pair = _ops.reshape(pair, (count, 2, *(1,) * angles.ndim))
-    found = _transfer(be, pair, angles)
+    found = _spectrum(be, pair, angles, points)
     response, rising = (
         _ops.reshape(_ops.cut(found, slice(i, i + 1)), tuple(angles.shape)) for i in (0, 1)
     )

@@ -24,6 +24,7 @@ from ..primitives import overlap_add, sliding_windows
 from ..registry import operation
 from ._coefficients import sampling_rate
 from ._extension import PADDINGS, extended
+from ._transform import as_complex, transform
 
 __all__ = ["istft", "spectrogram", "stft"]
 
@@ -33,35 +34,6 @@ _MODES = ("psd", "complex", "magnitude", "angle", "phase")
 _COVERED = 1e-10
 # Bytes of windows worked on at a time.
 _PIECE = 2**20
-
-
-class _Transform(Core):
-    """DFT of n points along the last axis, zero-padded; half of it for real input.
-
-    With y_k = Σ_m x_m e^{−2πikm/n} the matrix is symmetric, so the transpose is the transform
-    itself, of the cotangent put into the whole spectrum.
-    """
-
-    name = "transform"
-    native = True
-
-    def forward(self, be: Backend, geometry: Any, *arrays: Array) -> Array:
-        (x,), points = arrays, geometry
-        return be.fft(x, (x.ndim - 1,), (points,))
-
-    def pull(
-        self,
-        be: Backend,
-        geometry: Any,
-        arrays: Sequence[Array],
-        out: Array,
-        cotangent: Array,
-        wanted: Sequence[bool],
-    ) -> Sequence[Any]:
-        (x,), points = arrays, geometry
-        pulled = be.fft(_whole(be, cotangent), (x.ndim - 1,), (points,))
-        pulled = pulled[..., : x.shape[-1]]
-        return (pulled if be.is_complex(x) else be.xp.real(pulled),)
 
 
 class _Inverse(Core):
@@ -89,20 +61,13 @@ class _Inverse(Core):
         wanted: Sequence[bool],
     ) -> Sequence[Any]:
         (z,), (points, real) = arrays, geometry
-        given = cotangent if real else be.xp.conj(_whole(be, cotangent))
+        given = cotangent if real else be.xp.conj(as_complex(be, cotangent))
         pulled = be.xp.conj(be.fft(given, (z.ndim - 1,), (points,)))
         sides = _sides(points) if real else np.ones(points)
         return (_fitted(be, pulled * be.constant(sides / points, z, z.dtype), z.shape[-1]),)
 
 
-_TRANSFORM, _INVERSE = _Transform(), _Inverse()
-
-
-def _whole(be: Backend, z: Array) -> Array:
-    """z as an array of a complex dtype."""
-    if be.is_complex(z):
-        return z
-    return be.xp.astype(z, be.complex_dtype(z.dtype))
+_INVERSE = _Inverse()
 
 
 def _fitted(be: Backend, z: Array, count: int) -> Array:
@@ -536,7 +501,7 @@ def _windowed(
         reach = slice(first * g.step, (last - 1) * g.step + g.size)
         windows = _ops.cut(x, *[slice(None)] * len(lead), reach)
         windows = trendless(sliding_windows(windows, g.size, stride=g.step))
-        return _made(be, g, apply(_TRANSFORM, g.points, _ops.multiply(windows, taper)), mode)
+        return _made(be, g, transform(_ops.multiply(windows, taper), g.points), mode)
 
     out = None
     for first, last in _pieces(be, prod(lead) * g.points, count, x, taper):
@@ -736,20 +701,20 @@ def istft(
 
 
 def _overlapped(
-    be: Backend, z: Any, taper: Any, gain: Any, transform: tuple[int, bool], step: int
+    be: Backend, z: Any, taper: Any, gain: Any, inverse: tuple[int, bool], step: int
 ) -> Any:
     """Inverse transforms along the last axis of z times gain and taper, added into place."""
     lead, count, size = tuple(z.shape[:-2]), z.shape[-2], taper.shape[0]
 
     def part(first: int, last: int) -> Any:
         some = _ops.cut(z, *[slice(None)] * len(lead), slice(first, last))
-        some = apply(_INVERSE, transform, _ops.multiply(some, gain))
+        some = apply(_INVERSE, inverse, _ops.multiply(some, gain))
         some = _ops.cut(some, *[slice(None)] * (z.ndim - 1), slice(0, size))
         length = size + (last - first - 1) * step
         return overlap_add(_ops.multiply(some, taper), (*lead, length), stride=step)
 
     out = None
-    for first, last in _pieces(be, prod(lead) * transform[0], count, z, taper):
+    for first, last in _pieces(be, prod(lead) * inverse[0], count, z, taper):
         found = part(first, last)
         if last - first == count:
             return found
