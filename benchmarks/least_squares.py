@@ -2,7 +2,7 @@
 
 Well-conditioned matrices, and (rows "ill") ones whose condition of 10⁹ takes CholeskyQR. The
 contender "solve(AᵀA, Aᵀb)" does less than the rest: no refinement, no rank, no errors; its ratio
-says what those cost. On JAX, which is float32 in these runs, nothing is compared.
+says what those cost. All is float64, on JAX too, where everything is compiled.
 
 Rows "in chunks": `GramAccumulator` beside plain sums of AᵀA and Aᵀb, in working precision, over the
 same chunks; the ratio is what twice the precision costs.
@@ -10,12 +10,13 @@ same chunks; the ratio is what twice the precision costs.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import scipy.linalg
 from harness import EPS, Contender, Row, Trial
-from libraries import put, ready
+from libraries import installed, put, ready
 
 import swath
 
@@ -33,56 +34,91 @@ def _data(shape: tuple[int, ...], ill: bool) -> tuple[np.ndarray, np.ndarray]:
     return A, b
 
 
+def _wide(run: Callable[[], Any]) -> Callable[[], Any]:
+    """A call with JAX's float64 switched on, which is off in the other rows."""
+    import jax
+
+    def inside() -> Any:
+        with jax.enable_x64(True):
+            return run()
+
+    return inside
+
+
+def _on_numpy(p: Any, q: Any) -> tuple[dict[str, Callable[[], Any]], Callable[[], Any]]:
+    def scipys(u: Any, v: Any, driver: str) -> Any:
+        return scipy.linalg.lstsq(u, v, lapack_driver=driver, check_finite=False)[0]
+
+    one: dict[str, Callable[[Any, Any], Any]] = {
+        "np.linalg.lstsq": lambda u, v: np.linalg.lstsq(u, v)[0],
+        "scipy lstsq gelsd": lambda u, v: scipys(u, v, "gelsd"),
+        "scipy lstsq gelsy": lambda u, v: scipys(u, v, "gelsy"),
+    }
+
+    def naive() -> Any:
+        turned = np.matrix_transpose(p)
+        return np.linalg.solve(turned @ p, turned @ q[..., None])[..., 0]
+
+    if p.ndim == 2:
+        return {name: lambda f=f: f(p, q) for name, f in one.items()}, naive
+
+    def each(f: Callable[[Any, Any], Any]) -> Any:
+        return np.stack([f(u, v) for u, v in zip(p, q, strict=True)])
+
+    return {f"{name}, a loop": lambda f=f: each(f) for name, f in one.items()}, naive
+
+
+def _on_torch(p: Any, q: Any) -> tuple[dict[str, Callable[[], Any]], Callable[[], Any]]:
+    import torch
+
+    def solved(p: Any, q: Any, driver: str) -> Any:
+        return torch.linalg.lstsq(p, q[..., None], driver=driver).solution[..., 0]
+
+    def naive(p: Any, q: Any) -> Any:
+        return torch.linalg.solve(p.mT @ p, p.mT @ q[..., None])[..., 0]
+
+    peers = {
+        f"torch lstsq {driver}": ready("torch", lambda p, q, d=driver: solved(p, q, d), p, q)
+        for driver in ("gelsy", "gels")
+    }
+    return peers, ready("torch", naive, p, q)
+
+
+def _on_jax(p: Any, q: Any) -> tuple[dict[str, Callable[[], Any]], Callable[[], Any]]:
+    import jax
+    import jax.numpy as jnp
+
+    def solved(p: Any, q: Any) -> Any:
+        return jnp.linalg.lstsq(p, q)[0]
+
+    def naive(p: Any, q: Any) -> Any:
+        return jnp.linalg.solve(p.mT @ p, p.mT @ q[..., None])[..., 0]
+
+    one = solved if p.ndim == 2 else jax.vmap(solved)
+    label = "jnp.linalg.lstsq" + ("" if p.ndim == 2 else ", vmap")
+    return {label: _wide(ready("jax", one, p, q))}, _wide(ready("jax", naive, p, q))
+
+
+_PEERS = {"numpy": _on_numpy, "torch": _on_torch, "jax": _on_jax}
+
+
 def _trial(backend: str, shape: tuple[int, ...], ill: bool) -> Trial:
     A, b = _data(shape, ill)
     exact = swath.linalg.lstsq(A, b, accuracy="full").x
     # Householder QR's bound, to which all are held; of the batch the worst problem's.
     condition = 10.0 / CLOSE if ill else 50.0
     allowed = 4 * shape[-1] * EPS["float64"] * condition * float(np.max(np.abs(exact)))
-    p, q = put(backend, A, b)
+    wide = _wide if backend == "jax" else lambda run: run
+    p, q = wide(lambda: put(backend, A, b))()
 
     def ours(**options: Any) -> Contender:
         def run(p: Any, q: Any) -> Any:
             return swath.linalg.lstsq(p, q, **options).x
 
-        return Contender(ready(backend, run, p, q), allowed)
+        return Contender(wide(ready(backend, run, p, q)), allowed)
 
-    peers: dict[str, Contender] = {}
-    if backend == "numpy":
-        if len(shape) == 3:
-
-            def each() -> Any:
-                return np.stack([np.linalg.lstsq(u, v)[0] for u, v in zip(p, q, strict=True)])
-
-            peers["np.linalg.lstsq, a loop"] = Contender(each, allowed)
-        else:
-            peers["np.linalg.lstsq"] = Contender(lambda: np.linalg.lstsq(p, q)[0], allowed)
-            for driver in ("gelsd", "gelsy"):
-
-                def theirs(driver: str = driver) -> Any:
-                    return scipy.linalg.lstsq(p, q, lapack_driver=driver, check_finite=False)[0]
-
-                peers[f"scipy lstsq {driver}"] = Contender(theirs, allowed)
-
-        def naive() -> Any:
-            turned = np.matrix_transpose(p)
-            return np.linalg.solve(turned @ p, turned @ q[..., None])[..., 0]
-
-        ceiling = naive
-    else:
-        import torch
-
-        for driver in ("gelsy", "gels"):
-
-            def solved(p: Any, q: Any, driver: str = driver) -> Any:
-                return torch.linalg.lstsq(p, q[..., None], driver=driver).solution[..., 0]
-
-            peers[f"torch lstsq {driver}"] = Contender(ready("torch", solved, p, q), allowed)
-
-        def naively(p: Any, q: Any) -> Any:
-            return torch.linalg.solve(p.mT @ p, p.mT @ q[..., None])[..., 0]
-
-        ceiling = ready("torch", naively, p, q)
+    found, ceiling = _PEERS[backend](p, q)
+    peers = {name: Contender(run, allowed) for name, run in found.items()}
     if not ill:
         peers["solve(AᵀA, Aᵀb)"] = Contender(ceiling, allowed, "no refinement", "beside")
     full = peers['swath, accuracy="full"'] = ours(accuracy="full")
@@ -127,12 +163,14 @@ def _chunked(backend: str) -> Trial:
 
 
 def rows() -> list[Row]:
-    """Every shape, well- and ill-conditioned, and rows in chunks, on NumPy and PyTorch."""
+    """Every shape, well- and ill-conditioned, on all three libraries, and rows in chunks."""
     found = []
     for ill in (False, True):
         for shape in SHAPES:
             name = "least squares " + "x".join(map(str, shape)) + (" ill" if ill else "")
-            for lib in ("numpy", "torch"):
+            for lib in ("numpy", "torch", "jax"):
+                if lib != "numpy" and not installed(lib):
+                    continue
                 found.append(
                     Row(
                         "least_squares", name, lib, "float64", "linalg.lstsq",

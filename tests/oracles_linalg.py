@@ -31,14 +31,14 @@ def layer_matrix(w, space, stride, padding, dilation, groups):
 
 def exact_solution(a, b):
     """The least-squares solution of float matrices of full column rank, in rationals, rounded."""
-    rows = [[Fraction(float(v)) for v in row] for row in a]
-    right = [Fraction(float(v)) for v in b]
-    n = len(rows[0])
-    table = [
-        [sum(r[i] * r[j] for r in rows) for j in range(n)]
-        + [sum(r[i] * y for r, y in zip(rows, right, strict=True))]
-        for i in range(n)
-    ]
+    # Columns as integers times a power of two: their products are integers too, and cheap.
+    joined = np.column_stack([np.asarray(a, float), np.asarray(b, float)])
+    part, power = np.frexp(joined)
+    least = np.where(part != 0, power, 9999).min(axis=0)
+    shift = np.where(part != 0, power - least, 0)
+    whole = (part * 2.0**53).astype("int64").astype(object) << shift.astype(object)
+    table = [[Fraction(int(v)) for v in row] for row in whole.T @ whole]
+    n = len(table) - 1
     for i in range(n):
         pivot = next(k for k in range(i, n) if table[k][i] != 0)
         table[i], table[pivot] = table[pivot], table[i]
@@ -46,4 +46,5 @@ def exact_solution(a, b):
         for k in range(n):
             if k != i and table[k][i] != 0:
                 table[k] = [v - table[k][i] * u for v, u in zip(table[k], table[i], strict=True)]
-    return np.array([float(row[n]) for row in table])
+    unit = [Fraction(2) ** int(least[n] - least[j]) for j in range(n)]
+    return np.array([float(row[n] * u) for row, u in zip(table, unit, strict=False)])

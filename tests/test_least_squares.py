@@ -207,6 +207,71 @@ def test_forward_error_is_that_of_householder_qr(xp, rng):
         assert max(ours[group]) <= 2 * max(theirs[group]) + 4 * n * conditions[group[0]] * xp.eps
 
 
+def tall_problems(rng):
+    """(A, b) of many rows, of which every eighth is looked at first, by what those say of the rest.
+
+    Entries are integers below 2^9 times powers of two, so that float32 holds them.
+    """
+    rows_, columns = 8192, 3
+    a = rng.integers(-400, 400, (5, rows_, columns)) / 64.0
+    a[1, :, 2] = a[1, :, 0] + 2.0**-14 * a[1, :, 2]  # ill-conditioned, in the sample as well
+    a[2, ::8, 1] = 0.0  # a column that the sample does not see
+    a[3, ::8, 2] = a[3, ::8, 0]  # columns that are dependent in the sample alone
+    a[4, 1::8, 2] = 2.0**40 * a[4, 1::8, 2]  # rows that outweigh it
+    a[1] = a[1].astype("float32")
+    b = a @ np.array([1.0, -2.0, 0.5]) + rng.standard_normal((5, rows_))
+    return a, b.astype("float32").astype(float)
+
+
+@pytest.mark.on("numpy", "numpy-readonly", "torch", "strict", "jax-jit")
+@pytest.mark.op("linalg.lstsq")
+def test_many_rows_whatever_a_sample_of_them_says(xp, rng):
+    a, b = tall_problems(rng)
+    w, ridge = 4.0 ** rng.integers(-3, 4, a.shape[1]), np.array([1.0, 0.0, 4.0])
+    root = np.sqrt(w)
+    stacked = np.stack([np.concatenate([root[:, None] * v, np.diag(np.sqrt(ridge))]) for v in a])
+    right = np.concatenate([root * b, np.zeros((5, 3))], axis=1)
+    for options, tall, ends in (
+        ({}, a, b),
+        ({"weights": xp.asarray(w), "ridge": xp.asarray(ridge)}, stacked, right),
+    ):
+        want = [exact_solution(*pair) for pair in zip(tall, ends, strict=True)]
+        # Alone each goes its own way, together they go the longest.
+        singles = [] if xp.traced else [slice(i, i + 1) for i in range(5)]
+        for place in (*singles, slice(None)):
+            got = xp.call(linalg.lstsq, xp.asarray(a[place]), xp.asarray(b[place]), **options)
+            which = range(5)[place]
+            squares = xp.numpy(got.residuals)
+            for i, x, square in zip(which, xp.numpy(got.x).reshape(-1, 3), squares, strict=True):
+                # Householder QR's bound in scaled unknowns: the condition squared, the residual.
+                scale = np.linalg.norm(tall[i], axis=0)
+                kappa = np.linalg.cond(tall[i] / scale)
+                size = np.linalg.norm(scale * want[i])
+                rest = np.linalg.norm(ends[i] - tall[i] @ want[i])
+                bound = kappa * size + kappa**2 * rest
+                assert np.linalg.norm(scale * (x - want[i])) <= 4 * xp.eps * bound, i
+                rss = np.sum((w if options else 1.0) * (b[i] - a[i] @ want[i]) ** 2)
+                assert abs(square - rss) <= 1e-12 * rss + 4 * xp.eps * size * rest, i
+            assert np.all(xp.numpy(got.rank) == 3)
+
+
+@pytest.mark.on("numpy", "torch", "strict", "jax-jit")
+@pytest.mark.op("linalg.lstsq")
+def test_many_rows_deficient_or_not_finite(xp, rng):
+    a, b = tall_problems(rng)
+    a[1, :, 2] = a[1, :, 0] - 2 * a[1, :, 1]
+    a[2, :, 1] = 0.0
+    a[3, 5, 1] = np.nan
+    a[4], b[4, 3] = a[0], np.inf
+    got = xp.call(linalg.lstsq, xp.asarray(a), xp.asarray(b))
+    x = xp.numpy(got.x)
+    for i in range(3):
+        assert_close(x[i], np.linalg.lstsq(a[i], b[i], rcond=1e-11)[0], rtol=1e-9)
+    assert np.isnan(x[3:]).all()
+    assert_close(got.rank, np.array([3, 2, 2, 0, 3]))
+    assert_close(got.success, np.array([True, True, True, False, False]))
+
+
 # -- full accuracy ---------------------------------------------------------------------------------
 
 

@@ -14,8 +14,8 @@ from .._backends import Backend
 __all__ = ["block_count", "by_rows", "narrow"]
 
 Array = Any
-# Bytes of a block of rows: near the second-level cache of common processors, and few calls.
-_BLOCK_BYTES = 1 << 21
+# Bytes of a block of rows: half of the second-level cache of common processors, and few calls.
+_BLOCK_BYTES = 1 << 20
 # Wider matrices are computed with long enough for reading them not to matter.
 _WIDEST = 192
 

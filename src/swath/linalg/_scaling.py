@@ -11,6 +11,7 @@ from ..errors import ArgumentError, describe
 
 __all__ = [
     "adjoint",
+    "adjoint_times",
     "all_finite",
     "column_scales",
     "default_rcond",
@@ -30,6 +31,11 @@ def adjoint(be: Backend, a: Array) -> Array:
     """Conjugate transpose."""
     t = be.xp.matrix_transpose(a)
     return be.xp.conj(t) if be.is_complex(a) else t
+
+
+def adjoint_times(be: Backend, a: Array, v: Array) -> Array:
+    """aᴴ v as (vᴴ a)ᴴ: the tall matrix is neither conjugated nor walked across its rows."""
+    return adjoint(be, be.matmul(adjoint(be, v), a))
 
 
 def identity(be: Backend, n: int, like: Array) -> Array:

@@ -352,7 +352,7 @@ def _solve(p: _Problem, way: _Way) -> LstsqResult:
         rows = xp.sum(xp.astype(w != 0, integer), axis=-1)
     dof = rows - xp.astype(f.rank, rows.dtype)
     residuals = below[..., 0, :]
-    root, variances = _roots(be, system, f, a)
+    root, lengths = _roots(be, system, f, a)
     s2 = variance(residuals, dof)
     success = f.finite & all_finite(be, plain)
     if full:
@@ -366,21 +366,22 @@ def _solve(p: _Problem, way: _Way) -> LstsqResult:
         condition=f.condition,
         columns=tuple(range(n)),
         inverse_root=root,
-        stderr=xp.sqrt(variances[..., :, None] * s2[..., None, :]),
+        stderr=lengths[..., :, None] * xp.sqrt(s2)[..., None, :],
         dof=dof,
         success=success,
     )
 
 
 def _roots(be: Backend, g: System, f: Factors, a: Array) -> tuple[Array | None, Array]:
-    """Z with Z Zᴴ = (AᴴWA + Γ)⁺, and the diagonal of that; NaN for a wide system, without Z."""
+    """Z with Z Zᴴ = (AᴴWA + Γ)⁺ and the roots of its diagonal; NaN, without Z, if wide."""
     xp = be.xp
     if g.wide:
         shape = (*a.shape[:-2], a.shape[-1])
         return None, be.new_like(a, shape, dtype=f.condition.dtype, fill=float("nan"))
-    root = xp.astype(f.scale, a.dtype)[..., :, None] * f.root
-    square = xp.real(root * xp.conj(root)) if be.is_complex(root) else root * root
-    return root, xp.sum(square, axis=-1, dtype=square.dtype)
+    square = xp.real(f.root * xp.conj(f.root)) if be.is_complex(f.root) else f.root * f.root
+    # Squares of the scaled rows alone: those of wild columns would overflow.
+    lengths = f.scale * xp.sqrt(xp.sum(square, axis=-1, dtype=square.dtype))
+    return xp.astype(f.scale, a.dtype)[..., :, None] * f.root, lengths
 
 
 def _solve_dual(p: _Problem, way: _Way) -> LstsqResult:
@@ -565,11 +566,13 @@ def lstsq(
     m × m matrix AΓ⁻¹Aᴴ + I, and `condition` is that of [AΓ^(−½) I]. A ridge in an array may hold
     zeros, and the n × n matrix is factored.
 
-    Cost: m·n² multiply-adds (one matrix product), n³, and three passes over A; with m < n, m²·n
-    through AAᴴ. ``"cholesky_qr"`` takes 3·m·n² more for each step and two passes for each
-    refinement step, ``"full"`` about 60 passes for each of its steps (2 to 5 where the condition is
-    small, 20 near 1/eps), in memory of a few times the workspace. Weights of 0 with m < n leave
-    equations that no refinement in full precision reaches: `success` is false there.
+    Cost: m·n² multiply-adds (one matrix product), n³, and two passes over A, in the first of which
+    the matrix product is made. With 8192 rows or more a few of them give a solution to begin with,
+    and the second pass is made only where that was far off. With m < n, m²·n through AAᴴ.
+    ``"cholesky_qr"`` takes 3·m·n² more for each step and two passes for each refinement step,
+    ``"full"`` about 60 passes for each of its steps (2 to 5 where the condition is small, 20 near
+    1/eps), in memory of a few times the workspace. Weights of 0 with m < n leave equations that no
+    refinement in full precision reaches: `success` is false there.
 
     References
     ----------

@@ -15,7 +15,7 @@ from .. import _ops, arguments
 from .._backends import Backend, backend_of
 from ..autodiff import Core, apply, primal
 from ..registry import operation
-from ._scaling import adjoint, diagonal, matrices, weights_of
+from ._scaling import adjoint, adjoint_times, diagonal, matrices, weights_of
 from .factors import Factors
 from .refinement import Plan, refined
 
@@ -124,14 +124,7 @@ class _Maps:
 
     def down(self, v: Array) -> Array:
         """Aᴴ v."""
-        return self.adjoint_times(self.a, v)
-
-    def adjoint_times(self, a: Array, v: Array) -> Array:
-        """Conjugate transpose of a times v, without a conjugated copy of a."""
-        be, t = self.be, self.be.xp.matrix_transpose(a)
-        if not be.is_complex(a):
-            return be.matmul(t, v)
-        return be.xp.conj(be.matmul(t, be.xp.conj(v)))
+        return adjoint_times(self.be, self.a, v)
 
     def weigh(self, v: Array, *, root: bool = False) -> Array:
         """W v, or √W v."""
@@ -235,7 +228,7 @@ class _Kernel(Core):
                 return _wide_moved(s, da, dw, v)
             found = xp.zeros_like(v)
             if da is not None:
-                found = found + s.adjoint_times(da, s.weigh(s.up(v)))
+                found = found + adjoint_times(be, da, s.weigh(s.up(v)))
                 found = found + s.down(s.weigh(be.matmul(da, v)))
             if dw is not None:
                 found = found + s.down(xp.astype(dw, v.dtype)[..., None] * s.up(v))
@@ -334,8 +327,8 @@ def _wide_moved(s: _Maps, da: Any, dw: Any, v: Array) -> Array:
         parts.append(xp.astype(slope, s.a.dtype)[..., None] * s.a)
     x = s.weigh(s.a, root=True)
     for dx in parts:
-        found = found + be.matmul(dx, s.adjoint_times(x, v))
-        found = found + be.matmul(x, s.adjoint_times(dx, v))
+        found = found + be.matmul(dx, adjoint_times(be, x, v))
+        found = found + be.matmul(x, adjoint_times(be, dx, v))
     return found
 
 
@@ -388,10 +381,10 @@ class _Solution(Core):
         low, high, null = xp.zeros_like(out), xp.zeros_like(s.b), None
         r = s.b - s.up(out)
         if da is not None:
-            low = low + s.adjoint_times(da, s.weigh(r))
+            low = low + adjoint_times(be, da, s.weigh(r))
             high = high - be.matmul(da, out)
             if not s.plan.full_columns:
-                null = s.beyond(s.adjoint_times(da, s.weigh(s.up(s.inverse(out)))))
+                null = s.beyond(adjoint_times(be, da, s.weigh(s.up(s.inverse(out)))))
         if db is not None:
             high = high + db
         if dw is not None:
@@ -452,4 +445,5 @@ _SOLUTION = _Solution()
 def solution(plan: Plan, f: Factors, a: Any, b: Any, w: Any | None, ridge: Any | None) -> Any:
     """x (..., n, k) for b (..., m, k), packed; all leading axes must be there already."""
     given = [v for v in (a, b, w, ridge) if v is not None]
-    return apply(_SOLUTION, plan, *given, f.root, f.scale, f.start, f.goal, f.many)
+    rest = (f.root, f.scale, f.start, f.square, f.goal, f.again, f.many)
+    return apply(_SOLUTION, plan, *given, *rest)

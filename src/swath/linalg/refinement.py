@@ -23,8 +23,9 @@ from .._backends import Backend
 from .._backends.base import WORKSPACE
 from . import extended
 from ._rows import block_count, by_rows
-from ._scaling import adjoint, power_of_two, quiet
-from .factors import System
+from ._sample import weigh
+from ._scaling import adjoint, adjoint_times, power_of_two, quiet
+from .factors import System, correction, residual_sums, squares
 
 __all__ = ["Plan", "iterated", "plan_for", "refined"]
 
@@ -85,13 +86,6 @@ def refined(be: Backend, plan: Plan, arrays: list[Array]) -> Array:
     return _standard(be, plan, arrays)
 
 
-def _size(be: Backend, v: Array) -> Array:
-    """Σ|v|² over rows, (..., k) with the axis kept."""
-    xp = be.xp
-    square = xp.real(v * xp.conj(v)) if be.is_complex(v) else v * v
-    return xp.sum(square, axis=-2, keepdims=True, dtype=square.dtype)
-
-
 def _packed(be: Backend, x: Array, *rows: Array) -> Array:
     return be.xp.concat([x, *(be.xp.astype(r, x.dtype) for r in rows)], axis=-2)
 
@@ -100,52 +94,30 @@ def _standard(be: Backend, plan: Plan, arrays: list[Array]) -> Array:
     xp, system = be.xp, plan.system
     a, b, *rest = arrays
     w = rest.pop(0)[..., None] if system.weighted else None
-    ridge = rest.pop(0)[..., None] if system.ridged else None
-    root, scale, start, goal, many = rest
+    ridge = rest.pop(0) if system.ridged else None
+    root, scale, start, square, goal, again, many = rest
     d = xp.astype(scale, a.dtype)[..., None]
-    turned = adjoint(be, root)
-    b = quiet(be, b)
-
-    def weighed(v: Array) -> Array:
-        """√W v."""
-        return v if w is None else xp.astype(xp.sqrt(w), v.dtype) * v
 
     def residual(x: Array, *, sharp: bool) -> tuple[Array, ...]:
         """What a correction is computed from, and Σ w|b − A x|²."""
+        fine = quiet(be, b)
         if system.wide:
-            r = weighed(b - be.matmul(a, x))
-            return r, _size(be, r)
+            r = weigh(be, w, fine - be.matmul(a, x))
+            return r, squares(be, r)
         length = max(int(x.shape[-2]), -(-int(a.shape[-2]) // plan.blocks))
         leading = _Leading(be, scale, x, length) if sharp else None
 
         def rows(a: Array, b: Array, w: Array | None) -> tuple[Array, ...]:
-            parts = leading.parts(a) if leading else (a, a)
-            r = leading.residual(parts, b) if leading else b - be.matmul(a, x)
-            wr = r if w is None else xp.astype(w, r.dtype) * r
-            part = xp.real(r * xp.conj(wr)) if be.is_complex(r) else r * wr
-            square = xp.sum(part, axis=-2, keepdims=True, dtype=part.dtype)
-            low = leading.raised(parts, wr) if leading else be.matmul(adjoint(be, a), wr)
-            return low, square
+            return leading.sums(a, b, w) if leading else residual_sums(be, a, b, w, x)
 
-        return by_rows(be, plan.blocks, rows, a, b, w)
+        return by_rows(be, plan.blocks, rows, a, fine, w)
 
     def corrected(x: Array, *, sharp: bool) -> tuple[Array, ...]:
         """x one step on, Σ w|b − A x|² there, and the size of the step."""
         low, square = residual(x, sharp=sharp)
-        z = low if ridge is None else low - xp.astype(ridge, x.dtype) * x
-        y = be.matmul(turned, d * z)
-        change = d * be.matmul(root, y)
-        now = _size(be, y)
+        change, square, now = correction(be, system, root, d, ridge, x, low, square)
         if system.wide:
-            change = be.matmul(adjoint(be, a), weighed(change))
-        else:
-            # Σ w|r − A dx|² = Σ w|r|² − 2 Re dxᴴ low + dxᴴ AᴴWA dx, and Zᴴ(AᴴWA + Γ)Z = 1.
-            product = change * xp.conj(low) if be.is_complex(x) else change * low
-            inner = xp.sum(product, axis=-2, keepdims=True, dtype=product.dtype)
-            square = square - 2 * (xp.real(inner) if be.is_complex(x) else inner) + now
-            if ridge is not None:
-                square = square - _size(be, xp.astype(xp.sqrt(ridge), x.dtype) * change)
-            square = xp.where(square < 0, xp.zeros_like(square), square)
+            change = adjoint_times(be, a, weigh(be, w, change))
         return x + change, square, now
 
     def step(state: tuple[Array, ...]) -> tuple[Array, ...]:
@@ -157,11 +129,11 @@ def _standard(be: Backend, plan: Plan, arrays: list[Array]) -> Array:
 
     x = d * start
     if system.wide:
-        x = be.matmul(adjoint(be, a), weighed(x))
+        x = adjoint_times(be, a, weigh(be, w, x))
     eps = float(xp.finfo(x.dtype).eps)
     tiny = float(xp.finfo(x.dtype).smallest_normal)
     goal = xp.where(goal > tiny, goal, xp.full_like(goal, tiny))
-    state = (x, goal, goal, goal >= 0, many | ~many)
+    state = (x, square, goal, again & (goal >= 0), again)
     x, square, *_ = be.while_loop(lambda s: s[4] | xp.any(s[3]), step, state, _STEPS)
     if not system.wide:
         # What rounding the leading bits allow is taken away in the end.
@@ -210,18 +182,17 @@ class _Leading:
         top = (a + self.big) - self.big
         return top, a - top
 
-    def residual(self, a: tuple[Array, Array], b: Array) -> Array:
-        """b − A x."""
-        (top, low), matmul = a, self.be.matmul
-        rest = matmul(top, self.tail) + matmul(low, self.x)
-        return (b - matmul(top, self.head)) - rest
-
-    def raised(self, a: tuple[Array, Array], r: Array) -> Array:
-        """Aᴴ r."""
-        (top, low), matmul, be = a, self.be.matmul, self.be
-        head, tail = self.cut(r)
-        rest = matmul(adjoint(be, top), tail) + matmul(adjoint(be, low), r)
-        return matmul(adjoint(be, top), head) + rest
+    def sums(self, a: Array, b: Array, w: Array | None) -> tuple[Array, Array]:
+        """AᴴW r and Σ w|r|² with r = b − A x; weights a column."""
+        be, matmul = self.be, self.be.matmul
+        top, low = self.parts(a)
+        r = (b - matmul(top, self.head)) - (matmul(top, self.tail) + matmul(low, self.x))
+        wr = r if w is None else be.xp.astype(w, r.dtype) * r
+        head, tail = self.cut(wr)
+        rest = adjoint_times(be, top, tail) + adjoint_times(be, low, wr)
+        part = be.xp.real(r * be.xp.conj(wr)) if be.is_complex(r) else r * wr
+        square = be.xp.sum(part, axis=-2, keepdims=True, dtype=part.dtype)
+        return adjoint_times(be, top, head) + rest, square
 
 
 # -- twice the working precision -------------------------------------------------------------------
@@ -354,7 +325,7 @@ def iterated(
         stands = xp.all(xp.abs(change) <= least, axis=-2, keepdims=True)
         largest = xp.max(xp.abs(change), axis=-2, keepdims=True)
         last = largest / xp.where(reach > 0, reach, xp.ones_like(reach))
-        return new[0], new[1], square, _size(be, y), now, xp.where(stands, -last, last)
+        return new[0], new[1], square, squares(be, y), now, xp.where(stands, -last, last)
 
     def going(state: tuple[Array, ...]) -> Array:
         *_, now, before, last = state
@@ -404,7 +375,7 @@ def _full_wide(be: Backend, plan: Plan, arrays: list[Array]) -> Array:
         found = [extended.matmul(be, a, _like(be, v, model)) for v in x]
         pair = extended.add(*(tuple(_real(be, v) for v in one) for one in found))  # type: ignore[arg-type]
         r = extended.add((_real(be, b), xp.zeros_like(pair[0])), (-pair[0], -pair[1]))
-        return r[0], _size(be, r[0])
+        return r[0], squares(be, r[0])
 
     found = iterated(be, correction, model, turned, root, xp.ones_like(scale)[..., None, :], kind)
     m = a.shape[-2]
