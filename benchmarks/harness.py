@@ -20,7 +20,7 @@ from libraries import timer
 
 EPS = {"float32": 2.0**-23, "float64": 2.0**-52}
 
-# Rounds: at least for swath, and for peers that are several times slower than the fastest.
+# Rounds: at least, and for peers that are several times slower than the fastest, or long calls.
 _MOST, _LEAST, _LEAST_SLOW, _SLOW = 51, 7, 3, 5.0
 
 
@@ -173,7 +173,7 @@ def measure(trial: Trial, seconds: float, backend: str = "numpy") -> dict[str, T
     for label, t in once.items():
         # One sample lasts at least 5 ms, so that the clock and the call do not count.
         counts[label] = max(1, int(5e-3 / t))
-        few = label != "swath" and t > _SLOW * fastest
+        few = t > seconds / 2 or (label != "swath" and t > _SLOW * fastest)
         rounds[label] = min(
             _MOST, max(_LEAST_SLOW if few else _LEAST, int(share / (t * counts[label])))
         )

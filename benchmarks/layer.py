@@ -35,7 +35,8 @@ LAYERS = (
         stride=2, padding=1, transposed=True,
     ),
     Shape("16x80x3000 256 3", (16, 80, 3000), (256, 80, 3), padding=1),
-    Shape("16x80x3000 256 31", (16, 80, 3000), (256, 80, 31), padding=15),
+    # A batch of 16 takes the gathered windows of one contender to half a gigabyte.
+    Shape("4x80x3000 256 31", (4, 80, 3000), (256, 80, 31), padding=15),
     Shape("2x16x32³ 32 3³", (2, 16, 32, 32, 32), (32, 16, 3, 3, 3), padding=1),
 )  # fmt: skip
 QUICK = {"8x64x56² 64 3x3", "depthwise 8x128x56² 3x3"}
