@@ -58,6 +58,8 @@ class Backend:
 
     #: Whether arrays may be written in place (never arrays of the caller).
     mutable = False
+    #: Whether results of elementwise operations can be written into arrays of ours (`into`).
+    in_place = False
     #: Whether programs are traced and compiled, so that a Python loop of many steps is costly.
     traces = False
     #: Kind of device, "cpu" or "gpu".
@@ -239,6 +241,38 @@ class Backend:
     def add_into(self, y: Array, b: Array) -> Array:
         """y + b; written into y, an array of ours, where nothing else can see it."""
         return y + b
+
+    # -- elementwise into arrays of ours (only where `in_place`) ------------------------------------
+
+    def empty_like(self, x: Array, shape: tuple[int, ...], dtype: Any = None) -> Array:
+        """A new array on the device of x, its values open."""
+        return self.xp.empty(
+            shape, dtype=x.dtype if dtype is None else dtype, device=self.device(x)
+        )
+
+    def contiguous(self, x: Array) -> bool:
+        """Whether x lies in memory in the order of its axes, without gaps."""
+        return False
+
+    def into(self, name: str, out: Array, *operands: Any) -> None:
+        """out = the operation of the standard of this name."""
+        raise NotImplementedError
+
+    def as_numbers(self, flags: Array) -> Array:
+        """The flags as bytes 0 and 1, in the same memory."""
+        raise NotImplementedError
+
+    def split(self, x: Array, flags: Array, won: Array, kept: Array) -> None:
+        """won = x where the flags hold, kept = x elsewhere, both 0 otherwise; kept may be x."""
+        raise NotImplementedError
+
+    def quiet(self) -> AbstractContextManager[Any]:
+        """No warnings of overflow and invalid values inside."""
+        return nullcontext()
+
+    def may_hold_nan(self, x: Array) -> bool:
+        """Whether an array of a floating dtype may hold a NaN."""
+        return True
 
     # -- windows and structure ------------------------------------------------------------------
 

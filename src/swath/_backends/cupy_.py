@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any
 
@@ -41,6 +42,24 @@ class CupyBackend(NumpyBackend):
         dtype = x.dtype if dtype is None else dtype
         with x.device:
             return cp.zeros(shape, dtype) if fill == 0 else cp.full(shape, fill, dtype)
+
+    def empty_like(self, x: Array, shape: tuple[int, ...], dtype: Any = None) -> Array:
+        with x.device:
+            return cp.empty(shape, x.dtype if dtype is None else dtype)
+
+    def into(self, name: str, out: Array, *operands: Any) -> None:
+        getattr(cp, name)(*operands, out=out)
+
+    def split(self, x: Array, flags: Array, won: Array, kept: Array) -> None:
+        won[...] = cp.where(flags, x, 0)
+        kept[...] = cp.where(flags, 0, x)
+
+    def quiet(self) -> AbstractContextManager[Any]:
+        return nullcontext()
+
+    def may_hold_nan(self, x: Array) -> bool:
+        # To look would wait for the device.
+        return True
 
     def constant(self, values: Any, like: Array, dtype: Any) -> Array:
         with like.device:

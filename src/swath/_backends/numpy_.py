@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any
 
@@ -38,6 +39,7 @@ class NumpyBackend(Backend):
     """The CPU adapter."""
 
     mutable = True
+    in_place = True
 
     def device(self, x: Array) -> Any:
         return "cpu"
@@ -93,6 +95,31 @@ class NumpyBackend(Backend):
     def add_into(self, y: Array, b: Array) -> Array:
         y += b
         return y
+
+    def empty_like(self, x: Array, shape: tuple[int, ...], dtype: Any = None) -> Array:
+        return np.empty(shape, x.dtype if dtype is None else dtype)
+
+    def contiguous(self, x: Array) -> bool:
+        return x.flags.c_contiguous
+
+    def into(self, name: str, out: Array, *operands: Any) -> None:
+        getattr(np, name)(*operands, out=out)
+
+    def as_numbers(self, flags: Array) -> Array:
+        return flags.view(np.uint8)
+
+    def split(self, x: Array, flags: Array, won: Array, kept: Array) -> None:
+        # By bits: NumPy's `where` branches, and mispredicts every other time.
+        bits = np.dtype(f"i{x.dtype.itemsize}")
+        mask = np.negative(flags.view(np.int8)).astype(bits)
+        np.bitwise_and(x.view(bits), mask, out=won.view(bits))
+        np.bitwise_xor(x.view(bits), won.view(bits), out=kept.view(bits))
+
+    def quiet(self) -> AbstractContextManager[Any]:
+        return np.errstate(over="ignore", invalid="ignore")
+
+    def may_hold_nan(self, x: Array) -> bool:
+        return bool(np.isnan(x.max())) if x.size else False
 
     def windows(
         self,

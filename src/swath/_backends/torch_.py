@@ -126,6 +126,33 @@ class TorchBackend(Backend):
         # A recorded product keeps its output: it must not change behind autograd's back.
         return y + b if _differentiated((y, b)) else y.add_(b)
 
+    @property
+    def in_place(self) -> bool:  # type: ignore[override]
+        return not (_transforms_active() or torch.compiler.is_compiling())
+
+    def empty_like(self, x: Array, shape: tuple[int, ...], dtype: Any = None) -> Array:
+        return x.new_empty(shape, dtype=dtype)
+
+    def contiguous(self, x: Array) -> bool:
+        return x.is_contiguous()
+
+    def into(self, name: str, out: Array, *operands: Any) -> None:
+        if not isinstance(operands[0], torch.Tensor):
+            operands = (torch.full_like(operands[1], operands[0]), *operands[1:])
+        getattr(torch, name)(*operands, out=out)
+
+    def as_numbers(self, flags: Array) -> Array:
+        return flags.view(torch.uint8)
+
+    def split(self, x: Array, flags: Array, won: Array, kept: Array) -> None:
+        zero = x.new_zeros(())
+        torch.where(flags, x, zero, out=won)
+        torch.where(flags, zero, x, out=kept)
+
+    def may_hold_nan(self, x: Array) -> bool:
+        # On another device to look would wait for it.
+        return x.is_cuda or bool(torch.isnan(x.max()))
+
     def windows(
         self,
         x: Array,

@@ -18,7 +18,7 @@ from ..errors import ArgumentError, ArgumentTypeError, describe
 from ..geometry import Span, Windows
 from ..registry import operation
 from ..sliding import choose, window_extreme
-from ..sliding.reduce import Mean, first_taps, flat_index, mean_windows
+from ..sliding.reduce import Mean, extreme_places, mean_windows
 from . import _features
 from .pooling import accumulating, pool_axes
 
@@ -146,20 +146,19 @@ def adaptive_max_pool(
             y = _ops.fill_like(x, g.out) if 0 in x.shape else window_extreme(g, x, largest=True)
             values.append(y)
             if return_indices:
-                found.append(_places(be, g, x, y, places, scale))
+                found.append(_places(be, g, x, places, scale))
         x = _interleaved(values, axis)
         places = _interleaved(found, axis) if return_indices else None
         scale *= n
     return (x, places) if return_indices else x
 
 
-def _places(be: Backend, g: Windows, x: Any, y: Any, before: Any, scale: int) -> Array:
-    """Where the maxima y along one axis came from; `before` are the places in the axes behind."""
+def _places(be: Backend, g: Windows, x: Any, before: Any, scale: int) -> Array:
+    """Where the maxima along one axis came from; `before` are the places in the axes behind."""
     if 0 in x.shape:
         return be.new_like(primal(x), g.out, dtype=be.default_int(primal(x)))
-    taps = first_taps(be, g, primal(x), primal(y))
-    own = flat_index(be, g, taps) * scale
-    return own if before is None else own + choose(g, before, taps)
+    own = extreme_places(be, g, primal(x), largest=True)[1] * scale
+    return own if before is None else own + choose(g, before, primal(x))
 
 
 @operation(

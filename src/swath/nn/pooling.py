@@ -11,12 +11,12 @@ from typing import Any
 
 from .. import _ops, arguments
 from .._backends import Backend
-from ..autodiff import Core, apply, primal
+from ..autodiff import Core, Node, apply, primal
 from ..errors import ArgumentError, ArgumentTypeError, describe
 from ..geometry import Span, Windows, pooling_span, resolve_padding
 from ..registry import operation
 from ..sliding import sum_windows, window_extreme
-from ..sliding.reduce import Mean, first_taps, flat_index, lowest, mean_windows
+from ..sliding.reduce import Mean, extreme_places, lowest, mean_windows
 from . import _features
 from ._layout import channels_last, check_rank, frozen, sliding_axes
 
@@ -120,13 +120,16 @@ def _extreme(x: Any, settings: tuple[Any, ...], return_indices: bool, *, largest
     g, _ = _windows(x, *settings)
     if 0 in x.shape:
         y = _ops.fill_like(x, g.out, lowest(be, primal(x), largest=largest))
-        taps = be.new_like(y, g.out, dtype=be.dtype("int32"), fill=-1)
-    else:
-        y = window_extreme(g, x, largest=largest)
         if not return_indices:
             return y
-        taps = first_taps(be, g, primal(x), primal(y))
-    return (y, flat_index(be, g, taps)) if return_indices else y
+        kind = be.default_int(primal(x))
+        return y, be.new_like(primal(y), g.out, dtype=kind, fill=-1)
+    if not return_indices:
+        return window_extreme(g, x, largest=largest)
+    value, places = extreme_places(be, g, primal(x), largest=largest)
+    if isinstance(x, Node) or be.traced(x) or be.recorded(x):
+        value = window_extreme(g, x, largest=largest)
+    return value, places
 
 
 @operation(

@@ -1,16 +1,19 @@
-"""Window reductions as cores: extremes, the choice of the extreme's place, sums.
+"""Window reductions as cores: extremes, values taken at their places, sums.
 
-`choose` and `scatter` are transposes of each other, linear in their first argument; the second,
-`taps`, holds for every window the row-major number of the tap that was taken (−1: none). The
-derivative of an extreme is `choose` at the first tap that attains it, its transpose `scatter`:
-ties go to the first place in row-major order on every path.
+`choose` and `scatter` are transposes of each other, linear in their first argument; the second, the
+key, says by its extremes which tap of every window is meant. The derivative of an extreme is
+`choose` keyed by its own input, its transpose `scatter`: ties go to the first place in row-major
+order on every path.
+
+Every reduction goes axis by axis. Where arrays can be written, `sweep` computes slab by slab;
+elsewhere (compiled or lazy arrays, the bare standard) the same merges are made of padded slices.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from math import prod
+from math import frexp, prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,12 +21,16 @@ import numpy as np
 from .._backends import Backend
 from ..autodiff import Core, apply
 from ..geometry import Span, Windows
+from . import sweep
+from .passes import shifts
+from .sweep import Index, Scratch, lowest, slabs
 
 __all__ = [
+    "Extreme",
     "Mean",
     "choose",
-    "first_taps",
-    "flat_index",
+    "extreme_places",
+    "lowest",
     "mean_windows",
     "scatter",
     "sum_windows",
@@ -34,21 +41,16 @@ Array = Any
 
 
 class Extreme(NamedTuple):
-    """Geometry of `window_extreme`."""
+    """Geometry of what concerns the extremes of windows."""
 
     windows: Windows
     largest: bool
 
 
-def lowest(be: Backend, x: Array, *, largest: bool) -> Any:
-    """The identity of the reduction in the dtype of x."""
-    if be.is_floating(x.dtype):
-        return float("-inf") if largest else float("inf")
-    info = be.xp.iinfo(x.dtype)
-    return int(info.min if largest else info.max)
+# -- as functions of padded slices -----------------------------------------------------------------
 
 
-def _shift(x: Array, axis: int, start: int, stop: int, step: int = 1) -> Array:
+def _shift(x: Array, axis: int, start: int, stop: int | None, step: int = 1) -> Array:
     return x[(*[slice(None)] * axis, slice(start, stop, step), ...)]
 
 
@@ -60,56 +62,175 @@ def _pad_axis(be: Backend, x: Array, axis: int, low: int, high: int, value: Any)
     return be.pad(x, widths, value)
 
 
-def _few(span: Span) -> bool:
-    """Whether a pass per tap costs less than doubling over all positions."""
-    return span.size <= 3 or span.size <= span.stride * span.size.bit_length()
+def _cut(x: Array, axis: int, at: slice) -> Array:
+    return x[(*[slice(None)] * axis, at, ...)]
+
+
+def _put(be: Backend, x: Array, axis: int, at: slice, length: int) -> Array:
+    """The transpose of `_cut`: x at a slice of `length` points, 0 elsewhere."""
+    step = at.step or 1
+    widths, gaps = [(0, 0)] * x.ndim, [0] * x.ndim
+    widths[axis] = (at.start, length - at.start - (step * (x.shape[axis] - 1) + 1))
+    gaps[axis] = step - 1
+    return be.pad(x, widths, 0, gaps)
+
+
+def _passes(g: Windows) -> list[tuple[int, Span]]:
+    """The axes on which something happens, last axis first, as ties to the first place need it."""
+    return [
+        (axis, span)
+        for axis, span in zip(reversed(g.axes), reversed(g.spans), strict=True)
+        if not (span.size == 1 and span.stride == 1 and span.low == 0 and span.high == 0)
+    ]
+
+
+class _Merge(NamedTuple):
+    """Two slices of a padded axis that meet; the left one is None where it is the merger before.
+
+    `jump` taps lie between their first ones; so many outputs from the first have a left operand
+    wholly in padding as `forced` says; `length` is that of what is cut.
+    """
+
+    left: slice | None
+    right: slice
+    jump: int
+    forced: int
+    length: int
+
+
+@lru_cache(maxsize=1024)
+def _merges(span: Span) -> tuple[_Merge, ...]:
+    steps, d, s = shifts(span), span.dilation, span.stride
+    found, n, width = [], s * (span.out - 1) + span.extent, 1
+    if steps is None:
+        for j in range(1, span.size):
+            forced = min(span.out, max(0, -(-(span.low - d * (j - 1)) // s)))
+            left = span.placed(0) if j == 1 else None
+            found.append(_Merge(left, span.placed(j), j, forced, n))
+        return tuple(found)
+    for number, shift in enumerate(steps):
+        last = number == len(steps) - 1
+        count, step = (span.out, s) if last else (n - d * shift, 1)
+        reach = step * (count - 1) + 1
+        forced = min(count, max(0, -(-(span.low - d * (width - 1)) // step)))
+        right = slice(d * shift, d * shift + reach, step)
+        found.append(_Merge(slice(0, reach, step), right, shift, forced, n))
+        n, width = count, width + shift
+    return tuple(found)
+
+
+def _fold(
+    span: Span, axis: int, start: tuple[Array, ...], merge: Callable[..., tuple[Array, ...]]
+) -> tuple[Array, ...]:
+    """Windows of padded arrays, merged two by two: `merge(left, right, step)`."""
+    y = start
+    for step in _merges(span):
+        # Tap by tap the right one is cut from the input, by doubling from the merger before.
+        source = start if step.left is None else y
+        left = y if step.left is None else tuple(_cut(a, axis, step.left) for a in y)
+        y = merge(left, tuple(_cut(a, axis, step.right) for a in source), step)
+    return y if span.size > 1 else tuple(_cut(a, axis, span.placed(0)) for a in start)
+
+
+def _better(be: Backend, largest: bool) -> Callable[[Array, Array], Array]:
+    return be.xp.maximum if largest else be.xp.minimum
 
 
 def _extreme_axis(be: Backend, x: Array, axis: int, span: Span, largest: bool) -> Array:
-    xp = be.xp
-    better = xp.maximum if largest else xp.minimum
-    bottom = lowest(be, x, largest=largest)
-    if _few(span) and be.mutable:
-        shape = (*x.shape[:axis], span.out, *x.shape[axis + 1 :])
-        out = be.new_like(x, shape, fill=bottom)
-        for j in range(span.size):
-            outputs, inputs = span.tap(j)
-            at = (*[slice(None)] * axis, outputs)
-            out[at] = better(out[at], x[(*[slice(None)] * axis, inputs)])
-        return out
-    x = _pad_axis(be, x, axis, span.low, span.high, bottom)
-    if _few(span):
-        out = None
-        for j in range(span.size):
-            p = span.placed(j)
-            term = _shift(x, axis, p.start, p.stop, span.stride)
-            out = term if out is None else better(out, term)
-        return out
-    width, n = 1, x.shape[axis]
-    while 2 * width <= span.size:
-        n -= width * span.dilation
-        x = better(_shift(x, axis, 0, n), _shift(x, axis, width * span.dilation, None))  # type: ignore[arg-type]
-        width *= 2
-    if width < span.size:
-        step = (span.size - width) * span.dilation
-        n -= step
-        x = better(_shift(x, axis, 0, n), _shift(x, axis, step, None))  # type: ignore[arg-type]
-    return _shift(x, axis, 0, span.stride * (span.out - 1) + 1, span.stride)
+    better = _better(be, largest)
+    x = _pad_axis(be, x, axis, span.low, span.high, lowest(be, x, largest=largest))
+    return _fold(span, axis, (x,), lambda a, b, _: (better(a[0], b[0]),))[0]
+
+
+def _right_taken(
+    be: Backend, left: Array, right: Array, axis: int, forced: int, *, largest: bool
+) -> Array:
+    """Where the right value is the extreme: the left one if equal, NaN before numbers."""
+    found = right > left if largest else right < left
+    if be.is_floating(left.dtype):
+        found = found | ((right != right) & (left == left))
+    if forced:
+        n = left.shape[axis]
+        shape = [1] * left.ndim
+        shape[axis] = n
+        outside = be.arange(n, left, be.default_int(left)) < forced
+        found = found | be.xp.reshape(outside, tuple(shape))
+    return found
+
+
+def _places(be: Backend, g: Extreme, x: Array, units: Sequence[int]) -> tuple[Array, Array]:
+    """Extremes, and how far their first place lies behind the first tap of the window."""
+    better, xp = _better(be, g.largest), be.xp
+    unit_of = dict(zip(g.windows.axes, units, strict=True))
+    places = be.new_like(x, tuple(x.shape), dtype=be.default_int(x))
+    for axis, span in _passes(g.windows):
+        x = _pad_axis(be, x, axis, span.low, span.high, lowest(be, x, largest=g.largest))
+        places = _pad_axis(be, places, axis, span.low, span.high, 0)
+
+        def merge(a: Any, b: Any, step: _Merge, axis: int = axis) -> tuple[Array, Array]:
+            taken = _right_taken(be, a[0], b[0], axis, step.forced, largest=g.largest)
+            number = xp.where(taken, b[1] + step.jump * unit_of[axis], a[1])
+            return better(a[0], b[0]), number
+
+        x, places = _fold(span, axis, (x, places), merge)
+    return x, places
+
+
+def _choose(be: Backend, g: Extreme, t: Array, x: Array) -> Array:
+    """t at the place of every window's extreme in x; 0 where there is none."""
+    better = _better(be, g.largest)
+    for axis, span in _passes(g.windows):
+        x = _pad_axis(be, x, axis, span.low, span.high, lowest(be, x, largest=g.largest))
+        t = _pad_axis(be, t, axis, span.low, span.high, 0)
+
+        def merge(a: Any, b: Any, step: _Merge, axis: int = axis) -> tuple[Array, Array]:
+            taken = _right_taken(be, a[0], b[0], axis, step.forced, largest=g.largest)
+            return better(a[0], b[0]), be.xp.where(taken, b[1], a[1])
+
+        x, t = _fold(span, axis, (x, t), merge)
+    return t
+
+
+def _scatter(be: Backend, g: Extreme, y: Array, x: Array) -> Array:
+    """The transpose of `_choose`."""
+    better, xp = _better(be, g.largest), be.xp
+    passes = []
+    for axis, span in _passes(g.windows):
+        x = _pad_axis(be, x, axis, span.low, span.high, lowest(be, x, largest=g.largest))
+        taken: list[Array] = []
+
+        def merge(a: Any, b: Any, step: _Merge, axis: int = axis, taken: Any = taken) -> Any:
+            taken.append(_right_taken(be, a[0], b[0], axis, step.forced, largest=g.largest))
+            return (better(a[0], b[0]),)
+
+        (x,) = _fold(span, axis, (x,), merge)
+        passes.append((axis, span, taken))
+    zero = be.new_like(y, ())
+    for axis, span, taken in reversed(passes):
+        steps = _merges(span)
+        total = None
+        for step, right in zip(reversed(steps), reversed(taken), strict=True):
+            won = _put(be, xp.where(right, y, zero), axis, step.right, step.length)
+            y = xp.where(right, zero, y)
+            if step.left is None:
+                total = won if total is None else total + won
+            else:
+                y = _put(be, y, axis, step.left, step.length) + won
+        if not steps:
+            y = _put(be, y, axis, span.placed(0), span.extent + span.stride * (span.out - 1))
+        y = y if total is None else y + total
+        # Points behind the last window get nothing.
+        behind = span.length + span.low - y.shape[axis]
+        y = _pad_axis(be, y, axis, -span.low, behind, 0)
+    return y
 
 
 def _sum_axis(be: Backend, x: Array, axis: int, span: Span) -> Array:
-    if _few(span) and be.mutable:
-        out = be.new_like(x, (*x.shape[:axis], span.out, *x.shape[axis + 1 :]))
-        for j in range(span.size):
-            outputs, inputs = span.tap(j)
-            out[(*[slice(None)] * axis, outputs)] += x[(*[slice(None)] * axis, inputs)]
-        return out
     x = _pad_axis(be, x, axis, span.low, span.high, 0)
     total, need = None, span.stride * (span.out - 1) + 1
-    if _few(span):
+    if span.size <= 3 or span.size <= span.stride * span.size.bit_length():
         for j in range(span.size):
-            p = span.placed(j)
-            term = _shift(x, axis, p.start, p.stop, span.stride)
+            term = _cut(x, axis, span.placed(j))
             total = term if total is None else total + term
         return total
     # Sums of 1, 2, 4 … neighbours; those that the binary digits of the size name are added.
@@ -122,7 +243,7 @@ def _sum_axis(be: Backend, x: Array, axis: int, span: Span) -> Array:
             offset += width
         if 2 * width <= span.size:
             n -= width * span.dilation
-            x = _shift(x, axis, 0, n) + _shift(x, axis, width * span.dilation, None)  # type: ignore[arg-type]
+            x = _shift(x, axis, 0, n) + _shift(x, axis, width * span.dilation, None)
         width *= 2
     return total
 
@@ -131,13 +252,6 @@ def _spread_axis(be: Backend, y: Array, axis: int, span: Span) -> Array:
     """The transpose of `_sum_axis`."""
     if span.stride == 1:
         return _sum_axis(be, y, axis, span.transposed())
-    shape = (*y.shape[:axis], span.length, *y.shape[axis + 1 :])
-    if be.mutable:
-        out = be.new_like(y, shape)
-        for j in range(span.size):
-            outputs, inputs = span.tap(j)
-            out[(*[slice(None)] * axis, inputs)] += y[(*[slice(None)] * axis, outputs)]
-        return out
     gaps = [span.stride - 1 if i == axis else 0 for i in range(y.ndim)]
     y = be.pad(y, [(0, 0)] * y.ndim, 0, gaps)
     points = y.shape[axis]
@@ -148,153 +262,59 @@ def _spread_axis(be: Backend, y: Array, axis: int, span: Span) -> Array:
     return _sum_axis(be, y, axis, dense)
 
 
-# Bytes of one slab: a few arrays of this size stay in a core's cache.
-_SLAB = 2**20
-
-Index = tuple[slice, ...]
+# -- slab by slab ----------------------------------------------------------------------------------
 
 
-def _slabs(be: Backend, g: Windows, itemsize: int) -> Iterator[tuple[Index, Index, Windows]]:
-    """The problem in parts: what a part reads, what it writes, and its windows.
-
-    Parts fit the cache and keep scratch arrays small. Where arrays cannot be written in place the
-    problem stays whole: a compiler, or nobody, fuses its passes.
-    """
-    out = g.out
-    full = tuple(slice(0, n) for n in g.shape), tuple(slice(0, n) for n in out)
-    if not be.mutable:
-        yield (*full, g)
-        return
-    spans = dict(zip(g.axes, g.spans, strict=True))
-
-    def walk(axis: int, inputs: Index, outputs: Index) -> Iterator[tuple[Index, Index]]:
-        size = itemsize * prod(
-            max(i.stop - i.start, o.stop - o.start) for i, o in zip(inputs, outputs, strict=True)
-        )
-        if size <= _SLAB or axis == len(out):
-            yield inputs, outputs
-            return
-        count = out[axis]
-        step = max(1, count * _SLAB // size)
-        span = spans.get(axis)
-        if span is not None:
-            # Halos are read twice: let them be the smaller part.
-            step = max(step, -(-2 * span.extent // span.stride))
-        for first in range(0, count, step):
-            cut = slice(first, min(first + step, count))
-            inside = cut if span is None else span.part(cut.start, cut.stop)[0]
-            pair = (
-                (*inputs[:axis], inside, *inputs[axis + 1 :]),
-                (*outputs[:axis], cut, *outputs[axis + 1 :]),
-            )
-            # Cut one sliding axis only: more halos cost more than a slab beyond the cache.
-            yield from [pair] if span is not None else walk(axis + 1, *pair)
-
-    for inputs, outputs in walk(0, *full):
-        parts = tuple(
-            span
-            if outputs[axis] == full[1][axis]
-            else span.part(outputs[axis].start, outputs[axis].stop)[1]
-            for axis, span in spans.items()
-        )
-        shape = tuple(i.stop - i.start for i in inputs)
-        yield inputs, outputs, Windows(shape, g.axes, parts)
-
-
-def _by_axis(be: Backend, x: Array, g: Windows, reduce: Callable[..., Array], *rest: Any) -> Array:
-    # The last axis first: with ties to the first place a separable maximum needs this order, and
-    # contiguous data are shortened before the strided passes.
-    for axis, span in sorted(zip(g.axes, g.spans, strict=True), key=lambda p: -p[0]):
-        trivial = span.size == 1 and span.stride == 1 and span.low == 0 and span.high == 0
-        if not trivial:
-            x = reduce(be, x, axis, span, *rest)
-    return x
-
-
-def _gathered(
-    be: Backend, g: Windows, like: Array, kind: Any, part: Callable[[Index, Index, Windows], Array]
+def _filled(
+    be: Backend,
+    g: Windows,
+    x: Array,
+    kind: Any,
+    part: Callable[[Scratch, Windows, Index, Index, Array], None],
 ) -> Array:
-    """The output whose every slab is `part(inputs, outputs, windows)`."""
-    slabs = list(_slabs(be, g, be.itemsize(like.dtype)))
-    if len(slabs) == 1:
-        return part(*slabs[0])
-    out = be.new_like(like, g.out, dtype=kind)
-    for inputs, outputs, windows in slabs:
-        out[outputs] = part(inputs, outputs, windows)
+    """The array of outputs whose every slab `part` writes."""
+    out, scratch = be.empty_like(x, g.out, kind), Scratch(be, x)
+    for inputs, outputs, windows in slabs(g, be.itemsize(x.dtype), be.kind):
+        part(scratch, windows, inputs, outputs, out[outputs])
     return out
 
 
-def _added(
-    be: Backend, g: Windows, y: Array, part: Callable[[Index, Index, Windows], Array]
+def _gathered_back(
+    be: Backend,
+    g: Windows,
+    y: Array,
+    part: Callable[[Scratch, Windows, Index, Index, Array], None],
 ) -> Array:
-    """The input-shaped array to which every slab of outputs adds `part(…)`."""
-    slabs = list(_slabs(be, g, be.itemsize(y.dtype)))
-    if len(slabs) == 1:
-        return part(*slabs[0])
-    out = be.new_like(y, g.shape)
-    for inputs, outputs, windows in slabs:
-        out[inputs] += part(inputs, outputs, windows)
+    """The array of inputs to which every slab of outputs adds what `part` writes."""
+    scratch, parts = Scratch(be, y), slabs(g, be.itemsize(y.dtype), be.kind)
+    # Slabs share inputs, or leave some out, where a sliding axis is cut.
+    whole = all(
+        parts[0].outputs[axis].stop == span.out for axis, span in zip(g.axes, g.spans, strict=True)
+    )
+    out = be.empty_like(y, g.shape) if whole else be.new_like(y, g.shape)
+    for inputs, outputs, windows in parts:
+        if whole:
+            part(scratch, windows, inputs, outputs, out[inputs])
+            continue
+        own = scratch("part", windows.shape)
+        part(scratch, windows, inputs, outputs, own)
+        out[inputs] += own
     return out
 
 
-def _tap_dtype(be: Backend, g: Windows) -> Any:
-    """The smallest integer dtype that numbers the taps of one window."""
-    return be.dtype("int8" if g.taps < 2**7 else "int16" if g.taps < 2**15 else "int32")
+# -- cores -----------------------------------------------------------------------------------------
 
 
-def first_taps(be: Backend, g: Windows, x: Array, y: Array) -> Array:
-    """For every window the first tap whose value equals y (or is NaN like y); −1 if none."""
+class _Keyed(Core):
+    """Linear in the first array; the second says which taps."""
 
-    def part(inputs: Index, outputs: Index, windows: Windows) -> Array:
-        return _first_taps(be, windows, x[inputs], y[outputs])
+    linear = (0,)
 
-    return _gathered(be, g, y, _tap_dtype(be, g), part)
-
-
-def _first_taps(be: Backend, g: Windows, x: Array, y: Array) -> Array:
-    chosen = be.new_like(y, tuple(y.shape), dtype=_tap_dtype(be, g), fill=-1)
-    floating = be.is_floating(x.dtype)
-    # Compared once, not once for every tap.
-    nan_x, nan_y = (x != x, y != y) if floating else (None, None)
-    for number, outputs, inputs in reversed(list(g.each_tap())):
-        hit = x[inputs] == y[outputs]
-        if nan_x is not None and nan_y is not None:
-            hit = hit | (nan_x[inputs] & nan_y[outputs])
-        chosen = _put(be, chosen, g, outputs, hit, number)
-    return chosen
-
-
-def _put(
-    be: Backend, chosen: Array, g: Windows, outputs: tuple[slice, ...], hit: Array, number: int
-) -> Array:
-    xp = be.xp
-    if be.mutable:
-        part = chosen[outputs]
-        chosen[outputs] = xp.where(hit, be.new_like(part, (), dtype=part.dtype, fill=number), part)
-        return chosen
-    widths = [
-        (o.start or 0, n - (n if o.stop is None else o.stop))
-        for o, n in zip(outputs, chosen.shape, strict=True)
-    ]
-    hit = be.pad(hit, widths, False)
-    return xp.where(hit, be.new_like(chosen, (), fill=number), chosen)
-
-
-def flat_index(be: Backend, g: Windows, taps: Array) -> Array:
-    """Position of the chosen taps in the unpadded sliding axes, flattened; −1 where none."""
-    xp = be.xp
-    kind = be.default_int(taps)
-    taps = xp.astype(taps, kind)
-    rest, index, scale = taps, xp.zeros_like(taps), 1
-    for axis, span in reversed(list(zip(g.axes, g.spans, strict=True))):
-        tap = rest % span.size
-        rest = rest // span.size
-        shape = [1] * taps.ndim
-        shape[axis] = span.out
-        start = xp.reshape(be.arange(span.out, taps, kind), tuple(shape)) * span.stride - span.low
-        index = index + (start + tap * span.dilation) * scale
-        scale *= span.length
-    return xp.where(taps < 0, be.new_like(taps, (), fill=-1), index)
+    def batch(
+        self, be: Backend, geometry: Extreme, arrays: Sequence[Array], batched: Sequence[bool]
+    ) -> tuple[Any, Sequence[Array], Callable[[Array], Array]]:
+        windows, full = _with_batch(be, geometry.windows, arrays, batched)
+        return geometry._replace(windows=windows), full, lambda out: out
 
 
 def _with_batch(
@@ -308,39 +328,26 @@ def _with_batch(
     return g.shifted(1, (size,)), full
 
 
-class _Choose(Core):
-    """y = x at the chosen tap of every window; 0 where none is chosen."""
+class _Choose(_Keyed):
+    """y = t at the place of every window's extreme in x; 0 in windows wholly in padding."""
 
     name = "choose"
-    linear = (0,)
 
-    def forward(self, be: Backend, geometry: Windows, *arrays: Array) -> Array:
-        x, taps = arrays
+    def forward(self, be: Backend, geometry: Extreme, *arrays: Array) -> Array:
+        t, x = arrays
+        if not be.in_place:
+            return _choose(be, geometry, t, x)
+        g, largest = geometry
 
-        def part(inputs: Index, outputs: Index, windows: Windows) -> Array:
-            return self._part(be, windows, x[inputs], taps[outputs])
+        def part(s: Scratch, windows: Windows, inputs: Index, _: Index, out: Array) -> None:
+            sweep.select_into(be, s, windows, x[inputs], t[inputs], out, largest=largest)
 
-        return _gathered(be, geometry, x, x.dtype, part)
-
-    def _part(self, be: Backend, g: Windows, x: Array, taps: Array) -> Array:
-        xp = be.xp
-        y = be.new_like(x, g.out)
-        for number, outputs, inputs in g.each_tap():
-            hit = taps[outputs] == number
-            if be.mutable:
-                y[outputs] = xp.where(hit, x[inputs], y[outputs])
-            else:
-                widths = [
-                    (o.start or 0, n - (n if o.stop is None else o.stop))
-                    for o, n in zip(outputs, y.shape, strict=True)
-                ]
-                y = xp.where(be.pad(hit, widths, False), be.pad(x[inputs], widths), y)
-        return y
+        return _filled(be, g, x, t.dtype, part)
 
     def pull(
         self,
         be: Backend,
-        geometry: Windows,
+        geometry: Extreme,
         arrays: Sequence[Array],
         out: Array,
         cotangent: Array,
@@ -348,58 +355,39 @@ class _Choose(Core):
     ) -> Sequence[Any]:
         return apply(_SCATTER, geometry, cotangent, arrays[1]), None
 
-    def batch(
-        self, be: Backend, geometry: Windows, arrays: Sequence[Array], batched: Sequence[bool]
-    ) -> tuple[Any, Sequence[Array], Callable[[Array], Array]]:
-        return (*_with_batch(be, geometry, arrays, batched), lambda out: out)
 
-
-class _Scatter(Core):
-    """The transpose of `_Choose`: every window's value added at its chosen tap."""
+class _Scatter(_Keyed):
+    """The transpose of `_Choose`: every window's value added at the place of its extreme."""
 
     name = "scatter"
-    linear = (0,)
 
-    def forward(self, be: Backend, geometry: Windows, *arrays: Array) -> Array:
-        y, taps = arrays
+    def forward(self, be: Backend, geometry: Extreme, *arrays: Array) -> Array:
+        y, x = arrays
+        kind = y.dtype
+        if be.is_half(kind):
+            # Half precision accumulates in float32 and rounds once.
+            y = be.xp.astype(y, be.dtype("float32"))
+        g, largest = geometry
+        if not be.in_place:
+            out = _scatter(be, geometry, y, x)
+        else:
 
-        def part(inputs: Index, outputs: Index, windows: Windows) -> Array:
-            return self._part(be, windows, y[outputs], taps[outputs])
+            def part(s: Scratch, windows: Windows, inputs: Index, at: Index, out: Array) -> None:
+                sweep.scatter_into(be, s, windows, x[inputs], y[at], out, largest=largest)
 
-        return _added(be, geometry, y, part)
-
-    def _part(self, be: Backend, g: Windows, y: Array, taps: Array) -> Array:
-        xp = be.xp
-        x = be.new_like(y, g.shape)
-        zero = be.new_like(y, ())
-        for number, outputs, inputs in g.each_tap():
-            term = xp.where(taps[outputs] == number, y[outputs], zero)
-            if be.mutable:
-                x[inputs] += term
-            else:
-                widths, gaps = [], []
-                for cut, n, m in zip(inputs, g.shape, term.shape, strict=True):
-                    start, _, step = cut.indices(n)
-                    widths.append((start, n - start - (step * (m - 1) + 1)))
-                    gaps.append(step - 1)
-                x = x + be.pad(term, widths, 0, gaps)
-        return x
+            out = _gathered_back(be, g, y, part)
+        return out if out.dtype == kind else be.xp.astype(out, kind)
 
     def pull(
         self,
         be: Backend,
-        geometry: Windows,
+        geometry: Extreme,
         arrays: Sequence[Array],
         out: Array,
         cotangent: Array,
         wanted: Sequence[bool],
     ) -> Sequence[Any]:
         return apply(_CHOOSE, geometry, cotangent, arrays[1]), None
-
-    def batch(
-        self, be: Backend, geometry: Windows, arrays: Sequence[Array], batched: Sequence[bool]
-    ) -> tuple[Any, Sequence[Array], Callable[[Array], Array]]:
-        return (*_with_batch(be, geometry, arrays, batched), lambda out: out)
 
 
 class _Extreme(Core):
@@ -409,11 +397,16 @@ class _Extreme(Core):
 
     def forward(self, be: Backend, geometry: Extreme, *arrays: Array) -> Array:
         (x,) = arrays
+        g, largest = geometry
+        if not be.in_place:
+            for axis, span in _passes(g):
+                x = _extreme_axis(be, x, axis, span, largest)
+            return x
 
-        def part(inputs: Index, outputs: Index, windows: Windows) -> Array:
-            return _by_axis(be, x[inputs], windows, _extreme_axis, geometry.largest)
+        def part(s: Scratch, windows: Windows, inputs: Index, _: Index, out: Array) -> None:
+            sweep.extreme_into(be, s, windows, x[inputs], out, largest=largest)
 
-        return _gathered(be, geometry.windows, x, x.dtype, part)
+        return _filled(be, g, x, x.dtype, part)
 
     def push(
         self,
@@ -426,8 +419,7 @@ class _Extreme(Core):
         (tangent,) = tangents
         if tangent is None:
             return be.xp.zeros_like(out)
-        taps = first_taps(be, geometry.windows, arrays[0], out)
-        return apply(_CHOOSE, geometry.windows, tangent, taps)
+        return apply(_CHOOSE, geometry, tangent, arrays[0])
 
     def pull(
         self,
@@ -438,8 +430,7 @@ class _Extreme(Core):
         cotangent: Array,
         wanted: Sequence[bool],
     ) -> Sequence[Any]:
-        taps = first_taps(be, geometry.windows, arrays[0], out)
-        return (apply(_SCATTER, geometry.windows, cotangent, taps),)
+        return (apply(_SCATTER, geometry, cotangent, arrays[0]),)
 
 
 class Mean(NamedTuple):
@@ -464,23 +455,35 @@ def _counts(span: Span, first: int, last: int) -> np.ndarray:
     return counts[:1] if np.all(counts == counts[:1]) else counts
 
 
-def _divided(be: Backend, g: Mean, y: Array, outputs: Index) -> Array:
-    """The part `outputs` of the sums divided by what they are to be divided by."""
+def _divisors(be: Backend, g: Mean, like: Array, outputs: Index | None) -> list[Any]:
+    """What the sums are divided by: numbers and arrays that broadcast, of the part `outputs`."""
     if g.divisor is not None:
-        return y / g.divisor
-    alike = 1
+        return [g.divisor]
+    alike, found = 1, []
     for axis, span, bounds in zip(g.windows.axes, g.windows.spans, g.bounds, strict=True):
         counts = _counts(span, *bounds)
         if counts.size == 1:
             alike *= int(counts[0])
             continue
-        shape = [1] * y.ndim
+        shape = [1] * len(g.windows.shape)
         shape[axis] = -1
-        kind = y.dtype
-        if be.is_complex(y):
-            kind = be.dtype("float32" if be.name_of(kind) == "complex64" else "float64")
-        y = y / be.constant(counts[outputs[axis]].reshape(shape), y, kind)
-    return y if alike == 1 else y / float(alike)
+        kind = be.real_dtype(like.dtype)
+        part = counts if outputs is None else counts[outputs[axis]]
+        found.append(be.constant(part.reshape(shape), like, kind))
+    return found if alike == 1 else [*found, float(alike)]
+
+
+def _divide_into(be: Backend, g: Mean, y: Array, source: Array, outputs: Index) -> None:
+    """y = source over its divisors."""
+    for divisor in _divisors(be, g, y, outputs):
+        if isinstance(divisor, float) and frexp(divisor)[0] == 0.5:
+            # A power of two: the product is the quotient, and cheaper.
+            be.into("multiply", y, source, 1 / divisor)
+        else:
+            be.into("divide", y, source, divisor)
+        source = y
+    if source is not y:
+        y[...] = source
 
 
 class _Linear(Core):
@@ -489,9 +492,8 @@ class _Linear(Core):
     linear = (0,)
     sibling: Core
 
-    def __init__(self, name: str, axis_rule: Callable[..., Array], *, spreads: bool) -> None:
+    def __init__(self, name: str, *, spreads: bool) -> None:
         self.name = name
-        self._axis_rule = axis_rule
         self._spreads = spreads
 
     def forward(self, be: Backend, geometry: Any, *arrays: Array) -> Array:
@@ -500,20 +502,43 @@ class _Linear(Core):
         if be.is_half(kind):
             # Half precision accumulates in float32 and rounds once.
             x = be.xp.astype(x, be.dtype("float32"))
-        mean = isinstance(geometry, Mean)
-        g = geometry.windows if mean else geometry
+        mean = geometry if isinstance(geometry, Mean) else None
+        g = geometry if mean is None else mean.windows
+        with be.quiet():
+            found = (self._sweep if be.in_place else self._fold)(be, g, mean, x)
+        return found if found.dtype == kind else be.xp.astype(found, kind)
 
-        def gather(inputs: Index, outputs: Index, windows: Windows) -> Array:
-            y = _by_axis(be, x[inputs], windows, self._axis_rule)
-            return _divided(be, geometry, y, outputs) if mean else y
+    def _fold(self, be: Backend, g: Windows, mean: Mean | None, x: Array) -> Array:
+        def divided(y: Array) -> Array:
+            for divisor in [] if mean is None else _divisors(be, mean, y, None):
+                y = y / divisor
+            return y
 
-        def spread(inputs: Index, outputs: Index, windows: Windows) -> Array:
-            y = x[outputs]
-            y = _divided(be, geometry, y, outputs) if mean else y
-            return _by_axis(be, y, windows, self._axis_rule)
+        if self._spreads:
+            x = divided(x)
+            for axis, span in _passes(g):
+                x = _spread_axis(be, x, axis, span)
+            return x
+        for axis, span in _passes(g):
+            x = _sum_axis(be, x, axis, span)
+        return divided(x)
 
-        x = _added(be, g, x, spread) if self._spreads else _gathered(be, g, x, x.dtype, gather)
-        return x if x.dtype == kind else be.xp.astype(x, kind)
+    def _sweep(self, be: Backend, g: Windows, mean: Mean | None, x: Array) -> Array:
+        def gather(s: Scratch, windows: Windows, inputs: Index, at: Index, out: Array) -> None:
+            sweep.sum_into(be, s, windows, x[inputs], out)
+            if mean is not None:
+                _divide_into(be, mean, out, out, at)
+
+        def spread(s: Scratch, windows: Windows, _: Index, at: Index, out: Array) -> None:
+            y = x[at]
+            if mean is not None:
+                y = s("divided", tuple(y.shape))
+                _divide_into(be, mean, y, x[at], at)
+            sweep.spread_into(be, s, windows, y, out)
+
+        if self._spreads:
+            return _gathered_back(be, g, x, spread)
+        return _filled(be, g, x, x.dtype, gather)
 
     def pull(
         self,
@@ -538,19 +563,19 @@ class _Linear(Core):
 
 
 _CHOOSE, _SCATTER, _EXTREME = _Choose(), _Scatter(), _Extreme()
-_SUM = _Linear("sum_windows", _sum_axis, spreads=False)
-_SPREAD = _Linear("spread_windows", _spread_axis, spreads=True)
+_SUM = _Linear("sum_windows", spreads=False)
+_SPREAD = _Linear("spread_windows", spreads=True)
 _SUM.sibling, _SPREAD.sibling = _SPREAD, _SUM
 
 
-def choose(geometry: Windows, x: Any, taps: Array) -> Any:
-    """x at the chosen tap of every window."""
-    return apply(_CHOOSE, geometry, x, taps)
+def choose(geometry: Windows, x: Any, key: Array, *, largest: bool = True) -> Any:
+    """x at the place of the extreme of every window of `key`."""
+    return apply(_CHOOSE, Extreme(geometry, largest), x, key)
 
 
-def scatter(geometry: Windows, y: Any, taps: Array) -> Any:
+def scatter(geometry: Windows, y: Any, key: Array, *, largest: bool = True) -> Any:
     """The transpose of `choose`."""
-    return apply(_SCATTER, geometry, y, taps)
+    return apply(_SCATTER, Extreme(geometry, largest), y, key)
 
 
 def sum_windows(geometry: Windows, x: Any) -> Any:
@@ -566,3 +591,72 @@ def mean_windows(geometry: Mean, x: Any) -> Any:
 def window_extreme(geometry: Windows, x: Any, *, largest: bool) -> Any:
     """Maximum (or minimum) of every window; padding never wins."""
     return apply(_EXTREME, Extreme(geometry, largest), x)
+
+
+# -- places ----------------------------------------------------------------------------------------
+
+
+def extreme_places(be: Backend, g: Windows, x: Array, *, largest: bool) -> tuple[Array, Array]:
+    """Extremes of all windows, and the first place of each in the flattened sliding axes.
+
+    Places count points of the unpadded axes in row-major order; −1 in a window wholly in padding.
+    """
+    kind = be.default_int(x)
+    scales = [prod(s.length for s in g.spans[i + 1 :]) for i in range(len(g.spans))]
+    units = [scale * s.dilation for scale, s in zip(scales, g.spans, strict=True)]
+    starts, outside = [], []
+    for axis, span, scale in zip(g.axes, g.spans, scales, strict=True):
+        shape = [1] * len(g.shape)
+        shape[axis] = span.out
+        start = (be.arange(span.out, x, kind) * span.stride - span.low) * scale
+        starts.append(be.xp.reshape(start, tuple(shape)))
+        outside.append((axis, _nowhere(span)))
+    if not be.in_place:
+        y, places = _places(be, Extreme(g, largest), x, units)
+        for start in starts:
+            places = places + start
+        for axis, cuts in outside:
+            for cut in cuts:
+                n = g.out[axis]
+                at = be.arange(n, x, kind)
+                shape = [1] * len(g.shape)
+                shape[axis] = n
+                lost = be.xp.reshape((at >= cut.start) & (at < cut.stop), tuple(shape))
+                places = be.xp.where(lost, be.new_like(places, (), fill=-1), places)
+        return y, places
+    reach = sum(u * (s.size - 1) for u, s in zip(units, g.spans, strict=True))
+    small = next(
+        n for n in ("uint8", "int16", "int32", "int64") if reach <= be.xp.iinfo(be.dtype(n)).max
+    )
+    places = be.empty_like(x, g.out, kind)
+
+    def part(s: Scratch, windows: Windows, inputs: Index, at: Index, out: Array) -> None:
+        ahead = s("ahead of start", windows.out, be.dtype(small))
+        sweep.places_into(be, s, windows, x[inputs], out, ahead, units, largest=largest)
+        found = places[at]
+        found[...] = ahead
+        for axis, start in zip(g.axes, starts, strict=True):
+            cut = [slice(None)] * len(at)
+            cut[axis] = at[axis]
+            be.into("add", found, found, start[tuple(cut)])
+
+    y = _filled(be, g, x, x.dtype, part)
+    for axis, cuts in outside:
+        for cut in cuts:
+            places[(*[slice(None)] * axis, cut, ...)] = -1
+    return y, places
+
+
+def _nowhere(span: Span) -> list[slice]:
+    """The windows wholly in padding, as runs."""
+    found: list[slice] = []
+    for i in range(span.out):
+        start = span.stride * i - span.low
+        first = max(0, -(start // span.dilation))
+        last = min(span.size - 1, (span.length - 1 - start) // span.dilation)
+        if first > last:
+            if found and found[-1].stop == i:
+                found[-1] = slice(found[-1].start, i + 1)
+            else:
+                found.append(slice(i, i + 1))
+    return found

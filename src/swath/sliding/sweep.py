@@ -1,0 +1,571 @@
+"""Window reductions where arrays can be written: slab by slab, in scratch memory that is reused.
+
+A slab fits the cache. Each of its axes is one pass, a program of `passes` run on slices. Rows of a
+contiguous array that are too short for a library's inner loop are taken as one long row; the
+outputs whose windows would reach into a neighbouring row are then done again by themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from math import prod
+from typing import Any, NamedTuple
+
+from .._backends import Backend
+from ..geometry import Span, Windows
+from .passes import SOURCE, Program, Step, extreme_program, spread_program, sum_program
+
+__all__ = [
+    "Index",
+    "Scratch",
+    "extreme_into",
+    "lowest",
+    "places_into",
+    "scatter_into",
+    "select_into",
+    "slabs",
+    "spread_into",
+    "sum_into",
+]
+
+Array = Any
+Index = tuple[slice, ...]
+
+# Bytes of one slab: a few arrays of this size stay in a core's cache.
+_SLAB = {"cpu": 2**20, "gpu": 2**24}
+
+
+class Slab(NamedTuple):
+    """A part of a problem: what it reads, what it writes, and its windows."""
+
+    inputs: Index
+    outputs: Index
+    windows: Windows
+
+
+@lru_cache(maxsize=64)
+def slabs(g: Windows, itemsize: int, kind: str) -> tuple[Slab, ...]:
+    """The problem in parts that fit the cache and keep scratch arrays small."""
+    limit = _SLAB[kind]
+    out = g.out
+    full = tuple(slice(0, n) for n in g.shape), tuple(slice(0, n) for n in out)
+    spans = dict(zip(g.axes, g.spans, strict=True))
+
+    def walk(axis: int, inputs: Index, outputs: Index) -> Iterator[tuple[Index, Index]]:
+        size = itemsize * prod(
+            max(i.stop - i.start, o.stop - o.start) for i, o in zip(inputs, outputs, strict=True)
+        )
+        if size <= limit or axis == len(out):
+            yield inputs, outputs
+            return
+        count = out[axis]
+        step = max(1, count * limit // size)
+        span = spans.get(axis)
+        if span is not None:
+            # Halos are read twice: let them be the smaller part.
+            step = max(step, -(-4 * span.extent // span.stride))
+        for first in range(0, count, step):
+            cut = slice(first, min(first + step, count))
+            inside = cut if span is None else span.part(cut.start, cut.stop)[0]
+            pair = (
+                (*inputs[:axis], inside, *inputs[axis + 1 :]),
+                (*outputs[:axis], cut, *outputs[axis + 1 :]),
+            )
+            # Cut one sliding axis only: more halos cost more than a slab beyond the cache.
+            yield from [pair] if span is not None else walk(axis + 1, *pair)
+
+    found = []
+    for inputs, outputs in walk(0, *full):
+        parts = tuple(
+            span
+            if outputs[axis] == full[1][axis]
+            else span.part(outputs[axis].start, outputs[axis].stop)[1]
+            for axis, span in spans.items()
+        )
+        shape = tuple(i.stop - i.start for i in inputs)
+        found.append(Slab(inputs, outputs, Windows(shape, g.axes, parts)))
+    return tuple(found)
+
+
+class Scratch:
+    """Arrays by name: memory taken once, and used again by every pass and slab."""
+
+    def __init__(self, be: Backend, like: Array) -> None:
+        self.be, self.like = be, like
+        self._memory: dict[Any, Array] = {}
+        self._views: dict[Any, Array] = {}
+
+    def __call__(self, name: Any, shape: tuple[int, ...], dtype: Any = None) -> Array:
+        view = self._views.get((name, shape))
+        if view is None:
+            n = prod(shape)
+            memory = self._memory.get(name)
+            if memory is None or memory.shape[0] < n:
+                memory = self.be.empty_like(self.like, (n,), dtype)
+                self._memory[name] = memory
+                # Views of the smaller memory would keep it.
+                self._views = {k: v for k, v in self._views.items() if k[0] != name}
+            view = memory[:n].reshape(shape)
+            self._views[name, shape] = view
+        return view
+
+
+# Rows of at most so many elements go together.
+_SHORT = 1024
+# One element of a column costs as much as this share of starting an inner loop.
+_COLUMN = 16
+
+
+class Part(NamedTuple):
+    """One program of a pass: on rows taken as one (`flat`), or on some outputs of the axis."""
+
+    program: Program
+    flat: bool
+    source: slice
+    result: slice
+
+
+@lru_cache(maxsize=1024)
+def _parts(
+    make: Callable[[Span], Program], shape: tuple[int, ...], axis: int, span: Span, flat: bool
+) -> tuple[Part, ...]:
+    """How a pass over `axis` of a contiguous array goes (`flat` where both arrays are)."""
+    whole = Part(make(span), False, slice(None), slice(None))
+    inner = prod(shape[axis + 1 :])
+    if make is spread_program:
+        # Windows that tile an axis reach into no neighbouring row.
+        tiles = span.size == span.stride and span.low == 0 and span.stride * span.out == span.length
+        if not (flat and tiles and inner == 1):
+            return (whole,)
+        n = prod(shape) * span.stride
+        return (Part(make(Span(n, span.size, span.stride)), True, slice(0), slice(0)),)
+    rows = prod(shape[:axis])
+    even = span.length == span.stride * span.out and (inner == 1 or span.stride == 1)
+    if not flat or rows == 1 or not even or span.out * inner > _SHORT or span.size == 1:
+        return (whole,)
+    inside = [
+        i
+        for i in range(span.out)
+        if i * span.stride >= span.low and i * span.stride - span.low + span.extent <= span.length
+    ]
+    if not inside:
+        return (whole,)
+    edges = [i for i in range(span.out) if not inside[0] <= i <= inside[-1]]
+    if len(edges) * inner * (span.size - 1) > _COLUMN * len(whole.program.steps):
+        return (whole,)
+    n, out = rows * span.length * inner, rows * span.out * inner
+    d, low = span.dilation * inner, span.low * inner
+    high = span.stride * (out - 1) + d * (span.size - 1) + 1 - n - low
+    parts = [Part(make(Span(n, span.size, span.stride, d, low, high)), True, slice(0), slice(0))]
+    for i in edges:
+        inputs, one = span.part(i, i + 1)
+        parts.append(Part(make(one), False, inputs, slice(i, i + 1)))
+    return tuple(parts)
+
+
+def cut(a: Array, axis: int, at: slice) -> Array:
+    return a[(*[slice(None)] * axis, at)] if axis else a[at]
+
+
+def _views(part: Part, axis: int, source: Array, result: Array) -> tuple[int, Array, Array]:
+    if part.flat:
+        return 0, source.reshape(-1), result.reshape(-1)
+    return axis, cut(source, axis, part.source), cut(result, axis, part.result)
+
+
+def _registers(
+    scratch: Scratch, program: Program, axis: int, source: Array, result: Array
+) -> list[Array]:
+    shape = tuple(source.shape)
+    found = [source, result]
+    for number, n in enumerate(program.lengths[2:]):
+        # Three take turns: one is read, one written, one held.
+        found.append(scratch(("register", number % 3), _with(shape, axis, n)))
+    return found
+
+
+def _passes(g: Windows) -> list[tuple[int, Span]]:
+    """The axes on which something happens, first axis first."""
+    return [
+        (axis, span)
+        for axis, span in zip(g.axes, g.spans, strict=True)
+        if not (span.size == 1 and span.stride == 1 and span.low == 0 and span.high == 0)
+    ]
+
+
+def _with(shape: tuple[int, ...], axis: int, n: int) -> tuple[int, ...]:
+    return (*shape[:axis], n, *shape[axis + 1 :])
+
+
+def _merged(
+    be: Backend,
+    scratch: Scratch,
+    name: str,
+    fill: Any,
+    make: Callable[[Span], Program],
+    axis: int,
+    span: Span,
+    source: Array,
+    result: Array,
+) -> None:
+    """One pass of an operation that merges two values (maximum, minimum, add)."""
+    flat = be.contiguous(source) and be.contiguous(result)
+    for part in _parts(make, tuple(source.shape), axis, span, flat):
+        along, a, b = _views(part, axis, source, result)
+        registers = _registers(scratch, part.program, along, a, b)
+        for step in part.program.steps:
+            to = cut(registers[step.to], along, step.at)
+            if step.right >= 0:
+                left = cut(registers[step.left], along, step.left_at)
+                be.into(name, to, left, cut(registers[step.right], along, step.right_at))
+            elif step.left >= 0:
+                to[...] = cut(registers[step.left], along, step.left_at)
+            else:
+                to[...] = fill
+
+
+def _through(
+    g: Windows, scratch: Scratch, x: Array, result: Array, *, back: bool = False
+) -> Iterator[tuple[int, Span, Array, Array]]:
+    """Axis, span, source and result of every pass from x to `result`."""
+    passes = _passes(g)
+    if back:
+        passes.reverse()
+    if not passes:
+        result[...] = x
+    for number, (axis, span) in enumerate(passes):
+        target = result
+        if number < len(passes) - 1:
+            n = span.length if back else span.out
+            target = scratch(("pass", number % 2), _with(tuple(x.shape), axis, n))
+        yield axis, span, x, target
+        x = target
+
+
+def extreme_into(
+    be: Backend, scratch: Scratch, g: Windows, x: Array, result: Array, *, largest: bool
+) -> None:
+    """result = the largest or smallest of every window; the identity if it is all padding."""
+    name, fill = "maximum" if largest else "minimum", lowest(be, x, largest=largest)
+    # Whole rows first: then there is less to be read with a stride.
+    for axis, span, a, b in _through(g, scratch, x, result):
+        _merged(be, scratch, name, fill, extreme_program, axis, span, a, b)
+
+
+def sum_into(be: Backend, scratch: Scratch, g: Windows, x: Array, result: Array) -> None:
+    """result = the sum of every window."""
+    for axis, span, a, b in _through(g, scratch, x, result):
+        _merged(be, scratch, "add", 0, sum_program, axis, span, a, b)
+
+
+def spread_into(be: Backend, scratch: Scratch, g: Windows, y: Array, result: Array) -> None:
+    """The transpose of `sum_into`: result = the sum of y over the windows that reach a point."""
+    for axis, span, a, b in _through(g, scratch, y, result, back=True):
+        if span.stride == 1:
+            _merged(be, scratch, "add", 0, sum_program, axis, span.transposed(), a, b)
+        else:
+            _merged(be, scratch, "add", 0, spread_program, axis, span, a, b)
+
+
+def lowest(be: Backend, x: Array, *, largest: bool) -> Any:
+    """The identity of the reduction in the dtype of x."""
+    if be.is_floating(x.dtype):
+        return float("-inf") if largest else float("inf")
+    info = be.xp.iinfo(x.dtype)
+    return int(info.min if largest else info.max)
+
+
+class _Chooser:
+    """Which of two values is taken, the left one if they are equal, and NaN before numbers."""
+
+    def __init__(self, be: Backend, scratch: Scratch, x: Array, *, largest: bool) -> None:
+        self.be, self.scratch = be, scratch
+        self.bottom = lowest(be, x, largest=largest)
+        self.beats = "greater" if largest else "less"
+        self.better = "maximum" if largest else "minimum"
+        self.bool = be.dtype("bool")
+        self.nan = be.is_floating(x.dtype) and be.may_hold_nan(x)
+
+    def right(self, name: Any, left: Array, right: Array, step: Step, axis: int) -> Array:
+        """Where the right one is taken."""
+        be = self.be
+        shape = tuple(left.shape)
+        found = self.scratch(("right", name), shape, self.bool)
+        be.into(self.beats, found, right, left)
+        if self.nan:
+            mark = self.scratch("nan", shape, self.bool)
+            be.into("not_equal", mark, right, right)
+            be.into("logical_or", found, found, mark)
+            be.into("equal", mark, left, left)
+            be.into("logical_and", found, found, mark)
+        if step.forced:
+            cut(found, axis, slice(0, step.forced))[...] = True
+        return found
+
+
+def _extreme_parts(
+    be: Backend, axis: int, span: Span, source: Array, result: Array
+) -> tuple[Part, ...]:
+    flat = be.contiguous(source) and be.contiguous(result)
+    return _parts(extreme_program, tuple(source.shape), axis, span, flat)
+
+
+def places_into(
+    be: Backend,
+    scratch: Scratch,
+    g: Windows,
+    x: Array,
+    result: Array,
+    places: Array,
+    units: Sequence[int],
+    *,
+    largest: bool,
+) -> None:
+    """As `extreme_into`; `places` = how far the first such value lies behind the first tap.
+
+    A tap counts as `units` of its axis. The last axis goes first, so that ties go to the first
+    place in row-major order. Windows wholly in padding get any number.
+    """
+    chooser = _Chooser(be, scratch, x, largest=largest)
+    unit_of = dict(zip(g.axes, units, strict=True))
+    before: Array | None = None
+    passes = _passes(g)[::-1]
+    if not passes:
+        result[...] = x
+        places[...] = 0
+    for number, (axis, span) in enumerate(passes):
+        end = number == len(passes) - 1
+        shape = _with(tuple(x.shape), axis, span.out)
+        y = result if end else scratch(("pass", number % 2), shape)
+        found = places if end else scratch(("places", number % 2), shape, places.dtype)
+        for part in _extreme_parts(be, axis, span, x, y):
+            along, a, b = _views(part, axis, x, y)
+            values = _registers(scratch, part.program, along, a, b)
+            _, old, new = _views(part, axis, x if before is None else before, found)
+            numbers: list[Array | None] = [None if before is None else old, new]
+            for i, v in enumerate(values[2:]):
+                numbers.append(scratch(("numbers", i % 3), tuple(v.shape), places.dtype))
+            for step in part.program.steps:
+                _place(chooser, step, along, values, numbers, unit_of[axis])
+        x, before = y, found
+
+
+def _place(
+    chooser: _Chooser,
+    step: Step,
+    axis: int,
+    values: list[Array],
+    numbers: list[Array | None],
+    unit: int,
+) -> None:
+    be, scratch = chooser.be, chooser.scratch
+    to = cut(values[step.to], axis, step.at)
+    number: Array = cut(numbers[step.to], axis, step.at)
+    first = step.taps[0] * unit
+    if step.left < 0:
+        to[...] = chooser.bottom
+        number[...] = 0
+        return
+    left = cut(values[step.left], axis, step.left_at)
+    old = numbers[step.left]
+    kept = None if old is None else cut(old, axis, step.left_at)
+    if step.right < 0:
+        to[...] = left
+        number[...] = first
+        if kept is not None:
+            be.into("add", number, number, kept)
+        return
+    right = cut(values[step.right], axis, step.right_at)
+    taken = chooser.right("place", left, right, step, axis)
+    be.into(chooser.better, to, left, right)
+    jump = (step.taps[1] - step.taps[0]) * unit
+    taken = be.as_numbers(taken)
+    new = numbers[step.right]
+    if kept is None and new is None:
+        be.into("multiply", number, taken, jump)
+        if first:
+            be.into("add", number, number, first)
+        return
+    # Selected by arithmetic: an unpredictable branch costs more than four operations.
+    ahead = scratch("ahead", tuple(number.shape), number.dtype)
+    if kept is None or new is None:
+        # Only where the left one is a merged value: numbers of single taps are all 0.
+        assert kept is not None
+        be.into("subtract", ahead, jump, kept)
+    else:
+        be.into("subtract", ahead, cut(new, axis, step.right_at), kept)
+        be.into("add", ahead, ahead, jump)
+    be.into("multiply", ahead, ahead, taken)
+    be.into("add", number, kept, ahead)
+    if first:
+        be.into("add", number, number, first)
+
+
+class _Recorded(NamedTuple):
+    """A part of a pass with what was taken in each of its steps."""
+
+    part: Part
+    axis: int
+    span: Span
+    taken: list[Array | None]
+
+
+def _record(
+    be: Backend, scratch: Scratch, g: Windows, x: Array, *, largest: bool, flat: bool
+) -> list[list[_Recorded]]:
+    """What every pass takes, last axis first; `flat` where rows may be taken as one."""
+    chooser = _Chooser(be, scratch, x, largest=largest)
+    found = []
+    for number, (axis, span) in enumerate(_passes(g)[::-1]):
+        y = scratch(("pass", number % 2), _with(tuple(x.shape), axis, span.out))
+        records = []
+        flat = flat and be.contiguous(x)
+        parts = _parts(extreme_program, tuple(x.shape), axis, span, flat)
+        for piece, part in enumerate(parts):
+            along, a, b = _views(part, axis, x, y)
+            registers = _registers(scratch, part.program, along, a, b)
+            taken: list[Array | None] = []
+            for order, step in enumerate(part.program.steps):
+                to = cut(registers[step.to], along, step.at)
+                if step.left < 0:
+                    # Nothing comes of windows wholly in padding.
+                    to[...] = chooser.bottom
+                    taken.append(None)
+                    continue
+                left = cut(registers[step.left], along, step.left_at)
+                if step.right < 0:
+                    to[...] = left
+                    taken.append(None)
+                    continue
+                right = cut(registers[step.right], along, step.right_at)
+                taken.append(chooser.right((axis, piece, order), left, right, step, along))
+                be.into(chooser.better, to, left, right)
+            records.append(_Recorded(part, axis, span, taken))
+        found.append(records)
+        x = y
+    return found
+
+
+def scatter_into(
+    be: Backend, scratch: Scratch, g: Windows, x: Array, y: Array, result: Array, *, largest: bool
+) -> None:
+    """result = every value of y added at the place of its window's extreme in x, 0 elsewhere."""
+    passes = _record(be, scratch, g, x, largest=largest, flat=be.contiguous(result))
+    if not passes:
+        result[...] = y
+    for number, records in enumerate(reversed(passes)):
+        axis, span = records[0].axis, records[0].span
+        target = result
+        if number < len(passes) - 1:
+            target = scratch(("back", number % 2), _with(tuple(y.shape), axis, span.length), y.dtype)
+        if number == 0:
+            # Overwritten on the way back.
+            own = scratch("cotangent", tuple(y.shape), y.dtype)
+            own[...] = y
+            y = own
+        # Points that several steps reach are added to, others are written once.
+        fresh = len(records) == 1 and records[0].part.program.disjoint
+        covered = span.size == span.stride and span.low == 0 and span.stride * span.out == span.length
+        if not (fresh and covered):
+            target[...] = 0
+        edges = [cut(y, axis, r.part.result) for r in records[1:]]
+        sources = [scratch(("edge", i), tuple(e.shape), y.dtype) for i, e in enumerate(edges)]
+        for own, edge in zip(sources, edges, strict=True):
+            own[...] = edge
+            edge[...] = 0
+        for i, record in enumerate(records):
+            along, a, b = _views(record.part, axis, target, y)
+            _scatter(be, scratch, record, along, a, sources[i - 1] if i else b, fresh=fresh)
+        y = target
+
+
+def _scatter(
+    be: Backend,
+    scratch: Scratch,
+    record: _Recorded,
+    axis: int,
+    target: Array,
+    y: Array,
+    *,
+    fresh: bool,
+) -> None:
+    program = record.part.program
+    shape = tuple(y.shape)
+    registers = [target, y]
+    for number, n in enumerate(program.lengths[2:]):
+        registers.append(scratch(("way back", number % 3), _with(shape, axis, n), y.dtype))
+    for step, taken in zip(reversed(program.steps), reversed(record.taken), strict=True):
+        if step.left < 0:
+            continue
+        moved = cut(registers[step.to], axis, step.at)
+        left = cut(registers[step.left], axis, step.left_at)
+        if taken is None:
+            if fresh and step.left == SOURCE:
+                left[...] = moved
+            else:
+                be.into("add", left, left, moved)
+            continue
+        right = cut(registers[step.right], axis, step.right_at)
+        direct = fresh and step.right == SOURCE
+        won = right if direct else scratch("won", tuple(moved.shape), y.dtype)
+        if step.left == SOURCE and fresh:
+            be.split(moved, taken, won, left)
+        elif step.left not in (SOURCE, step.to):
+            # A temporary is read by one step alone: written, and 0 behind and between.
+            _rest(registers[step.left], axis, step.left_at)
+            be.split(moved, taken, won, left)
+        else:
+            be.split(moved, taken, won, moved)
+            if step.left == SOURCE:
+                be.into("add", left, left, moved)
+        if not direct:
+            be.into("add", right, right, won)
+
+
+def _rest(a: Array, axis: int, at: slice) -> None:
+    """0 in what lies outside of a slice."""
+    if (at.step or 1) == 1:
+        cut(a, axis, slice(at.stop, None))[...] = 0
+    else:
+        a[...] = 0
+
+
+def select_into(
+    be: Backend,
+    scratch: Scratch,
+    g: Windows,
+    x: Array,
+    t: Array,
+    result: Array,
+    *,
+    largest: bool,
+) -> None:
+    """result = t at the place of every window's extreme in x, 0 in windows wholly in padding."""
+    passes = _record(be, scratch, g, x, largest=largest, flat=False)
+    if not passes:
+        result[...] = t
+    for number, records in enumerate(passes):
+        axis, span = records[0].axis, records[0].span
+        target = result
+        if number < len(passes) - 1:
+            shape = _with(tuple(t.shape), axis, span.out)
+            target = scratch(("select", number % 2), shape, t.dtype)
+        (record,) = records
+        program = record.part.program
+        registers = [t, target]
+        for i, n in enumerate(program.lengths[2:]):
+            shape = _with(tuple(t.shape), axis, n)
+            registers.append(scratch(("selected", i % 3), shape, t.dtype))
+        for step, taken in zip(program.steps, record.taken, strict=True):
+            to = cut(registers[step.to], axis, step.at)
+            if step.left < 0:
+                to[...] = 0
+                continue
+            left = cut(registers[step.left], axis, step.left_at)
+            if taken is None:
+                to[...] = left
+            else:
+                right = cut(registers[step.right], axis, step.right_at)
+                to[...] = be.xp.where(taken, right, left)
+        t = target
