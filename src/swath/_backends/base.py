@@ -366,6 +366,21 @@ class Backend:
         """A sliding product, channels first, by the library's own convolution of layers."""
         raise NotImplementedError
 
+    def native_pool(
+        self, role: str, g: Any, work: int, *arrays: Array, divisor: int = 1
+    ) -> Any:
+        """A reduction of windows by the library's own kernel; None where it has none that pays.
+
+        `role` says what: "max", "places" (maxima and their flat places), "scatter" (of the first
+        array to the maxima of the second), "sum" or "spread", both over `divisor`. `work` counts the elements that
+        swath's own passes would compute. Results are those of the passes, NaN and ties included.
+        """
+        return None
+
+    def native_pass(self, role: str, x: Array, axis: int, span: Any) -> Any:
+        """The "max", "min" or "sum" of windows of one axis; None where no kernel of its own pays."""
+        return None
+
     def solve(self, a: Array, b: Array) -> Array:
         """Solutions x of a x = b for matrices a and b; not finite where a is singular."""
         try:

@@ -185,6 +185,27 @@ class JaxBackend(Backend):
             precision=lax.Precision.HIGHEST if asked is None else None,
         )
 
+    def native_pass(self, role: str, x: Array, axis: int, span: Any) -> Any:
+        # Measured on the CPU: XLA's loop is the fastest over few taps that overlap. The barrier
+        # keeps it from fusing the passes of two axes, which would do the first one several times.
+        few = span.stride < span.extent and span.size <= 4
+        if not few or min(span.low, span.high) < 0 or self.is_complex(x):
+            return None
+        lowest, highest = _range(x.dtype)
+        start, operation = {
+            "max": (lowest, lax.max),
+            "min": (highest, lax.min),
+            "sum": (0, lax.add),
+        }[role]
+        ones, pads = [1] * x.ndim, [(0, 0)] * x.ndim
+        size, stride, dilation = ones.copy(), ones.copy(), ones.copy()
+        size[axis], stride[axis], dilation[axis] = span.size, span.stride, span.dilation
+        pads[axis] = span.low, span.high
+        y = lax.reduce_window(
+            x, np.asarray(start, x.dtype), operation, size, stride, pads, window_dilation=dilation
+        )
+        return lax.optimization_barrier(y)
+
     def fori_loop(self, start: int, stop: int, body: Callable[[Any, Any], Any], init: Any) -> Any:
         return lax.fori_loop(start, stop, body, init)
 
@@ -274,6 +295,14 @@ class JaxBackend(Backend):
             return make(**dict(named))
 
         jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
+
+
+def _range(dtype: Any) -> tuple[Any, Any]:
+    """The lowest and the highest value of a dtype."""
+    if jnp.issubdtype(dtype, jnp.inexact):
+        return -np.inf, np.inf
+    info = jnp.iinfo(dtype)
+    return info.min, info.max
 
 
 def _threes(axes: Sequence[int], lengths: Sequence[int]) -> list[tuple[list[int], list[int]]]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import cache
+from math import prod
 from typing import Any
 
 import array_api_compat.torch as xp
@@ -18,6 +19,18 @@ __all__ = ["make"]
 
 # MKL transforms at most seven axes at a time, cuFFT three.
 _FFT_AXES = 3
+
+# Nanoseconds of PyTorch's kernel for each tap of each output, and of swath's passes for each element
+# computed, with channels before and behind the windows (float32, one core of a Xeon, 2026-11).
+_POOL_RATES = {
+    "max": ((3.1, 0.9), (0.37, 0.7)),
+    "places": ((3.1, 3.9), (0.34, 3.1)),
+    "scatter": ((3.5, 13.0), (0.8, 13.0)),
+    "sum": ((1.0, 1.0), (0.15, 0.8)),
+    "spread": ((1.5, 1.2), (0.6, 1.1)),
+}
+# What starting the kernel costs more than the passes: less than nothing.
+_POOL_START = -3e4
 
 _LEVEL: ContextVar[str] = ContextVar("swath_torch_precision", default="highest")
 
@@ -139,7 +152,8 @@ class TorchBackend(Backend):
     def into(self, name: str, out: Array, *operands: Any) -> None:
         if not isinstance(operands[0], torch.Tensor):
             operands = (torch.full_like(operands[1], operands[0]), *operands[1:])
-        getattr(torch, name)(*operands, out=out)
+        # torch.equal is another thing.
+        getattr(torch, "eq" if name == "equal" else name)(*operands, out=out)
 
     def as_numbers(self, flags: Array) -> Array:
         return flags.view(torch.uint8)
@@ -247,6 +261,64 @@ class TorchBackend(Backend):
         if role == "w":
             return found[1]
         return found[0] if even else _shaped(found[0], [-n for n in low], [-n for n in high])
+
+    def native_pool(
+        self, role: str, g: Any, work: int, *arrays: Array, divisor: int = 1
+    ) -> Any:
+        x = arrays[-1]
+        if not self.in_place or x.dtype not in (torch.float32, torch.float64):
+            return None
+        rows, columns = g.axes if len(g.axes) == 2 else (0, 0)
+        spans = g.spans
+        if columns != rows + 1 or any(s.low != s.high or not 0 <= s.low <= s.size // 2 for s in spans):
+            return None
+        last = columns < x.ndim - 1
+        native, own = _POOL_RATES[role][last]
+        outputs = prod(g.out)
+        if x.is_cuda:
+            # To look for NaN would wait for the device.
+            pays = role in ("max", "sum", "spread")
+        else:
+            pays = _POOL_START + native * g.taps * outputs < own * work
+        if not pays or not all(a.is_contiguous() for a in arrays):
+            return None
+        if role in ("sum", "spread") and any(s.dilation > 1 for s in spans):
+            return None
+
+        def planes(a: Array) -> Array:
+            if not last:
+                return a.reshape(-1, 1, *a.shape[rows:])
+            tail = a.shape[columns + 1 :]
+            a = a.reshape(-1, *a.shape[rows : columns + 1], prod(tail))
+            return a.permute(0, 3, 1, 2)
+
+        def back(a: Array, shape: tuple[int, ...]) -> Array:
+            return (a.permute(0, 2, 3, 1) if last else a).reshape(shape)
+
+        size, stride, pad, dilation = (
+            [getattr(s, name) for s in spans] for name in ("size", "stride", "low", "dilation")
+        )
+        aten = torch.ops.aten
+        if role == "sum":
+            found = aten.avg_pool2d(planes(x), size, stride, pad, False, True, divisor)
+            return back(found, g.out)
+        if role == "spread":
+            # Read for its shape and layout alone.
+            like = planes(x.new_empty(g.shape))
+            found = aten.avg_pool2d_backward(planes(x), like, size, stride, pad, False, True, divisor)
+            return back(found, g.shape)
+        if role == "max":
+            return back(torch.max_pool2d(planes(x), size, stride, pad, dilation), g.out)
+        y, places = aten.max_pool2d_with_indices(planes(x), size, stride, pad, dilation)
+        if torch.isnan(y.sum()):
+            # Of several NaN PyTorch names the last. (Infinities of both signs come here too.)
+            return None
+        if role == "places":
+            return back(y, g.out), back(places, g.out)
+        found = aten.max_pool2d_with_indices_backward(
+            planes(arrays[0]), planes(x), size, stride, pad, dilation, False, places
+        )
+        return back(found, g.shape)
 
     def fft(self, x: Array, axes: Sequence[int], lengths: Sequence[int]) -> Array:
         if not self.is_complex(x):

@@ -12,7 +12,7 @@ elsewhere (compiled or lazy arrays, the bare standard) the same merges are made 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import frexp, prod
 from typing import Any, NamedTuple
 
@@ -137,6 +137,9 @@ def _better(be: Backend, largest: bool) -> Callable[[Array, Array], Array]:
 
 
 def _extreme_axis(be: Backend, x: Array, axis: int, span: Span, largest: bool) -> Array:
+    native = be.native_pass("max" if largest else "min", x, axis, span)
+    if native is not None:
+        return native
     better = _better(be, largest)
     x = _pad_axis(be, x, axis, span.low, span.high, lowest(be, x, largest=largest))
     return _fold(span, axis, (x,), lambda a, b, _: (better(a[0], b[0]),))[0]
@@ -226,6 +229,9 @@ def _scatter(be: Backend, g: Extreme, y: Array, x: Array) -> Array:
 
 
 def _sum_axis(be: Backend, x: Array, axis: int, span: Span) -> Array:
+    native = be.native_pass("sum", x, axis, span)
+    if native is not None:
+        return native
     x = _pad_axis(be, x, axis, span.low, span.high, 0)
     total, need = None, span.stride * (span.out - 1) + 1
     if span.size <= 3 or span.size <= span.stride * span.size.bit_length():
@@ -252,6 +258,14 @@ def _spread_axis(be: Backend, y: Array, axis: int, span: Span) -> Array:
     """The transpose of `_sum_axis`."""
     if span.stride == 1:
         return _sum_axis(be, y, axis, span.transposed())
+    if span.size == span.stride and span.dilation == 1 and span.low == 0:
+        # Windows that tile: every value as often as its window has taps.
+        shape = tuple(y.shape)
+        y = be.xp.broadcast_to(
+            be.xp.expand_dims(y, axis=axis + 1), (*shape[: axis + 1], span.size, *shape[axis + 1 :])
+        )
+        y = be.xp.reshape(y, (*shape[:axis], shape[axis] * span.size, *shape[axis + 1 :]))
+        return _pad_axis(be, y, axis, 0, span.length - y.shape[axis], 0)
     gaps = [span.stride - 1 if i == axis else 0 for i in range(y.ndim)]
     y = be.pad(y, [(0, 0)] * y.ndim, 0, gaps)
     points = y.shape[axis]
@@ -260,6 +274,20 @@ def _spread_axis(be: Backend, y: Array, axis: int, span: Span) -> Array:
         points, span.size, 1, span.dilation, reach - span.low, span.length - points + span.low
     )
     return _sum_axis(be, y, axis, dense)
+
+
+# -- by the library's own kernel -------------------------------------------------------------------
+
+
+@lru_cache(maxsize=1024)
+def _work(g: Windows) -> int:
+    """Elements that passes over the axes compute."""
+    shape, found = list(g.shape), 0
+    for axis, span in zip(g.axes, g.spans, strict=True):
+        shape[axis] = span.out
+        full = 0 if shifts(span) is None else span.stride * (len(_merges(span)) - 1) + 1
+        found += prod(shape) * (full or span.size - 1)
+    return found
 
 
 # -- slab by slab ----------------------------------------------------------------------------------
@@ -368,7 +396,10 @@ class _Scatter(_Keyed):
             # Half precision accumulates in float32 and rounds once.
             y = be.xp.astype(y, be.dtype("float32"))
         g, largest = geometry
-        if not be.in_place:
+        native = be.native_pool("scatter", g, _work(g), y, x) if largest else None
+        if native is not None:
+            out = native
+        elif not be.in_place:
             out = _scatter(be, geometry, y, x)
         else:
 
@@ -398,6 +429,9 @@ class _Extreme(Core):
     def forward(self, be: Backend, geometry: Extreme, *arrays: Array) -> Array:
         (x,) = arrays
         g, largest = geometry
+        native = be.native_pool("max", g, _work(g), x) if largest else None
+        if native is not None:
+            return native
         if not be.in_place:
             for axis, span in _passes(g):
                 x = _extreme_axis(be, x, axis, span, largest)
@@ -470,7 +504,7 @@ def _divisors(be: Backend, g: Mean, like: Array, outputs: Index | None) -> list[
         kind = be.real_dtype(like.dtype)
         part = counts if outputs is None else counts[outputs[axis]]
         found.append(be.constant(part.reshape(shape), like, kind))
-    return found if alike == 1 else [*found, float(alike)]
+    return found if found and alike == 1 else [*found, float(alike)]
 
 
 def _divide_into(be: Backend, g: Mean, y: Array, source: Array, outputs: Index) -> None:
@@ -505,14 +539,25 @@ class _Linear(Core):
         mean = geometry if isinstance(geometry, Mean) else None
         g = geometry if mean is None else mean.windows
         with be.quiet():
-            found = (self._sweep if be.in_place else self._fold)(be, g, mean, x)
+            found = self._native(be, g, mean, x)
+            if found is None:
+                found = (self._sweep if be.in_place else self._fold)(be, g, mean, x)
         return found if found.dtype == kind else be.xp.astype(found, kind)
 
+    def _divided(self, be: Backend, mean: Mean | None, y: Array) -> Array:
+        for divisor in [] if mean is None else _divisors(be, mean, y, None):
+            y = y / divisor
+        return y
+
+    def _native(self, be: Backend, g: Windows, mean: Mean | None, x: Array) -> Array | None:
+        divisors = [1.0] if mean is None else _divisors(be, mean, x, None)
+        if len(divisors) > 1 or not isinstance(divisors[0], float) or divisors[0] % 1:
+            return None
+        role = "spread" if self._spreads else "sum"
+        return be.native_pool(role, g, _work(g), x, divisor=int(divisors[0]))
+
     def _fold(self, be: Backend, g: Windows, mean: Mean | None, x: Array) -> Array:
-        def divided(y: Array) -> Array:
-            for divisor in [] if mean is None else _divisors(be, mean, y, None):
-                y = y / divisor
-            return y
+        divided = partial(self._divided, be, mean)
 
         if self._spreads:
             x = divided(x)
@@ -601,6 +646,9 @@ def extreme_places(be: Backend, g: Windows, x: Array, *, largest: bool) -> tuple
 
     Places count points of the unpadded axes in row-major order; −1 in a window wholly in padding.
     """
+    native = be.native_pool("places", g, _work(g), x) if largest else None
+    if native is not None:
+        return native
     kind = be.default_int(x)
     scales = [prod(s.length for s in g.spans[i + 1 :]) for i in range(len(g.spans))]
     units = [scale * s.dilation for scale, s in zip(scales, g.spans, strict=True)]
