@@ -242,7 +242,7 @@ class Backend:
         """y + b; written into y, an array of ours, where nothing else can see it."""
         return y + b
 
-    # -- elementwise into arrays of ours (only where `in_place`) ------------------------------------
+    # -- elementwise into arrays of ours (only where `in_place`) -----------------------------------
 
     def empty_like(self, x: Array, shape: tuple[int, ...], dtype: Any = None) -> Array:
         """A new array on the device of x, its values open."""
@@ -366,19 +366,18 @@ class Backend:
         """A sliding product, channels first, by the library's own convolution of layers."""
         raise NotImplementedError
 
-    def native_pool(
-        self, role: str, g: Any, work: int, *arrays: Array, divisor: int = 1
-    ) -> Any:
+    def native_pool(self, role: str, g: Any, work: int, *arrays: Array, divisor: int = 1) -> Any:
         """A reduction of windows by the library's own kernel; None where it has none that pays.
 
         `role` says what: "max", "places" (maxima and their flat places), "scatter" (of the first
-        array to the maxima of the second), "sum" or "spread", both over `divisor`. `work` counts the elements that
-        swath's own passes would compute. Results are those of the passes, NaN and ties included.
+        array to the maxima of the second), "sum" or "spread", both over `divisor`. `work` counts
+        the elements that swath's own passes would compute. Results are those of the passes, NaN
+        and ties included.
         """
         return None
 
     def native_pass(self, role: str, x: Array, axis: int, span: Any) -> Any:
-        """The "max", "min" or "sum" of windows of one axis; None where no kernel of its own pays."""
+        """The "max", "min" or "sum" of windows of one axis; None where no such kernel pays."""
         return None
 
     def solve(self, a: Array, b: Array) -> Array:

@@ -109,6 +109,9 @@ class NumpyBackend(Backend):
         return flags.view(np.uint8)
 
     def split(self, x: Array, flags: Array, won: Array, kept: Array) -> None:
+        if x.dtype.itemsize > 8:
+            won[...], kept[...] = np.where(flags, x, 0), np.where(flags, 0, x)
+            return
         # By bits: NumPy's `where` branches, and mispredicts every other time.
         bits = np.dtype(f"i{x.dtype.itemsize}")
         mask = np.negative(flags.view(np.int8)).astype(bits)

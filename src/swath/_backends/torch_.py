@@ -20,8 +20,9 @@ __all__ = ["make"]
 # MKL transforms at most seven axes at a time, cuFFT three.
 _FFT_AXES = 3
 
-# Nanoseconds of PyTorch's kernel for each tap of each output, and of swath's passes for each element
-# computed, with channels before and behind the windows (float32, one core of a Xeon, 2026-11).
+# Nanoseconds of PyTorch's kernel for each tap of each output, and of swath's passes for each
+# element computed, with channels before and behind the windows (float32, one core of a Xeon,
+# 2026-11).
 _POOL_RATES = {
     "max": ((3.1, 0.9), (0.37, 0.7)),
     "places": ((3.1, 3.9), (0.34, 3.1)),
@@ -262,15 +263,15 @@ class TorchBackend(Backend):
             return found[1]
         return found[0] if even else _shaped(found[0], [-n for n in low], [-n for n in high])
 
-    def native_pool(
-        self, role: str, g: Any, work: int, *arrays: Array, divisor: int = 1
-    ) -> Any:
+    def native_pool(self, role: str, g: Any, work: int, *arrays: Array, divisor: int = 1) -> Any:
         x = arrays[-1]
         if not self.in_place or x.dtype not in (torch.float32, torch.float64):
             return None
         rows, columns = g.axes if len(g.axes) == 2 else (0, 0)
         spans = g.spans
-        if columns != rows + 1 or any(s.low != s.high or not 0 <= s.low <= s.size // 2 for s in spans):
+        if columns != rows + 1 or any(
+            s.low != s.high or not 0 <= s.low <= s.size // 2 for s in spans
+        ):
             return None
         last = columns < x.ndim - 1
         native, own = _POOL_RATES[role][last]
@@ -305,7 +306,9 @@ class TorchBackend(Backend):
         if role == "spread":
             # Read for its shape and layout alone.
             like = planes(x.new_empty(g.shape))
-            found = aten.avg_pool2d_backward(planes(x), like, size, stride, pad, False, True, divisor)
+            found = aten.avg_pool2d_backward(
+                planes(x), like, size, stride, pad, False, True, divisor
+            )
             return back(found, g.shape)
         if role == "max":
             return back(torch.max_pool2d(planes(x), size, stride, pad, dilation), g.out)

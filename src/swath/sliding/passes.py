@@ -70,7 +70,7 @@ Run = tuple[int, int, int]
 
 
 class _Tap(NamedTuple):
-    """Outputs first … last−1 read source points start, start + stride, …"""
+    """Outputs first … last−1 read source points from start on, a stride apart."""
 
     first: int
     last: int

@@ -433,7 +433,8 @@ class _Extreme(Core):
         if native is not None:
             return native
         if not be.in_place:
-            for axis, span in _passes(g):
+            # Whole rows first: then there is less to be read with a stride.
+            for axis, span in reversed(_passes(g)):
                 x = _extreme_axis(be, x, axis, span, largest)
             return x
 
@@ -537,7 +538,7 @@ class _Linear(Core):
             # Half precision accumulates in float32 and rounds once.
             x = be.xp.astype(x, be.dtype("float32"))
         mean = geometry if isinstance(geometry, Mean) else None
-        g = geometry if mean is None else mean.windows
+        g: Windows = geometry if mean is None else mean.windows  # type: ignore[assignment]
         with be.quiet():
             found = self._native(be, g, mean, x)
             if found is None:
@@ -564,7 +565,7 @@ class _Linear(Core):
             for axis, span in _passes(g):
                 x = _spread_axis(be, x, axis, span)
             return x
-        for axis, span in _passes(g):
+        for axis, span in reversed(_passes(g)):
             x = _sum_axis(be, x, axis, span)
         return divided(x)
 

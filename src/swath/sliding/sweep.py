@@ -33,7 +33,7 @@ Array = Any
 Index = tuple[slice, ...]
 
 # Bytes of one slab: a few arrays of this size stay in a core's cache.
-_SLAB = {"cpu": 2**20, "gpu": 2**24}
+_SLAB = {"cpu": 2**19, "gpu": 2**24}
 
 
 class Slab(NamedTuple):
@@ -97,6 +97,7 @@ class Scratch:
         self._views: dict[Any, Array] = {}
 
     def __call__(self, name: Any, shape: tuple[int, ...], dtype: Any = None) -> Array:
+        """An array of a name, its values open."""
         view = self._views.get((name, shape))
         if view is None:
             n = prod(shape)
@@ -165,6 +166,7 @@ def _parts(
 
 
 def cut(a: Array, axis: int, at: slice) -> Array:
+    """A slice of one axis."""
     return a[(*[slice(None)] * axis, at)] if axis else a[at]
 
 
@@ -458,7 +460,9 @@ def scatter_into(
         axis, span = records[0].axis, records[0].span
         target = result
         if number < len(passes) - 1:
-            target = scratch(("back", number % 2), _with(tuple(y.shape), axis, span.length), y.dtype)
+            target = scratch(
+                ("back", number % 2), _with(tuple(y.shape), axis, span.length), y.dtype
+            )
         if number == 0:
             # Overwritten on the way back.
             own = scratch("cotangent", tuple(y.shape), y.dtype)
@@ -466,7 +470,9 @@ def scatter_into(
             y = own
         # Points that several steps reach are added to, others are written once.
         fresh = len(records) == 1 and records[0].part.program.disjoint
-        covered = span.size == span.stride and span.low == 0 and span.stride * span.out == span.length
+        covered = (
+            span.size == span.stride and span.low == 0 and span.stride * span.out == span.length
+        )
         if not (fresh and covered):
             target[...] = 0
         edges = [cut(y, axis, r.part.result) for r in records[1:]]
