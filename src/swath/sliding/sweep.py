@@ -33,7 +33,7 @@ Array = Any
 Index = tuple[slice, ...]
 
 # Bytes of one slab: a few arrays of this size stay in a core's cache.
-_SLAB = {"cpu": 2**19, "gpu": 2**24}
+_SLAB = {"cpu": 2**20, "gpu": 2**24}
 
 
 class Slab(NamedTuple):
