@@ -6,11 +6,13 @@ state; a bank is one sliding product with a stride.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
 from .. import _ops, arguments
 from .._backends import Backend
+from ..autodiff import Core, apply
 from ..errors import ArgumentError, UnsupportedError
 from ..geometry import Sliding, Span
 from ..registry import operation
@@ -43,6 +45,43 @@ def _filter(b: Any, a: Any, *optional: str, **others: Any) -> tuple[Any, list[An
             arguments.numeric(be, name, value)
     b, a, *rest = arguments.floating(be, b, a, *rest)
     return _only_gain(be, b, a, given), rest
+
+
+class _Carry(Core):
+    """y with a state added to its first points, written into y where nothing else can see it."""
+
+    name = "carry"
+    native = True
+
+    def forward(self, be: Backend, geometry: int, *arrays: Any) -> Any:
+        y, state = arrays
+        front = _front(geometry, state)
+        if be.mutable and not be.recorded(y, state):
+            # y is a product of ours.
+            y[front] += state
+            return y
+        rest = y.shape[geometry] - state.shape[geometry]
+        return y + be.pad(state, [(0, rest if i == geometry else 0) for i in range(y.ndim)])
+
+    def pull(
+        self,
+        be: Backend,
+        geometry: int,
+        arrays: Sequence[Any],
+        out: Any,
+        cotangent: Any,
+        wanted: Sequence[bool],
+    ) -> Sequence[Any]:
+        return cotangent, cotangent[_front(geometry, arrays[1])]
+
+
+def _front(axis: int, state: Any) -> tuple[slice, ...]:
+    cut = [slice(None)] * state.ndim
+    cut[axis] = slice(0, state.shape[axis])
+    return tuple(cut)
+
+
+_CARRY = _Carry()
 
 
 @operation(
@@ -129,8 +168,7 @@ def lfilter(b: Any, a: Any, x: Any, axis: int = -1, zi: Any = None) -> Any:
         # No time passes.
         return _ops.fill_like(x, shape), zi
     full = convolve_axes(x, kernel, (axis,), "full", "auto")
-    widths = [(0, length if i == axis else 0) for i in range(x.ndim)]
-    full = _ops.add(full, _ops.pad(zi, widths))
+    full = apply(_CARRY, axis, full, zi)
     lead = [slice(None)] * axis
     return _ops.cut(full, *lead, slice(0, length)), _ops.cut(full, *lead, slice(length, None))
 
