@@ -28,7 +28,7 @@ _POOL_RATES = {
     "places": ((3.1, 5.0), (0.34, 3.1)),
     "scatter": ((3.5, 13.0), (0.8, 13.0)),
     "sum": ((1.0, 1.0), (0.15, 0.8)),
-    "spread": ((1.5, 1.2), (0.6, 1.1)),
+    "spread": ((1.5, 1.2), (0.3, 1.1)),
 }
 # What starting the kernel costs more than the passes: less than nothing.
 _POOL_START = -3e4
