@@ -136,7 +136,8 @@ def _parts(
     inner = prod(shape[axis + 1 :])
     if make is spread_program:
         # Windows that tile an axis reach into no neighbouring row.
-        tiles = span.size == span.stride and span.low == 0 and span.stride * span.out == span.length
+        tiles = (span.size, span.dilation, span.low) == (span.stride, 1, 0)
+        tiles = tiles and span.stride * span.out == span.length
         if not (flat and tiles and inner == 1):
             return (whole,)
         n = prod(shape) * span.stride
