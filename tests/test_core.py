@@ -356,7 +356,7 @@ def test_plan_computes_nothing(monkeypatch):
 
     monkeypatch.setattr(base.Backend, "matmul", refuse)
     monkeypatch.setattr(numpy_.NumpyBackend, "fft", refuse)
-    monkeypatch.setattr(plan, "_compute", refuse)
+    monkeypatch.setattr(plan.slabs, "sweep", refuse)
     # 8 GiB of it, were it ever touched.
     x = np.broadcast_to(np.float32(1.0), (2**31,))
     p = swath.plan(swath.signal.convolve, x, np.ones(64, np.float32), axes=-1)
@@ -383,11 +383,14 @@ def test_plan_of_an_operation_without_a_product_is_refused():
 
 def test_a_forced_method_is_obeyed_and_an_unknown_one_refused():
     x, k = np.ones(50), np.ones(5)
-    for method in set(plan.METHODS) - {"native"}:
+    for method in set(plan.METHODS) - {"native", "winograd"}:
         assert swath.plan(swath.signal.convolve, x, k, "full", method).method == method
     none = swath.plan(swath.signal.convolve, x, k, "full", "native")
     assert none.method == "direct"
     assert "native: the library has no kernel" in str(none)
+    none = swath.plan(swath.signal.convolve, x, k, "full", "winograd")
+    assert "winograd: filters three neighbouring taps only" in str(none)
+    assert swath.plan(swath.signal.convolve, x, k[:3], "full", "winograd").method == "winograd"
     with pytest.raises(
         ValueError, match=r"convolve: method must be one of 'auto', 'direct'.*'fast'"
     ):

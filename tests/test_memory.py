@@ -49,7 +49,7 @@ def test_numpy_holds_no_more_than_the_workspace(xp, rng, number):
     shapes = operands(g, *sizes)
     for role, core in CORES.items():
         arrays = [rng.standard_normal(shapes[c]) for c in "xwy".replace(role, "")]
-        for method in ("auto", "direct", "im2col", "toeplitz", "fft", "overlap_save"):
+        for method in ("auto", "direct", "im2col", "toeplitz", "winograd", "fft", "overlap_save"):
             g_method = Sliding(g.spans, g.groups, g.last, method)
             p = chosen(g_method, role, *sizes)
             if method not in ("auto", p.method) or p.chosen.workspace > LIMIT:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
-from math import prod
+from math import gcd, prod
 from operator import index
 
 from .errors import ArgumentError
@@ -137,12 +137,48 @@ class Span:
         reach = self.stride * (stop - start - 1) + self.extent
         return replace(self, length=last - first, low=low, high=reach - (last - first) - low)
 
-    def turned(self) -> Span:
-        """The transpose as a forward problem: zeros between strides, the kernel turned round."""
-        points = self.stride * (self.out - 1) + 1
-        # Input points behind the last window get zeros: they take part in no output.
-        low, high = self.extent - 1 - self.low, self.length - points + self.low
-        return replace(self, length=points, stride=1, low=low, high=high)
+    @property
+    def kept(self) -> tuple[slice, tuple[int, int]]:
+        """The points that padding leaves (negative widths crop), and the zeros on both sides."""
+        total = max(0, self.length + self.low + self.high)
+        start = min(max(0, -self.low), self.length)
+        stop = max(start, min(self.length, self.length + self.high))
+        before = max(0, min(start + self.low, total - (stop - start)))
+        return slice(start, stop), (before, total - before - (stop - start))
+
+    def residue(self, first: int) -> tuple[slice, slice, Span]:
+        """The transpose at input points first, first + stride, …: a forward problem of stride 1.
+
+        Only taps whose distance from such a point is a multiple of the stride reach it, and which
+        they are depends on (first + low) mod stride alone. Read backwards they slide over the
+        outputs without a zero between.
+
+        Returns
+        -------
+        points, taps : slice
+            The input points (`first` less than the stride), and their taps, possibly none.
+        span : Span
+            Of the outputs under those taps, turned round.
+        """
+        step = gcd(self.stride, self.dilation)
+        across, jump = self.stride // step, self.dilation // step
+        count = max(0, -(-(self.length - first) // self.stride))
+        points = slice(first, self.length, self.stride)
+        phase = first + self.low
+        begin = next(
+            (
+                j
+                for j in range(min(across, self.size))
+                if (phase - self.dilation * j) % self.stride == 0
+            ),
+            self.size,
+        )
+        taps = slice(begin, self.size, across)
+        size = len(range(begin, self.size, across))
+        reach = jump * max(0, size - 1)
+        low = reach - (phase - self.dilation * begin) // self.stride
+        high = count - self.out - low + reach
+        return points, taps, Span(self.out, size, 1, jump, low, high)
 
     @property
     def halo(self) -> tuple[int, int]:
@@ -241,6 +277,11 @@ class Sliding:
         """Number of sliding axes."""
         return len(self.spans)
 
+    @cached_property
+    def strideless(self) -> bool:
+        """Whether windows are neighbours on every axis."""
+        return all(s.stride == 1 for s in self.spans)
+
     def x_shape(self, batch: int, channels: int) -> tuple[int, ...]:
         """Shape of x."""
         return self._signal(batch, channels, self.lengths)
@@ -281,6 +322,21 @@ class Sliding:
                     tuple(o for _, o, _ in triples),
                     tuple(i for _, _, i in triples),
                 )
+
+    def residues(
+        self,
+    ) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...], tuple[slice, ...], Sliding]]:
+        """The transpose as forward products of stride 1 between each other (see `Span.residue`).
+
+        Each with the remainders of its points plus padding, its points, its taps and its geometry.
+        """
+        for firsts in product(*(range(s.stride) for s in self.spans)):
+            found = [s.residue(f) for s, f in zip(self.spans, firsts, strict=True)]
+            remainders = tuple(
+                (f + s.low) % s.stride for s, f in zip(self.spans, firsts, strict=True)
+            )
+            points, taps, spans = zip(*found, strict=True)
+            yield remainders, points, taps, replace(self, spans=spans)
 
     def transposed(self) -> Sliding:
         """The geometry of the transpose for stride 1; an involution."""

@@ -69,6 +69,7 @@ def tolerance(dtype: Any, plan: Plan | None = None) -> float:
     -------
     float
         2·K·eps for window-wise algorithms, to be multiplied by |x|⋆|k| element by element;
+        2·(C + 2)·eps for Winograd's, to be multiplied by |Aᵀ|((|G||k|)⊙(|Bᵀ||x|));
         4·eps·log2(n) for an FFT of n points, to be multiplied by ‖frame‖₂·‖k‖₂. Twice that for
         complex dtypes.
 

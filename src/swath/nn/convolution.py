@@ -185,8 +185,8 @@ def conv(
     channels : {"first", "last"}, default "first"
         Place of the channel axis.
     method : str, default "auto"
-        The algorithm, one of "auto", "direct", "im2col", "toeplitz", "native", "fft" and
-        "overlap_save" (see `swath.plan`).
+        The algorithm, one of "auto", "direct", "im2col", "toeplitz", "winograd" (three
+        neighbouring taps), "native", "fft" and "overlap_save" (see `swath.plan`).
 
     Returns
     -------

@@ -46,8 +46,9 @@ def convolve(
         `in1`); ``"valid"``: the N − K + 1 points that use no padding (inputs are exchanged if
         `in2` is the longer one along every sliding axis).
     method : str, default "auto"
-        The algorithm, one of "auto", "direct", "im2col", "toeplitz", "native", "fft" and
-        "overlap_save" (see `swath.plan`). ``"auto"`` decides from shapes and dtype alone.
+        The algorithm, one of "auto", "direct", "im2col", "toeplitz", "winograd" (three
+        neighbouring taps), "native", "fft" and "overlap_save" (see `swath.plan`). ``"auto"``
+        decides from shapes and dtype alone.
         ``"direct"`` never lets a non-finite sample leave its own windows. Integers are always
         computed exactly, by ``"direct"``.
     axes : int or tuple of int, optional

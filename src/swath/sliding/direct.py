@@ -11,18 +11,19 @@ padded; elsewhere they are padded and added, by a compiled loop where they are m
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from math import prod
 from typing import Any
 
 from .._backends import Backend
 from ..geometry import Sliding, Span
 from .costs import Costs
-from .problem import Estimate, Problem
+from .problem import Estimate, Problem, as_is
 
-__all__ = ["UNROLLED", "estimate", "roles", "run", "scratch", "tap_of", "tile", "window"]
+__all__ = ["UNROLLED", "estimate", "last", "roles", "run", "scratch", "tap_of", "tile", "window"]
 
 Array = Any
-LAST = True
+pack = unpack = as_is
 _ALL = slice(None)
 
 # Terms of a traced program that are written out: more would take a compiler seconds.
@@ -31,9 +32,22 @@ UNROLLED = 64
 _BLOCK = 2**18
 
 
-def roles(be: Backend) -> tuple[str, ...]:
-    """All of them."""
-    return ("y", "x", "w")
+def _planar(p: Problem) -> bool:
+    """Whether every channel is a plane of its own, computed by `_planes`."""
+    unit = p.g.strideless
+    if p.role == "w" and p.g.last:
+        return False
+    return p.mutable and p.single and p.g.groups > 1 and (unit or p.role == "x")
+
+
+def last(p: Problem) -> bool:
+    """Whether it takes channels last."""
+    return True
+
+
+def roles(p: Problem) -> tuple[str, ...]:
+    """All of them; the transpose of planes is a product of planes."""
+    return ("y", "w") if _planar(p) else ("y", "x", "w")
 
 
 def estimate(p: Problem, cost: Costs) -> Estimate:
@@ -50,6 +64,17 @@ def estimate(p: Problem, cost: Costs) -> Estimate:
 def scratch(p: Problem) -> int:
     """One term, and the stretch of the operand that a matrix product wants contiguous."""
     x, y = p.x_bytes, p.y_bytes
+    if _planar(p):
+        plane = p.width * prod(
+            n + s.low + s.high for n, s in zip(p.g.lengths[1:], p.g.spans[1:], strict=True)
+        )
+        plane *= p.g.groups if p.g.last else 1
+        return (
+            x
+            + (2 * x if p.role == "w" else 0)
+            + 4 * max(_BLOCK, plane)
+            + p.g.groups * p.taps * p.width
+        )
     if p.single and p.role != "w":
         return x + y if p.traces else max(x, y)
     # A compiler may keep a few of both.
@@ -57,7 +82,9 @@ def scratch(p: Problem) -> int:
 
 
 def tile(p: Problem) -> tuple[int, int]:
-    """Operands and results of a slab."""
+    """Operands and results of a slab; planes are cut by `run`."""
+    if _planar(p):
+        return 0, 0
     return max(p.x_bytes, p.y_bytes), _BLOCK
 
 
@@ -115,22 +142,17 @@ def _mix(be: Backend, g: Sliding, m: Array, v: Array) -> Array:
     return xp.reshape(be.matmul(m, v), (v.shape[0], groups * rows, *space))
 
 
-def _widths(g: Sliding, spans: Sequence[Span]) -> list[tuple[int, int]]:
-    """Padding of x per axis (crops have been taken off before)."""
-    inner = [(max(s.low, 0), max(s.high, 0)) for s in spans]
-    return [(0, 0), *inner, (0, 0)] if g.last else [(0, 0), (0, 0), *inner]
-
-
-def _padded(be: Backend, g: Sliding, x: Array) -> Array:
-    """x with its padding applied, cropped where padding is negative."""
-    cuts = [slice(max(0, -s.low), s.length - max(0, -s.high)) for s in g.spans]
-    if any(s.low < 0 or s.high < 0 for s in g.spans):
-        x = x[_at(g, cuts)]
-    return be.pad(x, _widths(g, g.spans))
+def fitted(be: Backend, g: Sliding, x: Array) -> Array:
+    """x with its padding in place, cropped where it is negative."""
+    whole = (slice(None),) * (1 if g.last else 2)
+    kept = [s.kept for s in g.spans]
+    x = x[(*whole, *(cut for cut, _ in kept), ...)]
+    widths = [(0, 0)] * len(whole) + [pair for _, pair in kept]
+    return be.pad(x, [*widths, (0, 0)] if g.last else widths)
 
 
 def _forward(be: Backend, g: Sliding, x: Array, w: Array) -> Array:
-    x, total = _padded(be, g, x), None
+    x, total = fitted(be, g, x), None
     for tap in _taps(g):
         placed = [s.placed(j) for s, j in zip(g.spans, tap, strict=True)]
         term = _mix(be, g, _tap(be, g, w, tap), x[_at(g, placed)])
@@ -140,6 +162,9 @@ def _forward(be: Backend, g: Sliding, x: Array, w: Array) -> Array:
 
 def _forward_in_place(be: Backend, g: Sliding, x: Array, w: Array) -> Array:
     channels = w.shape[-1] if g.last else w.shape[0]
+    planes = g.groups == channels == x.shape[-1 if g.last else 1] > 1
+    if planes and g.strideless and be.in_place:
+        return (_planes_last if g.last else _planes)(be, g, x, w)
     y = be.new_like(x, g.y_shape(x.shape[0], channels), dtype=_result(be, x, w))
     if channels == 1 and x.shape[-1 if g.last else 1] == 1:
         # One channel in, one out: a tap is a number.
@@ -149,6 +174,71 @@ def _forward_in_place(be: Backend, g: Sliding, x: Array, w: Array) -> Array:
         return y
     for tap, outputs, inputs in g.each_tap():
         y[_at(g, outputs)] += _mix(be, g, _tap(be, g, w, tap), x[_at(g, inputs)])
+    return y
+
+
+def _planes(be: Backend, g: Sliding, x: Array, w: Array) -> Array:
+    """One channel in and out for every group, channels first, strides of 1.
+
+    The points of a padded plane lie end to end, and a tap reads one long stretch of them; what
+    comes from across the end of a row is left out when planes are written.
+    """
+    xp, batch, planes = be.xp, x.shape[0], x.shape[1]
+    y = be.empty_like(x, g.y_shape(batch, planes), dtype=_result(be, x, w))
+    x = fitted(be, g, x)
+    space = x.shape[2:]
+    steps = [prod(space[i + 1 :]) for i in range(g.rank)]
+    x, w = xp.reshape(x, (batch, planes, -1)), xp.reshape(w, (planes, -1))
+    beyond = sum((n - 1) * step for n, step in zip(g.out[1:], steps[1:], strict=True)) + 1
+    most = max(1, _BLOCK // be.itemsize(x.dtype))
+    rows = min(g.out[0], max(1, most // steps[0]))
+    some = min(planes, max(1, most // (rows * steps[0])))
+    for entry, at, low in product(range(batch), range(0, planes, some), range(0, g.out[0], rows)):
+        here, high = slice(at, min(at + some, planes)), min(low + rows, g.out[0])
+        total = be.empty_like(y, (here.stop - at, (high - low) * steps[0]))
+        term, length = (
+            be.empty_like(total, total.shape),
+            (high - low - 1) * steps[0] + beyond,
+        )
+        for number, tap in enumerate(_taps(g)):
+            start = low * steps[0]
+            start += sum(s.dilation * j * n for s, j, n in zip(g.spans, tap, steps, strict=True))
+            part, by = x[entry, here, start : start + length], w[here, number : number + 1]
+            be.into("multiply", (term if number else total)[:, :length], part, by)
+            if number:
+                be.into("add", total[:, :length], total[:, :length], term[:, :length])
+        total = xp.reshape(total, (here.stop - at, high - low, *space[1:]))
+        kept = total[(_ALL, _ALL, *(slice(0, n) for n in g.out[1:]))]
+        y[(entry, here, slice(low, high), ...)] = kept
+    return y
+
+
+def _planes_last(be: Backend, g: Sliding, x: Array, w: Array) -> Array:
+    """The same, channels last: the last sliding axis and the channels are one long stretch."""
+    xp, batch, planes, r = be.xp, x.shape[0], x.shape[-1], g.rank
+    y = be.empty_like(x, g.y_shape(batch, planes), dtype=_result(be, x, w))
+    x, inner = fitted(be, g, x), g.out[-1] if r > 1 else 1
+    if r > 1:
+        x = xp.reshape(x, (*x.shape[:-2], -1))
+    line = xp.reshape(w, (-1, 1, planes))
+    line = xp.reshape(xp.broadcast_to(line, (line.shape[0], inner, planes)), (-1, inner * planes))
+    size = prod(g.out[1:-1]) * inner * planes
+    rows = min(g.out[0], max(1, _BLOCK // (be.itemsize(x.dtype) * size)))
+    for entry, low in product(range(batch), range(0, g.out[0], rows)):
+        high = min(low + rows, g.out[0])
+        shape = (high - low, *g.out[1 : max(1, r - 1)], inner * planes)
+        total, term = (be.empty_like(y, shape) for _ in range(2))
+        for number, tap in enumerate(_taps(g)):
+            begin = [s.dilation * j for s, j in zip(g.spans, tap, strict=True)]
+            cuts = [slice(begin[0] + low, begin[0] + high)]
+            cuts += [slice(b, b + n) for b, n in zip(begin[1:-1], g.out[1:-1], strict=True)]
+            if r > 1:
+                cuts.append(slice(begin[-1] * planes, (begin[-1] + inner) * planes))
+            part = x[(entry, *cuts, ...)]
+            be.into("multiply", term if number else total, part, line[number, ...])
+            if number:
+                be.into("add", total, total, term)
+        y[entry, low:high, ...] = xp.reshape(total, (high - low, *g.out[1:], planes))
     return y
 
 
@@ -193,6 +283,8 @@ def _kernel(be: Backend, g: Sliding, x: Array, y: Array) -> Array:
     xp = be.xp
     channels = (x.shape[-1], y.shape[-1]) if g.last else (x.shape[1], y.shape[1])
     depth, rows = channels[0] // g.groups, channels[1] // g.groups
+    if be.in_place and depth == rows == 1 < g.groups and not g.last and g.strideless:
+        return _planes_kernel(be, g, x, y)
     found: dict[tuple[int, ...], Array] = {}
     for tap, outputs, inputs in g.each_tap():
         xs, ys = x[_at(g, inputs)], y[_at(g, outputs)]
@@ -201,6 +293,24 @@ def _kernel(be: Backend, g: Sliding, x: Array, y: Array) -> Array:
     zero = be.new_like(x, (g.groups * rows, depth), dtype=kind)
     flat = xp.stack([found.get(tap, zero) for tap in _taps(g)], axis=0)  # (taps, O, depth)
     return _kernel_shaped(be, g, xp.astype(flat, kind) if flat.dtype != kind else flat)
+
+
+def _planes_kernel(be: Backend, g: Sliding, x: Array, y: Array) -> Array:
+    """The kernel of `_planes`: an inner product of two long stretches for every tap and plane."""
+    xp, batch, planes = be.xp, x.shape[0], x.shape[1]
+    x = fitted(be, g, x)
+    space = x.shape[2:]
+    y = be.pad(y, [(0, 0)] * 3 + [(0, n - k) for n, k in zip(space[1:], g.out[1:], strict=True)])
+    steps = [prod(space[i + 1 :]) for i in range(g.rank)]
+    x, y = xp.reshape(x, (batch * planes, 1, -1)), xp.reshape(y, (batch * planes, -1, 1))
+    length = sum((n - 1) * step for n, step in zip(g.out, steps, strict=True)) + 1
+    found = []
+    for tap in _taps(g):
+        start = sum(s.dilation * j * n for s, j, n in zip(g.spans, tap, steps, strict=True))
+        sums = be.matmul(x[:, :, start : start + length], y[:, :length, :])
+        sums = xp.reshape(sums, (batch, planes, 1))
+        found.append(xp.sum(sums, axis=0, dtype=sums.dtype))
+    return _kernel_shaped(be, g, xp.stack(found, axis=0))
 
 
 def _kernel_shaped(be: Backend, g: Sliding, flat: Array) -> Array:
@@ -264,7 +374,7 @@ def _numbered(be: Backend, g: Sliding, w: Array, number: Any) -> Array:
 def _loop_forward(be: Backend, g: Sliding, x: Array, w: Array) -> Array:
     kind, at = _result(be, x, w), 1 if g.last else 2
     y = be.new_like(x, g.y_shape(x.shape[0], w.shape[-1] if g.last else w.shape[0]), dtype=kind)
-    x = _padded(be, g, x)
+    x = fitted(be, g, x)
 
     def body(i: Any, y: Array) -> Array:
         return y + _mix(
@@ -298,7 +408,7 @@ def _loop_kernel(be: Backend, g: Sliding, x: Array, y: Array) -> Array:
     channels = (x.shape[-1], y.shape[-1]) if g.last else (x.shape[1], y.shape[1])
     depth, rows, at = channels[0] // g.groups, channels[1] // g.groups, 1 if g.last else 2
     kind = _result(be, x, y)
-    x, taps = _padded(be, g, x), prod(g.sizes)
+    x, taps = fitted(be, g, x), prod(g.sizes)
 
     def body(i: Any, flat: Array) -> Array:
         term = _contract(be, g, window(be, x, g.spans, tap_of(g.sizes, i), at), y, depth, rows)

@@ -19,13 +19,14 @@ from typing import Any
 from .._backends import Backend
 from ..geometry import Sliding
 from .costs import Costs
-from .problem import Estimate, Problem
+from .problem import Estimate, Problem, as_is
 
 __all__ = [
     "BOUND",
     "dilated",
     "estimate",
     "fast_length",
+    "last",
     "mix",
     "of_dtype",
     "roles",
@@ -36,11 +37,16 @@ __all__ = [
 ]
 
 Array = Any
-LAST = False
+pack = unpack = as_is
 BOUND = "|err| <= 4·eps·log2(n)·|frame|₂·|k|₂ + n·tiny, n = {}"
 
 
-def roles(be: Backend) -> tuple[str, ...]:
+def last(p: Problem) -> bool:
+    """Whether it takes channels last."""
+    return False
+
+
+def roles(p: Problem) -> tuple[str, ...]:
     """All of them."""
     return ("y", "x", "w")
 

@@ -1,133 +1,290 @@
-"""The sliding product as one matrix product with gathered windows.
+"""The sliding product as matrix products with gathered windows.
 
-A window of all channels becomes a column (channels first) or a row (channels last), and the product
-is one GEMM whose inner length is taps × channels. The columns repeat every input point once for
-every tap, so they are made for a slab of outputs at a time (see `plan`), never for the whole input.
+A window of all channels becomes a column (channels first) or a row (channels last). With enough
+channels only the taps of the inner axes are gathered: those of the first sliding axis read the same
+columns, whole rows of outputs further on, so their products are views, added up::
+
+    y[:, i] = Σ_j W_j · columns[:, i + j],      columns[(c, j'), p, p'] = x[c, p, s'·p' + d'·j']
+
+and every input point is copied once for every inner tap only. A stride of that axis sorts its rows
+by their remainder first. Columns are made for a slab of outputs at a time (see `plan`), never for
+the whole input; a kernel of one tap needs none.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import pairwise
 from math import prod
 from typing import Any
 
 from .._backends import Backend
 from ..geometry import Sliding
 from .costs import Costs
-from .problem import Estimate, Problem
+from .direct import fitted
+from .problem import Estimate, Problem, Slabs
 
-__all__ = ["estimate", "roles", "run", "scratch", "tile"]
+__all__ = ["estimate", "last", "pack", "pieces", "roles", "run", "scratch", "tile", "unpack"]
 
 Array = Any
-LAST = True
+Windows = list[tuple[int, Array]]
 
-# Bytes of gathered windows at a time: they stay in the second-level caches until the product.
+# Bytes of gathered windows at a time: they stay in the second-level cache until the product.
 _COLUMNS = 2**21
+# Places that one product should have at least: the kernel is read once for all of them.
+_PLACES = 256
+# Terms that one product should sum: with fewer, adding up products costs more than copying taps.
+_TERMS = 96
 
 
-def roles(be: Backend) -> tuple[str, ...]:
+def last(p: Problem) -> bool:
+    """Whether it takes channels last: few of a group are gathered one by one there."""
+    return p.g.groups == 1 or p.depth >= 16
+
+
+def roles(p: Problem) -> tuple[str, ...]:
     """Those of the forward product and of its kernel."""
     return ("y", "w")
 
 
+def _shifts(g: Sliding, depth: int) -> int:
+    """Taps of the first axis that are views of the columns; 1 where all are gathered."""
+    first, *rest = g.sizes
+    return first if rest and first > 1 and depth * prod(rest) >= _TERMS else 1
+
+
 def estimate(p: Problem, cost: Costs) -> Estimate | str:
-    """One matrix product, and the copying of every window."""
-    if p.role == "x" and any(s.stride > 1 for s in p.g.spans):
-        return "gathers too many zeros between strided windows"
-    wide = p.rows if p.role == "x" else p.depth
-    windows = p.places * wide * p.taps
-    moved = p.width * (2 * windows + p.inputs + p.outputs)
-    seconds = p.heavy * p.flops * (1 + 16 / min(p.rows, p.depth * p.taps)) / cost.gemm
+    """Matrix products, and the copying of windows."""
+    shifts = _shifts(p.g, p.depth)
+    gathered = p.width * _gathered(p)
+    # Operands and result are read and written even where nothing is gathered.
+    copies = 2 * (p.x_bytes + p.y_bytes) + (2 * gathered if p.taps > 1 else 0)
+    added = 3 * (shifts - 1) * p.y_bytes if p.role == "y" else 0
+    loss = 1 + 8 / min(p.rows, 64) + 8 / (p.depth * p.taps / shifts)
+    seconds = p.heavy * p.flops * loss / cost.gemm
     # Without strided views windows are gathered by index.
-    seconds += moved / (cost.gather / 6 if p.traces else cost.gather) + 20 * cost.call
-    return Estimate(seconds, p.flops, moved)
+    seconds += copies / (cost.gather / 6 if p.traces else cost.gather) + added / cost.stream
+    return Estimate(seconds + 20 * cost.call, p.flops, copies + added)
 
 
-def _columns_bytes(p: Problem) -> int:
-    """Bytes of all windows gathered."""
-    return p.width * p.places * p.depth * p.taps
+def _gathered(p: Problem) -> int:
+    """Points of all gathered windows."""
+    g, shifts = p.g, _shifts(p.g, p.depth)
+    if shifts == 1:
+        return p.places * p.depth * p.taps
+    first = g.spans[0]
+    rows = first.out + (first.extent - 1) // first.stride
+    remainders = len({first.dilation * j % first.stride for j in range(shifts)})
+    return p.places // max(1, first.out) * rows * remainders * p.depth * (p.taps // shifts)
+
+
+def _most(g: Sliding, depth: int, rows: int, width: int) -> int:
+    """Points of the first axis whose windows and results stay in the cache."""
+    taps = prod(g.sizes)
+    if taps == 1:
+        return g.out[0]
+    line, inner = g.groups * (depth * taps // _shifts(g, depth) + 2 * rows), prod(g.out[1:])
+    return max(1, _PLACES // inner, _COLUMNS // (width * inner * line))
 
 
 def scratch(p: Problem) -> int:
-    """The windows, and operands in the order of a product."""
-    if p.role == "x":
-        turned = p.forward()
-        return turned.x_bytes + scratch(turned)
+    """The windows, operands in the order of a product, and products that are added up."""
+    g, q = p.g, p
+    shifts = _shifts(g, p.depth)
+    if p.mutable:
+        most = _most(g, p.depth, p.rows, p.width)
+        q = p.slab(Slabs(min(p.batch, max(1, most // g.out[0])), min(most, g.out[0])))
     # Groups of channels that lie apart are gathered before they are joined.
-    copies = 2 if p.g.last and p.g.groups > 1 else 1
-    return copies * _columns_bytes(p) + p.x_bytes + p.y_bytes + p.w_bytes
+    copies = 0 if p.taps == 1 else 2 if g.last and g.groups > 1 else 1
+    terms = max(2, shifts) if p.traces else 3
+    found = copies * p.width * _gathered(q) + p.x_bytes + terms * q.y_bytes + 2 * p.w_bytes
+    return found + (2 * p.w_bytes + q.y_bytes if p.role == "w" else 0)
 
 
 def tile(p: Problem) -> tuple[int, int]:
-    """The windows of a slab."""
-    return _columns_bytes(p.forward() if p.role == "x" else p), _COLUMNS
+    """Whatever the workspace allows: `run` goes by stretches that fit the cache."""
+    return 0, 0
 
 
-def _columns(be: Backend, g: Sliding, x: Array) -> Array:
-    """(B, G·D, *S) to (B, G, D·K, P); channels last: (B, *S, G·D) to (G, B·P, K·D)."""
+def _windows(be: Backend, g: Sliding, x: Array, shifts: int) -> Windows:
+    """For every shift how many rows it is away, and the windows that it reads: views of x.
+
+    (B, C, *K', rows, …), channels last (B, rows, …, *K', C), where the library has views.
+    """
     xp, r = be.xp, g.rank
     at = 1 if g.last else 2
-    axes = tuple(range(at, at + r))
-    cuts = [slice(None)] * x.ndim
-    widths = [(0, 0)] * x.ndim
-    for axis, s in zip(axes, g.spans, strict=True):
-        cuts[axis] = slice(max(0, -s.low), s.length - max(0, -s.high))
-        widths[axis] = (max(0, s.low), max(0, s.high))
-    x = be.pad(x[tuple(cuts)], widths)
-    strides, dilations = [s.stride for s in g.spans], [s.dilation for s in g.spans]
-    blocks = be.windows(x, g.sizes, strides, dilations, axes)
-    taps, places = prod(g.sizes), prod(g.out)
+    axes, first = tuple(range(at, at + r)), g.spans[0]
+    if shifts == 1:
+        sizes, strides = g.sizes, [s.stride for s in g.spans]
+        places = [(0, 0)]
+    else:
+        sizes, strides = (1, *g.sizes[1:]), [1, *(s.stride for s in g.spans[1:])]
+        places = [divmod(first.dilation * j, first.stride) for j in range(shifts)]
+    made: dict[int, Array] = {}
+    for remainder in {r for _, r in places}:
+        part = x
+        if shifts > 1:
+            rows = first.out + max(q for q, r in places if r == remainder)
+            stop = remainder + first.stride * (rows - 1) + 1
+            part = x[(*[slice(None)] * at, slice(remainder, stop, first.stride), ...)]
+        if prod(sizes) == 1:
+            cuts = [slice(0, n, s) for n, s in zip(part.shape[at : at + r], strides, strict=True)]
+            made[remainder] = part[(*[slice(None)] * at, *cuts, ...)]
+            continue
+        found = be.windows(part, sizes, strides, [s.dilation for s in g.spans], axes)
+        inner = range(r + 2, 2 * r + 2)
+        # The last runs of a window are contiguous in x.
+        order = (0, *axes, *inner, r + 1) if g.last else (0, 1, *inner, *axes)
+        made[remainder] = xp.permute_dims(found, order)
+    return [(q, made[r]) for q, r in places]
+
+
+def _moved(xp: Any, a: Array, axis: int, to: int) -> Array:
+    """An axis in another place; PyTorch cannot batch its own `moveaxis`."""
+    order = [i for i in range(a.ndim) if i != axis]
+    order.insert(to, axis)
+    return xp.permute_dims(a, order)
+
+
+def _columns(be: Backend, g: Sliding, found: Array, entries: slice, rows: slice) -> Array:
+    """Some windows as (G, C·K', P), channels last (G, P, K'·C); P runs over rows, then entries."""
+    xp = be.xp
     if g.last:
-        # (B, *out, C, *K) -> (B, *out, *K, C): the last runs of a row are contiguous in x
-        blocks = xp.permute_dims(blocks, (0, *axes, *range(r + 2, 2 * r + 2), r + 1))
+        found = _moved(xp, found[entries, rows, ...], 1, 0)
+        places, depth = prod(found.shape[: g.rank + 1]), found.shape[-1] // g.groups
         if g.groups == 1:
-            return xp.reshape(blocks, (1, blocks.shape[0] * places, taps * blocks.shape[-1]))
-        depth = blocks.shape[-1] // g.groups
-        blocks = xp.reshape(blocks, (blocks.shape[0] * places, taps, g.groups, depth))
-        blocks = xp.permute_dims(blocks, (2, 0, 1, 3))
-        return xp.reshape(blocks, (g.groups, -1, taps * depth))
-    # (B, C, *out, *K) -> (B, C, *K, *out)
-    blocks = xp.permute_dims(blocks, (0, 1, *range(r + 2, 2 * r + 2), *axes))
-    depth = blocks.shape[1] // g.groups
-    return xp.reshape(blocks, (blocks.shape[0], g.groups, depth * taps, places))
+            return xp.reshape(found, (1, places, -1))
+        found = xp.reshape(found, (places, -1, g.groups, depth))
+        return xp.reshape(xp.permute_dims(found, (2, 0, 1, 3)), (g.groups, places, -1))
+    at = found.ndim - g.rank
+    found = found[(entries, *[slice(None)] * (at - 1), rows, ...)]
+    # (B, C, *K', rows, …) -> (C, *K', rows, B, …)
+    found = _moved(xp, found, 0, at)
+    return xp.reshape(found, (g.groups, -1, prod(found.shape[at - 1 :])))
 
 
-def _matrix(be: Backend, g: Sliding, w: Array) -> Array:
-    """w as (G, O/G, D·K); channels last: (G, K·D, O/G)."""
-    xp, taps = be.xp, prod(g.sizes)
+def pack(be: Backend, g: Sliding, w: Array) -> Array:
+    """w as (shifts, G, O/G, D·K'); channels last: (shifts, G, K'·D, O/G)."""
+    xp = be.xp
     if g.last:
         depth, rows = w.shape[-2], w.shape[-1] // g.groups
-        w = xp.reshape(w, (taps * depth, g.groups, rows))
-        return xp.permute_dims(w, (1, 0, 2))
-    return xp.reshape(w, (g.groups, w.shape[0] // g.groups, w.shape[1] * taps))
+        w = xp.reshape(w, (_shifts(g, depth), -1, g.groups, rows))
+        return xp.permute_dims(w, (0, 2, 1, 3))
+    depth = w.shape[1]
+    w = xp.reshape(w, (w.shape[0], depth, _shifts(g, depth), -1))
+    w = xp.permute_dims(w, (2, 0, 1, 3))
+    return xp.reshape(w, (w.shape[0], g.groups, w.shape[1] // g.groups, -1))
+
+
+def unpack(be: Backend, g: Sliding, w: Array, sizes: tuple[int, int]) -> Array:
+    """The inverse of `pack`."""
+    xp, (rows, depth) = be.xp, sizes
+    if g.last:
+        w = xp.permute_dims(w, (0, 2, 1, 3))
+    else:
+        w = xp.reshape(w, (w.shape[0], g.groups * rows, depth, -1))
+        w = xp.permute_dims(w, (1, 2, 0, 3))
+    return xp.reshape(w, g.w_shape(g.groups * rows, depth))
 
 
 def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
-    """The products of role "y" and "w", in both layouts."""
-    xp, groups = be.xp, g.groups
-    columns = _columns(be, g, a)
+    """The products of role "y" and "w", both layouts, by stretches that fit the cache."""
     batch = a.shape[0]
-    if role == "y":
-        m = _matrix(be, g, b)
-        if g.last:
-            y = be.matmul(columns, m)  # (G, B·P, O/G)
-            y = xp.permute_dims(y, (1, 0, 2))
-            return xp.reshape(y, g.y_shape(batch, groups * m.shape[2]))
-        y = be.matmul(m, columns)  # (B, G, O/G, P)
-        return xp.reshape(y, g.y_shape(batch, groups * m.shape[1]))
-    places = prod(g.out)
+    depth = a.shape[-1 if g.last else 1] // g.groups
+    windows = _windows(be, g, fitted(be, g, a), _shifts(g, depth))
+    last, packed = (-1, b.shape[-1]) if g.last else (1, b.shape[-2])
+    rows = b.shape[last] // g.groups if role == "w" else packed
+    total: Any = None
+    out: Any = None
+    most = _most(g, depth, rows, be.itemsize(a.dtype))
+    for entries, low, high in pieces(be, batch, g.out[0], most):
+        cut = slice(low, high)
+        here = (entries, cut, ...) if g.last else (entries, slice(None), cut, ...)
+        if role == "w":
+            found = _kernels(be, g, windows, entries, low, high, _matrix(be, g, b[here]))
+            total = found if total is None else be.add_into(total, found)
+            continue
+        value = _sums(be, g, windows, entries, low, high, b)
+        if entries.stop - entries.start == batch and high - low == g.out[0]:
+            return value
+        if out is None:
+            out = be.empty_like(value, g.y_shape(batch, rows * g.groups))
+        out[here] = value
+    return total if role == "w" else out
+
+
+def _sums(
+    be: Backend, g: Sliding, windows: Windows, entries: slice, low: int, high: int, w: Array
+) -> Array:
+    """Outputs low … high−1 of some batch entries."""
+    total: Any = None
+    for j, part in enumerate(_shifted(be, g, windows, entries, low, high)):
+        term = be.matmul(part, w[j, ...]) if g.last else be.matmul(w[j, ...], part)
+        total = term if total is None else be.add_into(total, term)
+    return _signal(be, g, total, entries.stop - entries.start, high - low)
+
+
+def _kernels(
+    be: Backend, g: Sliding, windows: Windows, entries: slice, low: int, high: int, y: Array
+) -> Array:
+    """Σ over some places for every shift: (shifts, G, O/G, C·K'), last (shifts, G, K'·C, O/G)."""
+    found = []
+    for part in _shifted(be, g, windows, entries, low, high):
+        turned = be.xp.matrix_transpose(part)
+        found.append(be.matmul(turned, y) if g.last else be.matmul(y, turned))
+    return be.xp.stack(found, axis=0)
+
+
+def _matrix(be: Backend, g: Sliding, y: Array) -> Array:
+    """A piece of y as (G, O/G, P), channels last (G, P, O/G)."""
+    xp = be.xp
     if g.last:
-        rows, depth = b.shape[-1] // groups, a.shape[-1] // groups
-        y = xp.permute_dims(xp.reshape(b, (batch * places, groups, rows)), (1, 0, 2))
-        w = be.matmul(xp.matrix_transpose(columns), y)  # (G, K·D, O/G)
-        w = xp.permute_dims(xp.reshape(w, (groups, *g.sizes, depth, rows)), _last_order(g.rank))
-        return xp.reshape(w, g.w_shape(groups * rows, depth))
-    rows, depth = b.shape[1] // groups, a.shape[1] // groups
-    y = xp.reshape(b, (batch, groups, rows, places))
-    w = be.matmul(y, xp.matrix_transpose(columns))  # (B, G, O/G, D·K)
-    w = xp.sum(w, axis=0, dtype=w.dtype)
-    return xp.reshape(w, g.w_shape(groups * rows, depth))
+        y = xp.reshape(_moved(xp, y, 1, 0), (-1, g.groups, y.shape[-1] // g.groups))
+        return xp.permute_dims(y, (1, 0, 2))
+    return xp.reshape(_moved(xp, y, 0, 2), (g.groups, y.shape[1] // g.groups, -1))
 
 
-def _last_order(rank: int) -> tuple[int, ...]:
-    """(G, *K, D, R) to (*K, D, G, R)."""
-    return (*range(1, rank + 2), 0, rank + 2)
+def _signal(be: Backend, g: Sliding, value: Array, batch: int, rows: int) -> Array:
+    """The inverse of `_matrix`."""
+    xp = be.xp
+    if g.last:
+        value = xp.reshape(xp.permute_dims(value, (1, 0, 2)), (rows, batch, *g.out[1:], -1))
+        return _moved(xp, value, 0, 1)
+    return _moved(xp, xp.reshape(value, (-1, rows, batch, *g.out[1:])), 2, 0)
+
+
+def _shifted(
+    be: Backend, g: Sliding, windows: Windows, entries: slice, low: int, high: int
+) -> list[Array]:
+    """Columns of outputs low … high−1 of every shift."""
+    if len(windows) == 1:
+        return [_columns(be, g, windows[0][1], entries, slice(low, high))]
+    line = prod(g.out[1:]) * (entries.stop - entries.start)
+    reach: dict[int, int] = {}
+    for q, found in windows:
+        reach[id(found)] = max(q, reach.get(id(found), 0))
+    made: dict[int, Array] = {}
+    columns = []
+    for q, found in windows:
+        key = id(found)
+        if key not in made:
+            made[key] = _columns(be, g, found, entries, slice(low, high + reach[key]))
+        cut = slice(q * line, (q + high - low) * line)
+        columns.append(made[key][:, cut, :] if g.last else made[key][..., cut])
+    return columns
+
+
+def pieces(be: Backend, batch: int, points: int, most: int) -> Iterator[tuple[slice, int, int]]:
+    """Batch entries and stretches of the first axis of about `most` points each.
+
+    All at once where arrays cannot be written in place: nothing is held in a cache by hand there.
+    """
+    if not be.mutable:
+        yield slice(0, batch), 0, points
+        return
+    chunk = min(batch, max(1, most // points))
+    count = 1 if chunk > 1 else -(-points // most)
+    ends = [points * i // count for i in range(count + 1)]
+    for entry in range(0, batch, chunk):
+        for first, last in pairwise(ends):
+            yield slice(entry, min(entry + chunk, batch)), first, last

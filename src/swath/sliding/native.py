@@ -7,17 +7,22 @@ from typing import Any
 from .._backends import Backend
 from ..geometry import Sliding
 from .costs import Costs
-from .problem import Estimate, Problem
+from .problem import Estimate, Problem, as_is
 
-__all__ = ["estimate", "roles", "run", "scratch", "tile"]
+__all__ = ["estimate", "last", "pack", "roles", "run", "scratch", "tile", "unpack"]
 
 Array = Any
-LAST = False
+pack = unpack = as_is
 
 
-def roles(be: Backend) -> tuple[str, ...]:
+def last(p: Problem) -> bool:
+    """Whether it takes channels last."""
+    return False
+
+
+def roles(p: Problem) -> tuple[str, ...]:
     """Those that the library has."""
-    return be.native_roles
+    return p.native
 
 
 def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
@@ -28,9 +33,7 @@ def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
 def estimate(p: Problem, cost: Costs) -> Estimate | str:
     """Rates seen with oneDNN and XLA beside a plain matrix product."""
     g = p.g
-    turned = p.role == "x" and p.role not in p.native and all(s.stride == 1 for s in g.spans)
-    held = ("y" if turned else p.role) in p.native
-    if not held or g.rank > 3 or p.dtype not in ("float32", "float64"):
+    if p.role not in p.native or g.rank > 3 or p.dtype not in ("float32", "float64"):
         return "the library has no kernel for it"
     if p.single and g.groups == 1:
         seconds = p.flops / cost.native_single

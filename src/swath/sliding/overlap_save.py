@@ -13,15 +13,20 @@ from .._backends import Backend
 from ..geometry import Sliding, Span
 from .costs import Costs
 from .fft import BOUND, dilated, fast_length, mix, of_dtype
-from .problem import Estimate, Problem
+from .problem import Estimate, Problem, as_is
 
-__all__ = ["estimate", "frame_points", "roles", "run", "scratch", "tile"]
+__all__ = ["estimate", "frame_points", "last", "roles", "run", "scratch", "tile"]
 
 Array = Any
-LAST = False
+pack = unpack = as_is
 
 
-def roles(be: Backend) -> tuple[str, ...]:
+def last(p: Problem) -> bool:
+    """Whether it takes channels last."""
+    return False
+
+
+def roles(p: Problem) -> tuple[str, ...]:
     """That of the forward product."""
     return ("y",)
 

@@ -18,7 +18,18 @@ from typing import Any
 from .._backends import WORKSPACE, Backend
 from ..errors import ArgumentError
 from ..geometry import Sliding
-from . import costs, direct, fft, im2col, native, overlap_save, slabs, toeplitz
+from . import (
+    costs,
+    direct,
+    fft,
+    forms,
+    im2col,
+    native,
+    overlap_save,
+    slabs,
+    toeplitz,
+    winograd,
+)
 from .costs import Costs
 from .problem import Algorithm, Estimate, Problem, Slabs, channels, result_shape
 
@@ -40,6 +51,7 @@ ALGORITHMS: dict[str, Algorithm] = {
     "direct": direct,
     "im2col": im2col,
     "toeplitz": toeplitz,
+    "winograd": winograd,
     "native": native,
     "fft": fft,
     "overlap_save": overlap_save,
@@ -71,6 +83,8 @@ class Candidate:
         The bound of the accuracy contract.
     transforms : bool
         Whether that bound is one per transformed frame, not per window.
+    against : str
+        Why it is taken only where it is asked for; empty where it may be chosen.
     note : str
         Why it does not apply or was not taken; empty for the chosen one.
     """
@@ -82,6 +96,7 @@ class Candidate:
     workspace: int
     error_bound: str
     transforms: bool = False
+    against: str = ""
     note: str = ""
 
 
@@ -94,7 +109,7 @@ class Plan:
     operation, method, why : str
         What is computed, by which algorithm, for what reason.
     terms : int
-        Products summed in one output (K of the accuracy contract).
+        Products summed in one output (K of the accuracy contract; C + 2 of Winograd's bound).
     points : int
         Points of one transform, where the method is an FFT.
     slabs : Slabs
@@ -192,7 +207,7 @@ def predicted(
         if p.integral and method != "direct":
             estimate = "integers are exact by shift-and-add only"
         else:
-            estimate = algorithm.estimate(p, cost)
+            estimate = forms.estimate(algorithm, p, cost)
         if isinstance(estimate, str):
             found.append(Candidate(method, float("inf"), 0, 0, 0, "", note=estimate))
             continue
@@ -215,7 +230,9 @@ def _candidate(
     else:
         more = 2 * (again - 1) * max(p.x_bytes, p.y_bytes) / cost.stream
         e = replace(e, seconds=e.seconds + more)
-    return Candidate(method, e.seconds, e.flops, int(e.moved), scratch, e.bound, e.transforms, note)
+    return Candidate(
+        method, e.seconds, e.flops, int(e.moved), scratch, e.bound, e.transforms, e.against, note
+    )
 
 
 _NAMES = {"y": "correlate", "x": "spread", "w": "kernel_gradient"}
@@ -239,7 +256,7 @@ def _decide(p: Problem, found: list[Candidate], cuts: dict[str, Slabs], workspac
             # Where nothing stays within the workspace, what exceeds it least.
             return max(c.workspace, workspace), c.seconds
 
-        possible = [c for c in ranked if c.seconds < float("inf")]
+        possible = [c for c in ranked if c.seconds < float("inf") and not c.against]
         exact = min((c for c in possible if not c.transforms), key=rank)
         spectral = min((c for c in possible if c.transforms), key=rank, default=None)
         method, why = exact.method, "least predicted time with a bound per window"
@@ -253,6 +270,8 @@ def _decide(p: Problem, found: list[Candidate], cuts: dict[str, Slabs], workspac
         if not note and c.method != method:
             ratio = c.seconds / max(by_name[method].seconds, 1e-12)
             note = f"predicted {ratio:.2f}× the time"
+            if c.against and g.method == "auto":
+                note += f", {c.against}"
             if c.transforms and ratio < 1:
                 note += ", not the 4× that an error bound per frame must buy"
         candidates.append(replace(c, note=note))
@@ -261,7 +280,8 @@ def _decide(p: Problem, found: list[Candidate], cuts: dict[str, Slabs], workspac
         points = prod(fft.transform_lengths(role, p.slab(cuts["fft"]).g))
     elif method == "overlap_save":
         points = overlap_save.frame_points(g.spans[0].extent)
-    return Plan(_NAMES[role], method, why, tuple(candidates), cuts[method], p.terms, points)
+    terms = winograd.terms(p) if method == "winograd" else p.terms
+    return Plan(_NAMES[role], method, why, tuple(candidates), cuts[method], terms, points)
 
 
 _CAPTURE: ContextVar[tuple[Backend, tuple[str, str, str], list[Plan]] | None] = ContextVar(
@@ -329,54 +349,6 @@ def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
         a, b = be.xp.astype(a, work), be.xp.astype(b, work)
     else:
         a, b = fft.of_dtype(be, a, kind), fft.of_dtype(be, b, kind)
-    method = plan.method
-
-    def product(g: Sliding, a: Array, b: Array) -> Array:
-        return _compute(be, role, g, a, b, method)
-
-    out = slabs.sweep(be, problem, plan.slabs, a, b, product)
+    form = forms.Form(be, ALGORITHMS[plan.method], problem)
+    out = slabs.sweep(form, plan.slabs, a, b)
     return fft.of_dtype(be, out, kind)
-
-
-def _compute(be: Backend, role: str, g: Sliding, a: Array, b: Array, method: str) -> Array:
-    algorithm = ALGORITHMS[method]
-    able = role in algorithm.roles(be)
-    if g.last and not (able and algorithm.LAST):
-        return _to_last(be, role, _compute(be, role, *_to_first(be, role, g, a, b), method))
-    if not able:
-        # Only the transpose is ever asked of an algorithm that has no way of its own for it.
-        g, a, b = _as_forward(be, g, a, b)
-        role = "y"
-    return algorithm.run(be, role, g, a, b)
-
-
-def _to_first(
-    be: Backend, role: str, g: Sliding, a: Array, b: Array
-) -> tuple[Sliding, Array, Array]:
-    """The same problem channels first."""
-    r = g.rank
-    signal = (0, r + 1, *range(1, r + 1))
-    kernel = (r + 1, r, *range(r))
-    orders = {"x": signal, "y": signal, "w": kernel}
-    letters = "xwy".replace(role, "")
-    a = be.xp.permute_dims(a, orders[letters[0]])
-    b = be.xp.permute_dims(b, orders[letters[1]])
-    return replace(g, last=False), a, b
-
-
-def _to_last(be: Backend, role: str, out: Array) -> Array:
-    r = out.ndim - 2
-    order = (*range(2, r + 2), 1, 0) if role == "w" else (0, *range(2, r + 2), 1)
-    return be.xp.permute_dims(out, order)
-
-
-def _as_forward(be: Backend, g: Sliding, w: Array, y: Array) -> tuple[Sliding, Array, Array]:
-    """The transposed product as a forward one: zeros between strides, kernel turned round."""
-    r = g.rank
-    if any(s.stride > 1 for s in g.spans):
-        y = be.pad(y, [(0, 0)] * y.ndim, 0, [0, 0, *(s.stride - 1 for s in g.spans)])
-    w = be.xp.reshape(w, (g.groups, w.shape[0] // g.groups, *w.shape[1:]))
-    w = be.xp.permute_dims(w, (0, 2, 1, *range(3, 3 + r)))
-    w = be.xp.reshape(w, (w.shape[0] * w.shape[1], *w.shape[2:]))
-    w = be.xp.flip(w, axis=tuple(range(2, 2 + r)))
-    return replace(g, spans=tuple(s.turned() for s in g.spans)), y, w

@@ -6,6 +6,7 @@ nothing of the others; `plan` chooses among them.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import gcd, prod
@@ -21,6 +22,7 @@ __all__ = [
     "Estimate",
     "Problem",
     "Slabs",
+    "as_is",
     "channels",
     "result_shape",
 ]
@@ -169,12 +171,11 @@ class Problem:
         g = replace(self.g, spans=(part, *self.g.spans[1:]))
         return replace(self, g=g, batch=slabs.chunk)
 
-    def forward(self) -> Problem:
-        """The transpose as a forward product: zeros between strides, channels exchanged."""
-        spans = tuple(s.turned() for s in self.g.spans)
-        return replace(
-            self, role="y", g=replace(self.g, spans=spans), depth=self.rows, rows=self.depth
-        )
+    def residues(self) -> Iterator[Problem]:
+        """The transpose as forward products of stride 1, channels exchanged."""
+        for _, _, _, g in self.g.residues():
+            if 0 not in (*g.sizes, *g.out):
+                yield replace(self, role="y", g=g, depth=self.rows, rows=self.depth)
 
 
 @dataclass(frozen=True)
@@ -194,6 +195,8 @@ class Estimate:
     transforms : bool
         Whether it goes through transforms of frames: the bound is then one per frame, and points
         that two slabs share are computed twice, not only read twice.
+    against : str
+        Why it is taken only where it is asked for; empty where it may be chosen.
     """
 
     seconds: float
@@ -201,18 +204,29 @@ class Estimate:
     moved: float
     bound: str = WINDOW_BOUND
     transforms: bool = False
+    against: str = ""
 
 
 class Algorithm(Protocol):
     """The names that a module of an algorithm has."""
 
-    @property
-    def LAST(self) -> bool:
-        """Whether `run` takes geometries with channels last."""
+    def last(self, p: Problem) -> bool:
+        """Whether `run` takes p with channels last."""
         ...
 
-    def roles(self, be: Backend) -> tuple[str, ...]:
+    def roles(self, p: Problem) -> tuple[str, ...]:
         """Roles that `run` computes; "x" is else brought to the form of "y"."""
+        ...
+
+    def pack(self, be: Backend, g: Sliding, w: Array, /) -> Any:
+        """The kernel as `run` takes it, and gives it for role "w"; a linear map.
+
+        Of the geometry only what slabs share is used.
+        """
+        ...
+
+    def unpack(self, be: Backend, g: Sliding, w: Array, sizes: tuple[int, int], /) -> Array:
+        """The kernel of a sum of results of role "w", of so many output and input channels."""
         ...
 
     def run(self, be: Backend, role: str, g: Sliding, a: Array, b: Array, /) -> Array:
@@ -230,6 +244,12 @@ class Algorithm(Protocol):
     def tile(self, p: Problem) -> tuple[int, int]:
         """Bytes of what should stay in the cache, and how many may."""
         ...
+
+
+def as_is(be: Backend, g: Sliding, w: Array, sizes: tuple[int, int] = (0, 0)) -> Array:
+    """`pack` and `unpack` of an algorithm that takes the kernel as it is."""
+    del be, g, sizes
+    return w
 
 
 def channels(g: Sliding, shapes: dict[str, tuple[int, ...]]) -> tuple[int, int, int]:

@@ -9,23 +9,22 @@ slabs in a compiled loop, and only where the workspace demands it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from .._backends import Backend
-from ..geometry import Sliding
+from . import forms
+from .forms import Form
 from .problem import Algorithm, Problem, Slabs, result_shape
 
 __all__ = ["fit", "held", "repeated", "sweep", "within"]
 
 Array = Any
-Product = Callable[[Sliding, Array, Array], Array]
 
 
 def held(algorithm: Algorithm, p: Problem, *, whole: bool) -> int:
     """Bytes beyond operands and result while p is computed, as a whole or as one of many slabs."""
-    found = algorithm.scratch(p)
+    found = forms.scratch(algorithm, p)
     if not whole:
         # The result of a slab until it is copied; a compiled loop also copies its operands.
         found += {"y": p.y_bytes, "x": p.x_bytes, "w": 0}[p.role]
@@ -51,7 +50,7 @@ def fit(algorithm: Algorithm, p: Problem, limit: int) -> Slabs:
             return False
         if not p.mutable:
             return True
-        size, most = algorithm.tile(part)
+        size, most = forms.tile(algorithm, part)
         return size <= most
 
     if fits(whole):
@@ -86,17 +85,27 @@ def repeated(p: Problem, slabs: Slabs) -> float:
     return max(1.0, count * each / max(1, whole))
 
 
-def sweep(be: Backend, p: Problem, slabs: Slabs, a: Array, b: Array, product: Product) -> Array:
+def sweep(form: Form, slabs: Slabs, a: Array, b: Array) -> Array:
     """The product, slab by slab."""
+    p = form.p
+    if p.role == "y":
+        b = form.pack(b)
+    elif p.role == "x":
+        a = form.pack(a)
     if slabs.chunk >= p.batch and slabs.step >= p.points:
-        return product(p.g, a, b)
-    return (_loop if p.traces else _in_place)(be, p, slabs, a, b, product)
+        out = form.product(p.g, a, b)
+    else:
+        out = (_loop if p.traces else _in_place)(form, slabs, a, b)
+    return form.unpack(out) if p.role == "w" else out
 
 
-def _in_place(be: Backend, p: Problem, slabs: Slabs, a: Array, b: Array, product: Product) -> Array:
+def _in_place(form: Form, slabs: Slabs, a: Array, b: Array) -> Array:
+    be, p, product = form.be, form.p, form.product
     role, g, span = p.role, p.g, p.g.spans[0]
-    shape = result_shape(role, g, p.batch, p.depth, p.rows)
-    out: Any = None if role == "w" else be.new_like(a, shape, dtype=a.dtype)
+    like = b if role == "x" else a
+    out: Any = None
+    if role != "w":
+        out = be.empty_like(like, result_shape(role, g, p.batch, p.depth, p.rows))
     between = (slice(None),) * (0 if g.last else 1)
     for entry in range(0, p.batch, slabs.chunk):
         entries = slice(entry, min(entry + slabs.chunk, p.batch))
@@ -105,12 +114,14 @@ def _in_place(be: Backend, p: Problem, slabs: Slabs, a: Array, b: Array, product
             here = (entries, *between, slice(first, last))
             if role == "x":
                 there, part = span.source(first, last)
-                if part.out == 0:
-                    continue
+                nothing = part.out == 0
             else:
                 there, part = span.part(first, last)
-                if part.length == 0:
-                    continue
+                nothing = part.length == 0
+            if nothing:
+                if role != "w":
+                    out[here] = 0
+                continue
             sub = replace(g, spans=(part, *g.spans[1:]))
             there = (entries, *between, there)
             if role == "y":
@@ -123,11 +134,12 @@ def _in_place(be: Backend, p: Problem, slabs: Slabs, a: Array, b: Array, product
                     out = term
                 else:
                     out += term
-    return be.new_like(a, shape, dtype=a.dtype) if out is None else out
+    return form.zero(a) if out is None else out
 
 
-def _loop(be: Backend, p: Problem, slabs: Slabs, a: Array, b: Array, product: Product) -> Array:
+def _loop(form: Form, slabs: Slabs, a: Array, b: Array) -> Array:
     """A compiled loop over equal slabs; the last one begins earlier and repeats a few points."""
+    be, p, product = form.be, form.p, form.product
     xp, role, g, span = be.xp, p.role, p.g, p.g.spans[0]
     chunk, hop = slabs.chunk, min(slabs.step, p.points)
     at = 1 if g.last else 2
@@ -172,9 +184,11 @@ def _loop(be: Backend, p: Problem, slabs: Slabs, a: Array, b: Array, product: Pr
             return out + product(sub, source, y)
         return be.put_slab(out, value, (entry, *[0] * (at - 1), start))
 
-    shape = result_shape(role, g, p.batch, p.depth, p.rows)
     total = (p.batch // chunk) * count
-    return be.fori_loop(0, total, body, be.new_like(a, shape, dtype=a.dtype))
+    if role == "w":
+        return be.fori_loop(0, total, body, form.zero(a))
+    shape = result_shape(role, g, p.batch, p.depth, p.rows)
+    return be.fori_loop(0, total, body, be.new_like(b if role == "x" else a, shape))
 
 
 def within(

@@ -22,44 +22,42 @@ from .._backends import Backend
 from ..geometry import Sliding, Span
 from .costs import Costs
 from .direct import UNROLLED, tap_of, window
-from .problem import Estimate, Problem
+from .problem import Estimate, Problem, as_is
 
-__all__ = ["blocks", "estimate", "frame_length", "roles", "run", "scratch", "tile"]
+__all__ = ["blocks", "estimate", "frame_length", "last", "roles", "run", "scratch", "tile"]
 
 Array = Any
-LAST = False
+pack = unpack = as_is
 
 # Bytes of input cut into frames at a time.
 _FRAMES = 2**22
 
 
-def roles(be: Backend) -> tuple[str, ...]:
+def last(p: Problem) -> bool:
+    """Whether it takes channels last."""
+    return False
+
+
+def roles(p: Problem) -> tuple[str, ...]:
     """Those of the forward product and of its kernel."""
     return ("y", "w")
 
 
 def estimate(p: Problem, cost: Costs) -> Estimate:
     """One product with every block of every tap of the other axes."""
-    g, span, stretch = p.g, p.g.spans[-1], 1
-    if p.role == "x":
-        # Computed as the forward product of the transposed problem.
-        stretch = prod(s.stride for s in g.spans)
-        span = span.turned()
+    g, span = p.g, p.g.spans[-1]
     length = frame_length(span, p.depth, p.rows)
     others = prod(g.sizes[:-1])
     terms = blocks(span, length) * others
-    flops = float(p.outputs * stretch * p.depth * terms * span.stride * length)
+    flops = float(p.outputs * p.depth * terms * span.stride * length)
     inner = min(p.depth * length * span.stride, p.rows * length)
-    moved = p.width * (2 * p.inputs + 3 * p.outputs * stretch * terms)
+    moved = p.width * (2 * p.inputs + 3 * p.outputs * terms)
     seconds = p.heavy * flops * (1 + 24 / inner) / cost.gemm + moved / cost.stream
     return Estimate(seconds + (12 + 4 * terms) * cost.call, flops, moved)
 
 
 def scratch(p: Problem) -> int:
     """Frames, the blocks of the matrix, and a product with each."""
-    if p.role == "x":
-        turned = p.forward()
-        return turned.x_bytes + scratch(turned)
     g, x, y, span = p.g, p.x_bytes, p.y_bytes, p.g.spans[-1]
     length = frame_length(span, p.depth, p.rows)
     count = blocks(span, length)
