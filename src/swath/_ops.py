@@ -135,7 +135,7 @@ _MATMUL = _binary(
     "matmul",
 )
 _RESHAPE = _unary(
-    lambda be, g, x: be.xp.reshape(x, g),
+    lambda be, g, x: be.reshape(x, g),
     lambda be, g, x, y, t: be.xp.reshape(t, x.shape),
     "reshape",
 )
@@ -144,9 +144,7 @@ _PERMUTE = _unary(
     lambda be, g, x, y, t: be.xp.permute_dims(t, tuple(g.index(i) for i in range(len(g)))),
     "permute",
 )
-_FLIP = _unary(
-    lambda be, g, x: be.xp.flip(x, axis=g), lambda be, g, x, y, t: be.xp.flip(t, axis=g), "flip"
-)
+_FLIP = _unary(lambda be, g, x: be.flip(x, g), lambda be, g, x, y, t: be.flip(t, g), "flip")
 _CONJ = _unary(lambda be, g, x: be.xp.conj(x), lambda be, g, x, y, t: be.xp.conj(t), "conj")
 _REAL = _unary(
     lambda be, g, x: be.xp.real(x), lambda be, g, x, y, t: be.xp.astype(t, x.dtype), "real"

@@ -52,6 +52,14 @@ class Span:
     low: int = 0
     high: int = 0
 
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        # Computed once: geometries are keys of caches that every call goes through.
+        return hash((self.length, self.size, self.stride, self.dilation, self.low, self.high))
+
     @property
     def extent(self) -> int:
         """Points from the first tap to the last, both included."""
@@ -256,6 +264,15 @@ class Sliding:
     groups: int = 1
     last: bool = False
     method: str = "auto"
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        # Without the method: hashes of strings differ from process to process, and this one is
+        # pickled along.
+        return hash((self.spans, self.groups, self.last))
 
     @cached_property
     def lengths(self) -> tuple[int, ...]:

@@ -24,6 +24,10 @@ Array = Any
 WORKSPACE: ContextVar[int | None] = ContextVar("swath_workspace", default=None)
 
 
+# Runs of points, a stride long, that windows are joined from at most: more are gathered by index.
+_RUNS = 64
+
+
 class Core(Protocol):
     """What an adapter needs to know to attach a derivative rule (see `swath.autodiff`)."""
 
@@ -288,6 +292,9 @@ class Backend:
         xp = self.xp
         for axis, size, stride, dilation in zip(axes, sizes, strides, dilations, strict=True):
             n = (x.shape[axis] - dilation * (size - 1) - 1) // stride + 1
+            if dilation == 1 < stride and size <= _RUNS * stride:
+                x = xp.moveaxis(self._runs(x, axis, n, size, stride), axis + 1, -1)
+                continue
             index = xp.reshape(self.arange(n, x, self.default_int(x)) * stride, (n, 1))
             index = index + self.arange(size, x, self.default_int(x)) * dilation
             shape = x.shape
@@ -295,6 +302,32 @@ class Backend:
             x = xp.reshape(x, (*shape[:axis], n, size, *shape[axis + 1 :]))
             x = xp.moveaxis(x, axis + 1, -1)
         return x
+
+    def reshape(self, x: Array, shape: tuple[int, ...]) -> Array:
+        """x in another shape, in C order."""
+        return self.xp.reshape(x, shape)
+
+    def flip(self, x: Array, axes: tuple[int, ...]) -> Array:
+        """x reversed along axes."""
+        return self.xp.flip(x, axis=axes)
+
+    def packed(self, x: Array) -> Array:
+        """x in rows that lie end to end, where its library shows views; overlaps are copied."""
+        return x
+
+    def _runs(self, x: Array, axis: int, n: int, size: int, stride: int) -> Array:
+        """Windows along one axis, taps behind it, joined from runs of `stride` points."""
+        xp, runs = self.xp, -(-size // stride)
+        lead, rest = x.shape[:axis], x.shape[axis + 1 :]
+        reach = (n + runs - 1) * stride
+        every = [slice(None)] * axis
+        x = x[(*every, slice(0, min(reach, x.shape[axis])), ...)]
+        widths = [(0, 0)] * x.ndim
+        widths[axis] = (0, reach - x.shape[axis])
+        x = xp.reshape(self.pad(x, widths), (*lead, n + runs - 1, stride, *rest))
+        parts = [x[(*every, slice(i, i + n), ...)] for i in range(runs)]
+        x = parts[0] if runs == 1 else xp.concat(parts, axis=axis + 1)
+        return x[(*every, slice(None), slice(0, size), ...)]
 
     def pad(
         self,
@@ -359,7 +392,8 @@ class Backend:
 
     # -- the library's own kernels --------------------------------------------------------------
 
-    #: Roles of a sliding product (see `Sliding`) for which `native_product` has a kernel.
+    #: Roles of a sliding product (see `Sliding`) for which `native_product` has a kernel; or
+    #: ("line",) for the forward product of one channel along one axis, without steps.
     native_roles: tuple[str, ...] = ()
 
     def native_product(self, role: str, g: Any, a: Array, b: Array) -> Array:

@@ -28,6 +28,7 @@ class CupyBackend(NumpyBackend):
     """The CUDA adapter; CuPy shares NumPy's array model, so only the calls differ."""
 
     kind = "gpu"
+    native_roles = ()
 
     def device(self, x: Array) -> Any:
         return x.device
@@ -60,6 +61,12 @@ class CupyBackend(NumpyBackend):
     def may_hold_nan(self, x: Array) -> bool:
         # To look would wait for the device.
         return True
+
+    def matmul(self, a: Array, b: Array) -> Array:
+        return self.xp.matmul(a, b)
+
+    def packed(self, x: Array) -> Array:
+        return cp.ascontiguousarray(x)
 
     def constant(self, values: Any, like: Array, dtype: Any) -> Array:
         with like.device:

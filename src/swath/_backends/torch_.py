@@ -182,6 +182,9 @@ class TorchBackend(Backend):
                 x = x[..., ::dilation]
         return x
 
+    def packed(self, x: Array) -> Array:
+        return x.contiguous()
+
     def pad(
         self,
         x: Array,

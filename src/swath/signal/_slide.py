@@ -9,11 +9,13 @@ from typing import Any
 
 from .. import _ops, arguments
 from .._backends import Backend
+from ..autodiff import Node
 from ..errors import ArgumentError
 from ..geometry import Sliding, Span
 from ..sliding import correlate as product
+from ..sliding.plan import check_method
 
-__all__ = ["MODES", "check_mode", "convolve_axes", "mode_span", "prepare"]
+__all__ = ["MODES", "check_mode", "convolve_axes", "mode_span", "prepare", "slide"]
 
 MODES = ("full", "same", "valid")
 
@@ -75,15 +77,16 @@ def prepare(
 class _Layout:
     """How the axes of two broadcast inputs become batch, groups and sliding axes."""
 
-    x_order: tuple[int, ...]
+    order: tuple[int, ...]
     x_shape: tuple[int, ...]
-    w_order: tuple[int, ...]
     w_shape: tuple[int, ...]
     y_shape: tuple[int, ...]
     y_order: tuple[int, ...]
     geometry: Sliding
     empty: tuple[int, ...] | None
     flip: tuple[int, ...]
+    moves: bool
+    exchanges: bool
 
 
 @lru_cache(maxsize=4096)
@@ -112,14 +115,12 @@ def _layout(
         for i, n, k, o in zip(axes, lengths, sizes, out, strict=True):
             full[i] = 0 if 0 in (n, k) else o
         empty = tuple(full)
-    x_order = (*batch, *groups, *kernels, *axes)
-    w_order = (*batch, *groups, *kernels, *axes)
+    order = (*batch, *groups, *kernels, *axes)
     count = prod(shape1[i] for i in groups)
-    y_axes = (*batch, *groups, *kernels, *axes)
+    geometry = Sliding(spans, max(count, 1), False, method)
     return _Layout(
-        x_order,
+        order,
         (prod(shape1[i] for i in batch), count, *lengths),
-        w_order,
         (count * prod(shape2[i] for i in kernels), 1, *sizes),
         (
             *(shape1[i] for i in batch),
@@ -127,10 +128,13 @@ def _layout(
             *(shape2[i] for i in kernels),
             *out,
         ),
-        tuple(y_axes.index(i) for i in range(len(shape1))),
-        Sliding(spans, max(count, 1), False, method),
+        tuple(order.index(i) for i in range(len(shape1))),
+        geometry,
         empty,
         tuple(range(2, 2 + len(axes))),
+        order != tuple(range(len(shape1))),
+        # A signal shorter than its kernel takes its place.
+        mode != "valid" and geometry.groups == 1 and prod(sizes) > prod(lengths),
     )
 
 
@@ -183,16 +187,56 @@ def convolve_axes(
     plan = _layout(tuple(in1.shape), tuple(in2.shape), axes, mode, method)
     if plan.empty is not None:
         return _ops.fill_like(in1, plan.empty)
-    x = _ops.reshape(_ops.permute(in1, plan.x_order), plan.x_shape)
-    w = _ops.reshape(_ops.permute(in2, plan.w_order), plan.w_shape)
+    return _laid_out(plan, in1, in2, turned)
+
+
+def _laid_out(plan: _Layout, x: Any, w: Any, turned: bool) -> Any:
+    """The product of arrays that are known to fit."""
+    if plan.moves:
+        x, w = _ops.permute(x, plan.order), _ops.permute(w, plan.order)
+    x, w = _ops.reshape(x, plan.x_shape), _ops.reshape(w, plan.w_shape)
     if not turned:
         w = _ops.flip(w, plan.flip)
-    g = plan.geometry
-    if mode != "valid" and g.groups == 1 and prod(g.sizes) > prod(g.lengths):
-        y = _exchanged(g, x, w)
-    else:
-        y = product(g, x, w)
-    return _ops.permute(_ops.reshape(y, plan.y_shape), plan.y_order)
+    y = (_exchanged if plan.exchanges else product)(plan.geometry, x, w)
+    y = _ops.reshape(y, plan.y_shape)
+    return _ops.permute(y, plan.y_order) if plan.moves else y
+
+
+# Signatures of calls that passed all checks with inputs that need no conversion, and how they are
+# laid out: for short signals the checks cost more than the product.
+_KNOWN: dict[tuple[Any, ...], tuple[Backend, _Layout]] = {}
+_MOST = 4096
+
+
+def slide(in1: Any, in2: Any, mode: Any, method: Any, axes: Any, *, turned: bool) -> Any:
+    """A convolution, or with `turned` a correlation, with all its checks."""
+    try:
+        key = (
+            in1.__class__, in1.shape, in1.dtype, in2.__class__, in2.shape, in2.dtype,
+            mode, method, axes, turned,
+        )  # fmt: skip
+        known = _KNOWN.get(key)
+    except (AttributeError, TypeError):
+        # A list or a number; axes in a list.
+        key = known = None
+    if known is not None and known[0].same_device(in1, in2):
+        be, plan = known
+        if turned and be.is_complex(in2):
+            in2 = _ops.conj(in2)
+        return _laid_out(plan, in1, in2, turned)
+    check_mode(mode)
+    check_method(method)
+    be, x, w, places = prepare(in1, in2, axes)
+    y = convolve_axes(x, _ops.conj(w) if turned else w, places, mode, method, turned=turned)
+    if key is not None and x is in1 and w is in2 and places and not isinstance(x, Node):
+        shapes = tuple(x.shape), tuple(w.shape)
+        if mode != "valid" or all(shapes[0][a] >= shapes[1][a] for a in places):
+            plan = _layout(*shapes, places, mode, method)
+            if plan.empty is None:
+                if len(_KNOWN) >= _MOST:
+                    _KNOWN.clear()
+                _KNOWN[key] = be, plan
+    return y
 
 
 def _exchanged(g: Sliding, x: Any, w: Any) -> Any:

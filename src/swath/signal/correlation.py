@@ -6,15 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from .. import _ops, arguments
+from .. import arguments
 from .._backends import backend_named
 from ..autodiff import primal
 from ..errors import explain
 from ..planning import plan
 from ..registry import operation
-from ..sliding.plan import check_method
 from ._coefficients import library
-from ._slide import check_mode, convolve_axes, prepare
+from ._slide import check_mode, convolve_axes, prepare, slide
 
 __all__ = [
     "choose_conv_method",
@@ -81,10 +80,7 @@ def convolve(
     >>> swath.signal.convolve(np.array([1.0, 2.0, 3.0]), np.array([0.0, 1.0, 0.5]))
     array([0. , 1. , 2.5, 4. , 1.5])
     """
-    check_mode(mode)
-    check_method(method)
-    _, in1, in2, places = prepare(in1, in2, axes)
-    return convolve_axes(in1, in2, places, mode, method)
+    return slide(in1, in2, mode, method, axes, turned=False)
 
 
 @operation("signal.correlate", differentiable=("in1", "in2"), linear=("in1",))
@@ -124,10 +120,7 @@ def correlate(
     >>> swath.signal.correlate(np.array([1.0, 2.0, 3.0]), np.array([0.0, 1.0, 0.5]))
     array([0.5, 2. , 3.5, 3. , 0. ])
     """
-    check_mode(mode)
-    check_method(method)
-    _, in1, in2, places = prepare(in1, in2, axes)
-    return convolve_axes(in1, _ops.conj(in2), places, mode, method, turned=True)
+    return slide(in1, in2, mode, method, axes, turned=True)
 
 
 @operation("signal.fftconvolve", differentiable=("in1", "in2"), linear=("in1", "in2"))

@@ -8,12 +8,13 @@ direct method, which adds them in the order of the taps, gives the same bits for
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import prod
 from typing import Any, ClassVar
 
 from .. import _ops, arguments
 from .._backends import Backend
-from ..autodiff import primal
+from ..autodiff import Node, primal
 from ..errors import ArgumentError, ArgumentTypeError, describe, explain
 from ..geometry import Sliding, Span
 from ..registry import operation
@@ -97,7 +98,65 @@ def fir_step(b: Any, state: Any, chunk: Any, *, axis: int = -1, method: str = "a
     return _step(b, state, chunk, axis, method)
 
 
+@dataclass(frozen=True)
+class _Chunk:
+    """How a step is computed for one set of shapes and dtypes."""
+
+    axis: int
+    taps: int
+    kept: tuple[slice, ...]
+    order: tuple[int, ...]
+    back: tuple[int, ...]
+    x_shape: tuple[int, ...]
+    y_shape: tuple[int, ...]
+    geometry: Sliding
+
+    @classmethod
+    def of(cls, shape: tuple[int, ...], taps: int, axis: int, method: str) -> _Chunk:
+        order = (*(i for i in range(len(shape)) if i != axis), axis)
+        rest, samples = [shape[i] for i in order[:-1]], shape[axis]
+        return cls(
+            axis,
+            taps,
+            (*[slice(None)] * axis, slice(samples, None)),
+            order,
+            tuple(order.index(i) for i in range(len(shape))),
+            (prod(rest), 1, samples + taps - 1),
+            (*rest, samples),
+            Sliding((Span(samples + taps - 1, taps),), method=method),
+        )
+
+    def step(self, b: Any, state: Any, chunk: Any) -> tuple[Any, Any]:
+        """State and outputs, of arrays of one dtype."""
+        x = _ops.concat([state, chunk], self.axis)
+        # A copy, that does not keep the chunk.
+        state = _ops.concat([_ops.cut(x, *self.kept)], self.axis)
+        x = _ops.reshape(_ops.permute(x, self.order), self.x_shape)
+        w = _ops.flip(_ops.reshape(b, (1, 1, self.taps)), (2,))
+        y = _ops.reshape(product(self.geometry, x, w), self.y_shape)
+        return state, _ops.permute(y, self.back)
+
+
+# Signatures that passed all checks with arrays that need no conversion.
+_KNOWN: dict[tuple[Any, ...], tuple[Backend, _Chunk]] = {}
+_MOST = 1024
+
+
 def _step(b: Any, state: Any, chunk: Any, axis: int, method: str) -> tuple[Any, Any]:
+    try:
+        key = (
+            b.__class__, b.shape, b.dtype, state.__class__, state.shape, state.dtype,
+            chunk.__class__, chunk.shape, chunk.dtype, axis, method,
+        )  # fmt: skip
+        known = _KNOWN.get(key)
+    except (AttributeError, TypeError):
+        # A list, a number, or no state.
+        key = known = None
+    if known is not None:
+        be, plan = known
+        if be.same_device(b, chunk) and be.same_device(state, chunk):
+            return plan.step(b, state, chunk)
+    given = b, state, chunk
     be, (b, state, chunk) = arguments.arrays("state", b=b, state=state, chunk=chunk)
     b = coefficients(be, "b", b)
     arguments.numeric(be, "chunk", chunk)
@@ -116,27 +175,16 @@ def _step(b: Any, state: Any, chunk: Any, axis: int, method: str) -> tuple[Any, 
     b, state, chunk = arguments.floating(be, b, state, chunk)
     if state is None:
         state = _ops.fill_like(chunk, past)
-    samples = shape[axis]
-    lead = [slice(None)] * axis
-    x = _ops.concat([state, chunk], axis)
-    # Never a view: the caller may fill the chunk's memory anew.
-    kept = max(0, taps - 1 - samples)
-    state = _ops.concat(
-        [
-            _ops.cut(state, *lead, slice(taps - 1 - kept, None)),
-            _ops.cut(chunk, *lead, slice(max(0, samples - taps + 1), None)),
-        ],
-        axis,
-    )
     if 0 in shape:
-        return state, _ops.fill_like(chunk, shape)
-    order = (*(i for i in range(len(shape)) if i != axis), axis)
-    back = [order.index(i) for i in range(len(shape))]
-    rest = [shape[i] for i in order[:-1]]
-    x = _ops.reshape(_ops.permute(x, order), (prod(rest), 1, samples + taps - 1))
-    w = _ops.reshape(_ops.flip(b, (0,)), (1, 1, taps))
-    y = product(Sliding((Span(samples + taps - 1, taps),), method=method), x, w)
-    return state, _ops.permute(_ops.reshape(y, (*rest, samples)), back)
+        # Never a view: the caller may fill the chunk's memory anew.
+        return _ops.concat([state], axis), _ops.fill_like(chunk, shape)
+    plan = _Chunk.of(shape, taps, axis, method)
+    arrays = b, state, chunk
+    if key is not None and all(x is y and not isinstance(x, Node) for x, y in zip(given, arrays)):
+        if len(_KNOWN) >= _MOST:
+            _KNOWN.clear()
+        _KNOWN[key] = be, plan
+    return plan.step(b, state, chunk)
 
 
 class FIRStream:
@@ -291,17 +339,23 @@ class FIRStream:
             As many outputs as the chunk has samples, less those that `compensate` drops at the
             start.
         """
-        with explain("FIRStream.push", {"b": self._b, "chunk": chunk}):
-            chunk = self.__swath_convert__(chunk)
-            self._check_batch(chunk)
-            state, y = _step(self._b, self._state, chunk, self.axis, self.method)
+        try:
+            return self._push(chunk)
+        except Exception:
+            with explain("FIRStream.push", {"b": self._b, "chunk": chunk}):
+                raise
+
+    def _push(self, chunk: Any) -> Any:
+        chunk = self.__swath_convert__(chunk)
+        self._check_batch(chunk)
+        state, y = _step(self._b, self._state, chunk, self.axis, self.method)
+        dropped = max(0, self._advance - self._seen)
+        self._state, self._shape = state, y.shape
+        self._seen += y.shape[self.axis]
+        if dropped:
             axis = arguments.axis_of("axis", self.axis, y.ndim)
-            dropped = max(0, self._advance - self._seen)
-            self._state = state
-            self._seen += y.shape[axis]
-            if dropped:
-                y = _ops.cut(y, *[slice(None)] * axis, slice(min(dropped, y.shape[axis]), None))
-            return y
+            y = _ops.cut(y, *[slice(None)] * axis, slice(min(dropped, y.shape[axis]), None))
+        return y
 
     def flush(self) -> Any:
         """The outputs that are still to come, as zeros follow the signal; the stream starts anew.
@@ -332,6 +386,7 @@ class FIRStream:
     def reset(self) -> None:
         """Forget the signal so far."""
         self._state: Any = None
+        self._shape: Any = None
         self._seen = 0
 
     def _compensation(self, compensate: Any) -> int:
@@ -355,7 +410,8 @@ class FIRStream:
 
     def _check_batch(self, chunk: Any) -> None:
         """Refuse a chunk whose batch axes are not those of the chunks before."""
-        if self._state is None or not hasattr(chunk, "shape"):
+        shape = getattr(chunk, "shape", None)
+        if self._state is None or shape is None or shape == self._shape:
             return
         axis = arguments.axis_of("axis", self.axis, self._state.ndim)
         known = list(self._state.shape)

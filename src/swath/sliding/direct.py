@@ -52,7 +52,9 @@ def roles(p: Problem) -> tuple[str, ...]:
 
 def estimate(p: Problem, cost: Costs) -> Estimate:
     """One pass or one small matrix product for every tap."""
-    moved = p.taps * p.width * p.places * (3 if p.single else p.depth + 3 * p.rows)
+    # A compiler makes one pass of a product and its sum.
+    passes = 3 if p.traces else 6
+    moved = p.taps * p.width * p.places * (passes if p.single else p.depth + 3 * p.rows)
     steps = p.taps * (2 if p.single else 4)
     blocks = 1 if p.traces else max(1, p.y_bytes // _BLOCK)
     seconds = moved / cost.stream + steps * blocks * cost.call

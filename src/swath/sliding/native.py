@@ -1,4 +1,8 @@
-"""The array library's own kernel for layer products: made for many channels, slow for one."""
+"""The array library's own kernel.
+
+That of layers is made for many channels and slow for one; NumPy's is one of a single channel along
+one axis, good for few samples or few taps.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,12 @@ __all__ = ["estimate", "last", "pack", "roles", "run", "scratch", "tile", "unpac
 Array = Any
 pack = unpack = as_is
 
+# Seconds that NumPy's convolution takes for a product of up to so many taps, for every output of
+# more, and for each of those left over from whole blocks: the BLAS begins anew at every output.
+_FEW = 11
+_TAP, _OUTPUT, _LEFT = 0.5e-9, 7e-9, 0.9e-9
+_BLOCK = 32
+
 
 def last(p: Problem) -> bool:
     """Whether it takes channels last."""
@@ -22,7 +32,7 @@ def last(p: Problem) -> bool:
 
 def roles(p: Problem) -> tuple[str, ...]:
     """Those that the library has."""
-    return p.native
+    return ("y",) if p.native == ("line",) else p.native
 
 
 def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
@@ -33,6 +43,8 @@ def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
 def estimate(p: Problem, cost: Costs) -> Estimate | str:
     """Rates seen with oneDNN and XLA beside a plain matrix product."""
     g = p.g
+    if p.native == ("line",):
+        return _line(p, cost)
     if p.role not in p.native or g.rank > 3 or p.dtype not in ("float32", "float64"):
         return "the library has no kernel for it"
     if p.single and g.groups == 1:
@@ -46,8 +58,24 @@ def estimate(p: Problem, cost: Costs) -> Estimate | str:
     return Estimate(seconds + 10 * cost.call, p.flops, moved)
 
 
+def _line(p: Problem, cost: Costs) -> Estimate | str:
+    """NumPy's convolution: a product of the BLAS for every output, or a loop over few taps."""
+    if p.role != "y" or not p.single or p.batch * p.g.groups > 1 or p.g.rank > 1:
+        return "the library's own convolves one channel along one axis"
+    (s,) = p.g.spans
+    if s.stride * s.dilation > 1:
+        return "the library's own has no steps"
+    n, k = max(s.length, s.size), min(s.length, s.size)
+    points = n - k + 1 if s.low == s.high == 0 else n + k - 1
+    each = _TAP * k if k <= _FEW else _OUTPUT + _LEFT * (k % _BLOCK) + k / cost.gemm
+    moved = p.width * (p.inputs + p.outputs)
+    return Estimate(p.heavy * points * each + 3 * cost.call, float(points * k), moved)
+
+
 def scratch(p: Problem) -> int:
     """Operands in orders of the library's own: those of derivatives more often."""
+    if p.native == ("line",):
+        return p.x_bytes + p.y_bytes + p.w_bytes
     copies = 1 if p.traces else 2 if p.role == "y" else 3
     return copies * (p.x_bytes + p.y_bytes) + p.w_bytes
 

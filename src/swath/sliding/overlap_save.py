@@ -6,19 +6,25 @@ sample reaches the outputs of its frames and no others.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import log2
 from typing import Any
 
 from .._backends import Backend
 from ..geometry import Sliding, Span
 from .costs import Costs
-from .fft import BOUND, dilated, fast_length, mix, of_dtype
+from .fft import BOUND, dilated, mix, of_dtype
 from .problem import Estimate, Problem, as_is
 
 __all__ = ["estimate", "frame_points", "last", "roles", "run", "scratch", "tile"]
 
 Array = Any
 pack = unpack = as_is
+
+# What a point of a frame costs beside its transform, in levels of one: products, cuts and copies.
+_PASSES = 6
+# Points of frames transformed at a time.
+_GROUP = 2**17
 
 
 def last(p: Problem) -> bool:
@@ -64,9 +70,11 @@ def tile(p: Problem) -> tuple[int, int]:
     return 0, 0
 
 
+@lru_cache(maxsize=1024)
 def frame_points(extent: int) -> int:
-    """FFT length of one overlap-save frame: eight kernels, at least 1024 points."""
-    return fast_length(max(1024, 8 * extent))
+    """FFT length of one overlap-save frame: the power of two of least work per output."""
+    lengths = [2**i for i in range(10, 31) if 2**i >= 2 * extent]
+    return min(lengths[:6], key=lambda n: n * (log2(n) + _PASSES) / (n - extent + 1))
 
 
 def frames_of(span: Span) -> tuple[int, int, int]:
@@ -100,18 +108,24 @@ def run(be: Backend, role: str, g: Sliding, x: Array, w: Array) -> Array:
         xp.reshape(w, (groups, w.shape[0] // groups, depth, 1, w.shape[-1])), (1, 0, 2, 3, 4)
     )
     right = be.fft(right, (-1,), (points,))
-    # Groups of frames whose spectra stay in cache.
-    step = frames if be.traces else max(1, 2**18 // (points * max(1, x.shape[1])))
-    parts = []
-    for i in range(0, frames, step):
+    # Groups of frames whose spectra stay in the cache.
+    step = frames if not be.mutable else max(1, _GROUP // (points * max(1, x.shape[1])))
+
+    def part(i: int) -> Array:
         left = blocks[:, :, i : min(i + step, frames), :]
         left = xp.reshape(left, (batch, groups, depth, left.shape[2], points))
-        out = be.ifft(
-            mix(be, be.fft(left, (-1,), (points,)), right), (-1,), (points,), real=is_real
-        )
-        parts.append(out[..., s.extent - 1 :])
-    out = parts[0] if len(parts) == 1 else xp.concat(parts, axis=3)
+        spectra = mix(be, be.fft(left, (-1,), (points,)), right)
+        return be.ifft(spectra, (-1,), (points,), real=is_real)[..., s.extent - 1 :]
+
+    filters = w.shape[0] // groups
+    if step >= frames:
+        out = part(0)
+    else:
+        # Frames of every channel lie in time order: each group is written where it belongs.
+        out = be.empty_like(x, (batch, filters, groups, frames, hop))
+        for i in range(0, frames, step):
+            out[:, :, :, i : min(i + step, frames), :] = part(i)
     out = xp.permute_dims(out, (0, 2, 1, 3, 4))  # (B, G, q, frames, hop)
-    out = xp.reshape(out, (batch, out.shape[1] * out.shape[2], frames * hop))
+    out = xp.reshape(out, (batch, groups * filters, frames * hop))
     out = out[..., : dense.out : s.stride]
     return out if out.dtype == kind else xp.astype(out, kind)

@@ -319,16 +319,35 @@ def check_method(method: Any) -> str:
     return method
 
 
-def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
-    """Compute the product of a role (see `product`) by the planned algorithm."""
-    shapes = dict(zip("xwy".replace(role, ""), (a.shape, b.shape), strict=True))
-    batch, depth, rows = channels(g, shapes)
-    kind = a.dtype if a.dtype == b.dtype else be.xp.result_type(a, b)
-    if batch * depth * rows * g.groups == 0 or 0 in (*g.out, *g.lengths, *g.sizes):
-        return be.new_like(a, result_shape(role, g, batch, depth, rows), dtype=kind)
+@dataclass(frozen=True)
+class _Call:
+    """All of a product that does not depend on values: made once for each signature.
+
+    `empty` is the shape of a result without points.
+    """
+
+    problem: Problem
+    kind: Any
+    work: Any
+    empty: tuple[int, ...] | None
+    plan: Plan | None
+
+
+@lru_cache(maxsize=4096)
+def _call(
+    be: Backend,
+    role: str,
+    g: Sliding,
+    shapes: tuple[tuple[int, ...], tuple[int, ...]],
+    kinds: tuple[Any, Any],
+    target: Backend,
+    mutable: bool,
+    place: tuple[str, str, str],
+    workspace: int | None,
+) -> _Call:
+    batch, depth, rows = channels(g, dict(zip("xwy".replace(role, ""), shapes, strict=True)))
+    kind = kinds[0] if kinds[0] == kinds[1] else be.xp.result_type(*kinds)
     work = be.dtype("float32") if be.is_half(kind) else kind
-    asked = _CAPTURE.get()
-    target, place = (be, be.place(a)) if asked is None else asked[:2]
     problem = Problem(
         role,
         g,
@@ -337,18 +356,27 @@ def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
         rows,
         be.name_of(work),
         target.traces,
-        target.mutable,
+        mutable,
         target.native_roles,
     )
-    plan = choose(problem, place, WORKSPACE.get())
+    if batch * depth * rows * g.groups == 0 or 0 in (*g.out, *g.lengths, *g.sizes):
+        return _Call(problem, kind, work, result_shape(role, g, batch, depth, rows), None)
+    return _Call(problem, kind, work, None, choose(problem, place, workspace))
+
+
+def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
+    """Compute the product of a role (see `product`) by the planned algorithm."""
+    asked = _CAPTURE.get()
+    target, place = (be, be.place(a)) if asked is None else asked[:2]
+    shapes, kinds = (a.shape, b.shape), (a.dtype, b.dtype)
+    call = _call(be, role, g, shapes, kinds, target, target.mutable, place, WORKSPACE.get())
+    plan, kind, work = call.plan, call.kind, call.work
+    if plan is None:
+        return be.new_like(a, call.empty or (), dtype=kind)
     if asked is not None:
         asked[2].append(plan)
         raise Captured
-    if work != kind:
-        # Half precision accumulates in float32 and rounds once.
-        a, b = be.xp.astype(a, work), be.xp.astype(b, work)
-    else:
-        a, b = fft.of_dtype(be, a, kind), fft.of_dtype(be, b, kind)
-    form = forms.Form(be, ALGORITHMS[plan.method], problem)
-    out = slabs.sweep(form, plan.slabs, a, b)
-    return fft.of_dtype(be, out, kind)
+    # Half precision accumulates in float32 and rounds once.
+    a, b = fft.of_dtype(be, a, work), fft.of_dtype(be, b, work)
+    form = forms.Form(be, ALGORITHMS[plan.method], call.problem)
+    return fft.of_dtype(be, slabs.sweep(form, plan.slabs, a, b), kind)

@@ -1,36 +1,50 @@
 """The sliding product as a product with the blocks of its Toeplitz matrix.
 
-Along the last sliding axis x is cut into frames of s·T points (s the stride). T outputs of one
-frame are J neighbouring frames times J blocks of the banded Toeplitz matrix::
+Outputs are cut into tiles of t₁ × … × t_r. A tile reads a box of s·(t_i − 1) + extent points along
+each sliding axis (s the stride), and is the product of that box with a banded matrix that all tiles
+share::
 
-    y_b = Σ_{j<J} x_{b+j} M_j,     M_j[r, c] = w[j·s·T + r − s·c],    r < s·T, c < T
+    y[tile] = x[box] M,     M[p, i] = w[j] where p = s·i + d·j on every axis, else 0
 
-so a filter runs at the speed of matrix multiplication, from a reshape, slices and products alone.
-Other sliding axes are taps in a loop, channels ride along in the rows and columns of M.
+so a filter runs at the speed of matrix multiplication, with a long inner length. Boxes overlap and
+are gathered, as long contiguous runs. Along the first of several axes they need not be: with x cut
+into frames of s·t₁ points a box is J neighbouring frames, and the product a sum of J products with
+the blocks of M, which long kernels prefer. Channels ride along in the rows and columns of M. Where
+arrays may be written in place all this is done for as many tiles as fit the cache.
 
 The band holds zeros beside the kernel: a non-finite sample can reach the other outputs of its
-frame (0·∞), at most s·T + extent points away, and no further.
+tiles (0·∞), at most 2·s·t + extent points away along each axis, and no further.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
 from itertools import product
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 from .._backends import Backend
 from ..geometry import Sliding, Span
 from .costs import Costs
-from .direct import UNROLLED, tap_of, window
 from .problem import Estimate, Problem, as_is
 
-__all__ = ["blocks", "estimate", "frame_length", "last", "roles", "run", "scratch", "tile"]
+__all__ = ["estimate", "frame_length", "last", "roles", "run", "scratch", "tile", "tiling"]
 
 Array = Any
 pack = unpack = as_is
 
-# Bytes of input cut into frames at a time.
-_FRAMES = 2**22
+# Bytes of boxes gathered at a time: they stay in the second-level cache until the product.
+_BOXES = 2**20
+# Elements of M at most: its making, and its place in the cache, cost too.
+_BAND = 2**20
+# Multiply-adds in the time of copying a point, of adding one to a sum, of beginning a run of
+# points, and of making one element of M.
+_COPY, _ADD, _RUN, _MAKE = 12, 60, 600, 60
+# The same beginning as a part of starting one array operation.
+_RUN_CALLS = 0.01
+# Inner lengths and columns of a product at which it runs at half its speed.
+_SHORT, _NARROW = 8, 12
 
 
 def last(p: Problem) -> bool:
@@ -44,240 +58,317 @@ def roles(p: Problem) -> tuple[str, ...]:
 
 
 def estimate(p: Problem, cost: Costs) -> Estimate:
-    """One product with every block of every tap of the other axes."""
-    g, span = p.g, p.g.spans[-1]
-    length = frame_length(span, p.depth, p.rows)
-    others = prod(g.sizes[:-1])
-    terms = blocks(span, length) * others
-    flops = float(p.outputs * p.depth * terms * span.stride * length)
-    inner = min(p.depth * length * span.stride, p.rows * length)
-    moved = p.width * (2 * p.inputs + 3 * p.outputs * terms)
-    seconds = p.heavy * flops * (1 + 24 / inner) / cost.gemm + moved / cost.stream
-    return Estimate(seconds + (12 + 4 * terms) * cost.call, flops, moved)
+    """The products of all boxes with the blocks of one matrix."""
+    t, box, frames, _ = tiling(p.g.spans, p.batch * p.g.groups, p.depth, p.rows)
+    tiles = _count(p.g.spans, t) * p.batch * p.g.groups
+    inner, columns = p.depth * frames * prod(box), p.rows * prod(t)
+    flops = float(tiles * inner * columns)
+    seconds = p.heavy * flops * (1 + _SHORT * frames / inner + _NARROW / columns) / cost.gemm
+    gathered, band = p.width * tiles * inner // frames, p.width * p.g.groups * inner * columns
+    moved = p.x_bytes + 2 * gathered + (2 + frames) * p.y_bytes + 4 * band
+    # Boxes and outputs are copied run by run.
+    runs = _runs(t, box, p.depth, columns) * tiles
+    pieces = 1 if p.traces else max(1, gathered // _BOXES)
+    calls = 12 + 4 * p.g.rank + (8 + 2 * frames) * pieces
+    seconds += moved / cost.gather + (_RUN_CALLS * runs + calls) * cost.call
+    return Estimate(seconds, flops, moved)
 
 
 def scratch(p: Problem) -> int:
-    """Frames, the blocks of the matrix, and a product with each."""
-    g, x, y, span = p.g, p.x_bytes, p.y_bytes, p.g.spans[-1]
-    length = frame_length(span, p.depth, p.rows)
-    count = blocks(span, length)
-    bands = p.width * g.groups * p.depth * p.rows * count * length * length * span.stride
-    terms = count * prod(g.sizes[:-1])
-    if terms > UNROLLED:
-        terms = count + 2
-    else:
-        bands *= prod(g.sizes[:-1])
-    # A compiler may compute all terms before it adds the first two.
-    terms = terms if p.traces else 2
-    return (2 * x + (1 + terms) * y if p.role == "y" else terms * x + 3 * y) + 2 * bands
+    """Frames and their products, and the matrix in two orders."""
+    spans = p.g.spans
+    t, box, frames, joined = tiling(spans, p.batch * p.g.groups, p.depth, p.rows)
+    tiles = _count(spans, t) * p.batch * p.g.groups
+    inner, columns = p.depth * frames * prod(box), p.rows * prod(t)
+    band = 3 * p.width * p.g.groups * inner * columns
+    if p.traces or not p.mutable:
+        # A compiler may keep the padded input, the frames, all products and both orders of a sum.
+        terms = frames if p.traces else 2
+        return p.x_bytes + 2 * p.width * tiles * (inner // frames + (1 + terms) * columns) + band
+    # A piece is at least one tile along the axis that is cut, and whole along the others.
+    least = tiles // p.batch // -(-spans[joined].out // t[joined])
+    each = p.width * max(inner // frames, columns)
+    piece = min(tiles, max(least, _BOXES // each) + frames)
+    return 2 * p.width * piece * (inner // frames + 2 * columns) + band
 
 
 def tile(p: Problem) -> tuple[int, int]:
-    """The frames of a slab."""
-    return max(p.x_bytes, p.y_bytes), _FRAMES
+    """Whatever the workspace allows: pieces that fit the cache are made by `run`."""
+    return 0, 0
 
 
 def frame_length(span: Span, depth: int = 1, rows: int = 1) -> int:
-    """Outputs per frame: least work per output, discounted for products too small for BLAS.
+    """Outputs per tile of a single sliding axis."""
+    return tiling((span,), 1, depth, rows).t[0]
 
-    With many input and output channels, or many outputs and a long stride, short frames fill a
-    product too, and their blocks hold fewer zeros beside the kernel.
+
+class Tiling(NamedTuple):
+    """Outputs per tile; points that one product reads, and how many are summed; whether by frames.
+
+    Along the first axis the points of a product are a frame's, or a whole box's where boxes are
+    gathered along it too.
     """
-    best, found = float("inf"), 16
-    width = max(1, min(depth * span.stride, rows))
-    least = min(8, width)
-    for length in (1, 2, 4, 8, 16, 32, 64, 128, 256):
-        if length * least < 8:
-            continue
-        inner = length * width
-        work = blocks(span, length) * span.stride * length * (1 + 24 / inner)
-        if work < best:
-            best, found = work, length
-    return min(found, max(-(-8 // least), 1 << (max(span.out, 1) - 1).bit_length()))
+
+    t: tuple[int, ...]
+    box: tuple[int, ...]
+    frames: int
+    joined: bool
 
 
-def blocks(span: Span, length: int) -> int:
-    """J, the number of frames that T outputs see."""
-    return -(-((length - 1) * span.stride + span.extent) // (span.stride * length))
+@lru_cache(maxsize=4096)
+def tiling(spans: tuple[Span, ...], batch: int, depth: int, rows: int) -> Tiling:
+    """The tiles of least work, counted in multiply-adds.
+
+    Long tiles multiply more zeros beside the kernel, short ones gather each point more often and
+    leave matrix products too narrow to be fast.
+    """
+    best, found = float("inf"), None
+    for t in product(*(_lengths(s.out) for s in spans)):
+        boxes = [s.stride * (n - 1) + s.extent for s, n in zip(spans, t, strict=True)]
+        hop, columns = spans[0].stride * t[0], rows * prod(t)
+        tiles = batch * _count(spans, t)
+        for joined in (False, True)[: len(t)]:
+            first, frames = (hop, -(-boxes[0] // hop)) if joined else (boxes[0], 1)
+            box = (first, *boxes[1:])
+            each = depth * prod(box)
+            if frames * each * columns > _BAND and columns > rows:
+                continue
+            work = frames * columns * (each + _SHORT + _NARROW * each / columns)
+            work += _COPY * (each + columns) + _ADD * (frames - 1) * columns
+            work += _RUN * _runs(t, box, depth, columns)
+            work = tiles * work + _MAKE * frames * each * columns
+            if work < best:
+                best, found = work, Tiling(t, box, frames, joined)
+    assert found is not None  # tiles of one output are always tried
+    return found
 
 
-class _Frames:
-    """Sizes of the framed problem, and the rearrangements between arrays and frames."""
+@lru_cache(maxsize=1024)
+def _lengths(out: int) -> tuple[int, ...]:
+    """Lengths to try: even divisions of few outputs, powers of two of many."""
+    powers = [2**i for i in range(9)]
+    return tuple(sorted({-(-out // -(-out // n)) if out < 8 * n else n for n in powers}))
 
-    def __init__(self, be: Backend, g: Sliding, depth: int, rows: int) -> None:
+
+def _runs(t: Sequence[int], box: Sequence[int], depth: int, columns: int) -> float:
+    """Contiguous runs that are copied for one tile: of its boxes, and of its outputs."""
+    if len(t) == 1:
+        return depth
+    return depth * prod(box[:-1]) + columns / t[-1]
+
+
+def _count(spans: Sequence[Span], t: Sequence[int]) -> int:
+    """How many tiles cover the outputs."""
+    return prod(-(-s.out // n) for s, n in zip(spans, t, strict=True))
+
+
+class _Tiles:
+    """Sizes of the tiled problem, and the rearrangements between arrays and tiles."""
+
+    def __init__(self, be: Backend, g: Sliding, batch: int, depth: int, rows: int) -> None:
         self.be, self.xp, self.g = be, be.xp, g
-        self.depth, self.rows = depth, rows
-        self.span, self.lead = g.spans[-1], g.spans[:-1]
-        self.T = frame_length(self.span, depth, rows)
-        self.hop = self.span.stride * self.T
-        self.J = blocks(self.span, self.T)
-        self.nb = -(-self.span.out // self.T)
-        self.F = self.nb + self.J - 1
+        self.depth, self.rows, self.rank = depth, rows, g.rank
+        self.tiling = tiling(g.spans, batch * g.groups, depth, rows)
+        self.t, self.box, self.J, self.joined = self.tiling
+        self.hops = [s.stride * n for s, n in zip(g.spans, self.t, strict=True)]
+        self.counts = [-(-s.out // n) for s, n in zip(g.spans, self.t, strict=True)]
+        self.inner, self.columns = depth * prod(self.box), rows * prod(self.t)
+        # The axis along which pieces are cut: the first would repeat J − 1 frames.
+        self.cut = 1 if self.joined else 0
 
-    def x(self, x: Array) -> Array:
-        """(B, G·D, *lead, n) to (G, B, *lead padded, F, D·hop)."""
-        g, xp = self.g, self.xp
-        start = max(0, -self.span.low)
-        reach = self.F * self.hop
-        keep = min(self.span.length, max(start, reach - self.span.low))
-        cuts = [slice(max(0, -s.low), s.length - max(0, -s.high)) for s in self.lead]
-        x = x[(slice(None), slice(None), *cuts, slice(start, keep))]
-        low = max(0, self.span.low)
-        widths = [(max(0, s.low), max(0, s.high)) for s in self.lead]
-        widths.append((low, reach - low - x.shape[-1]))
-        x = self.be.pad(x, [(0, 0), (0, 0), *widths])
-        lead = x.shape[2:-1]
-        x = xp.reshape(x, (x.shape[0], g.groups, self.depth, *lead, self.F, self.hop))
-        r = len(lead)
-        # (B, G, D, *lead, F, hop) -> (G, B, *lead, F, D, hop)
-        x = xp.permute_dims(x, (1, 0, *range(3, 4 + r), 2, 4 + r))
-        return xp.reshape(x, (g.groups, x.shape[1], *lead, self.F, self.depth * self.hop))
+    def pieces(self, batch: int, width: int) -> list[tuple[int, int, int, int]]:
+        """(first and last batch entry, first and last tile of one axis) of every piece."""
+        count = self.counts[self.cut]
+        if not self.be.mutable:
+            return [(0, batch, 0, count)]
+        row = width * self.g.groups * max(self.inner, self.columns)
+        row *= prod(self.counts) // count
+        rows = max(1, _BOXES // row)
+        chunk = max(1, rows // count)
+        return [
+            (entry, min(entry + chunk, batch), first, min(first + rows, count))
+            for entry in range(0, batch, chunk)
+            for first in range(0, count, rows)
+        ]
 
-    def y(self, y: Array) -> Array:
-        """(B, G·R, *lead, out) to (G, B, *lead, nb, R·T)."""
-        g, xp = self.g, self.xp
-        rank = len(self.lead)
-        fill = self.nb * self.T - self.span.out
-        y = self.be.pad(y, [*[(0, 0)] * (2 + rank), (0, fill)])
-        lead = y.shape[2:-1]
-        y = xp.reshape(y, (y.shape[0], g.groups, self.rows, *lead, self.nb, self.T))
-        y = xp.permute_dims(y, (1, 0, *range(3, 4 + rank), 2, 4 + rank))
-        return xp.reshape(y, (g.groups, y.shape[1], *lead, self.nb, self.rows * self.T))
+    def ends(self, first: int, last: int) -> list[tuple[int, int]]:
+        """First and last tile of every axis of a piece."""
+        return [(first, last) if i == self.cut else (0, n) for i, n in enumerate(self.counts)]
 
-    def y_back(self, y: Array) -> Array:
-        """The inverse of `y`."""
-        xp, rank = self.xp, len(self.lead)
-        y = xp.reshape(y, (*y.shape[:-1], self.rows, self.T))
-        # (G, B, *lead, nb, R, T) -> (B, G, R, *lead, nb, T)
-        y = xp.permute_dims(y, (1, 0, 3 + rank, *range(2, 3 + rank), 4 + rank))
-        lead = y.shape[3:-2]
-        y = xp.reshape(y, (y.shape[0], self.g.groups * self.rows, *lead, self.nb * self.T))
-        return y[..., : self.span.out]
+    def x(self, x: Array, first: int, last: int) -> Array:
+        """(B, G·D, *S) to the boxes (G, B·other tiles, n₁ + J − 1, D·box) of a piece."""
+        be, g, r = self.be, self.g, self.rank
+        cuts, widths = _read(g.spans, self.tiling, self.cut, first, last)
+        x = be.pad(x[cuts], widths)
+        skip = 1 if self.joined else 0
+        axes = range(2 + skip, 2 + r)
+        if axes:
+            x = be.windows(x, self.box[skip:], self.hops[skip:], (1,) * len(axes), axes)
+        if self.joined:
+            # (B, G·D, n₁·hop, *n, *E): a frame's points beside those of the boxes
+            count = x.shape[2] // self.hops[0]
+            x = be.reshape(x, (*x.shape[:2], count, self.hops[0], *x.shape[3:]))
+            others, inner = range(5, 4 + r), (4, *range(4 + r, 3 + 2 * r))
+        else:
+            # (B, G·D, n₁, *n, *E)
+            count = x.shape[2]
+            others, inner = range(4, 3 + r), range(3 + r, 3 + 2 * r)
+        if r > 1 or self.depth > 1 or g.groups > 1:
+            x = be.reshape(x, (x.shape[0], g.groups, self.depth, *x.shape[2:]))
+            # -> (G, B, *n, n₁, D, *box)
+            x = self.xp.permute_dims(x, (1, 0, *others, 3, 2, *inner))
+        # Products of overlapping rows would not be a BLAS's.
+        return be.reshape(be.packed(x), (g.groups, -1, count, self.inner))
 
-    def bands(self, w: Array) -> Array:
-        """w (O, D, *K) to the blocks (*lead taps, J, G, D·hop, R·T)."""
-        g, xp, s = self.g, self.xp, self.span
-        w = self.be.pad(w, [(0, 0)] * w.ndim, 0, [*[0] * (w.ndim - 1), s.dilation - 1])
-        height = self.J * self.hop
-        step = height + s.stride
-        # Rows of length height+stride, laid end to end and cut at `height`, shift by stride a row.
-        w = self.be.pad(w, [*[(0, 0)] * (w.ndim - 1), (0, step - w.shape[-1])])
-        head = w.shape[:-1]
-        w = xp.broadcast_to(xp.expand_dims(w, axis=-2), (*head, self.T, step))
-        w = xp.reshape(w, (*head, self.T * step))[..., : self.T * height]
-        w = xp.reshape(w, (g.groups, self.rows, self.depth, *head[2:], self.T, self.J, self.hop))
-        r = len(self.lead)
-        # (G, R, D, *lead, T, J, hop) -> (*lead, J, G, D, hop, R, T)
-        w = xp.permute_dims(w, (*range(3, 3 + r), 4 + r, 0, 2, 5 + r, 1, 3 + r))
-        return xp.reshape(
-            w,
-            (*head[2:], self.J, g.groups, self.depth * self.hop, self.rows * self.T),
-        )
-
-    def bands_back(self, m: Array) -> Array:
-        """The transpose of `bands`: sums along the diagonals of the blocks."""
-        g, xp, s = self.g, self.xp, self.span
-        r = len(self.lead)
-        taps = m.shape[:r]
-        m = xp.reshape(m, (*taps, self.J, g.groups, self.depth, self.hop, self.rows, self.T))
-        m = xp.permute_dims(m, (r + 1, r + 4, r + 2, *range(r), r + 5, r, r + 3))
-        height = self.J * self.hop
-        step = height + s.stride
-        m = xp.reshape(m, (g.groups * self.rows, self.depth, *taps, self.T * height))
-        m = self.be.pad(m, [*[(0, 0)] * (m.ndim - 1), (0, self.T * s.stride)])
-        m = xp.reshape(m, (*m.shape[:-1], self.T, step))
-        m = xp.sum(m, axis=-2, dtype=m.dtype)
-        return m[..., : s.extent : s.dilation]
-
-    def add_terms(self, total: Array | None, part: Array, bands: Array) -> Array:
-        """total + Σ_j of the frames `part` shifted by j times bands[j]."""
-        be, xp = self.be, self.xp
-        shape = part.shape
-        part = xp.reshape(part, (self.g.groups, prod(shape[1:-1]), shape[-1]))
+    def times(self, frames: Array, band: Array) -> Array:
+        """Σ_j of the frames shifted by j times block j: (G, B·other tiles, n₁, R·t)."""
+        be, count = self.be, frames.shape[2] - self.J + 1
+        groups, others = frames.shape[:2]
+        if others > 1 or not be.mutable:
+            # All rows of all tiles in one product, a few of them in vain.
+            frames = be.reshape(frames, (groups, -1, self.inner))
+        total = None
         for j in range(self.J):
-            term = be.matmul(part, bands[j, ...])
-            term = xp.reshape(term, (*shape[:-1], self.rows * self.T))[..., j : j + self.nb, :]
-            if total is None:
-                total = xp.asarray(term, copy=True) if be.mutable else term
-            elif be.mutable:
-                total += term
+            if frames.ndim == 4:
+                term = be.matmul(frames[:, 0, j : j + count, :], band[j, ...])
+                term = be.reshape(term, (groups, 1, count, self.columns))
             else:
-                total = total + term
+                term = be.matmul(frames, band[j, ...])
+                term = be.reshape(term, (groups, others, -1, self.columns))
+                term = term[:, :, j : j + count, :]
+            total = term if total is None else be.add_into(total, term)
         return total
 
-    def rows_of(self, y: Array) -> Array:
-        """(G, B, *lead, n, c) to (G, B·lead·n, c)."""
-        return self.xp.reshape(y, (self.g.groups, prod(y.shape[1:-1]), y.shape[-1]))
+    def y(self, y: Array, first: int, last: int) -> Array:
+        """(B, G·R, *out) to (G, B·other tiles·n₁, R·t)."""
+        xp, g, r = self.xp, self.g, self.rank
+        t, ends = self.t, self.ends(first, last)
+        cuts = [
+            slice(a * n, min(b * n, have))
+            for (a, b), n, have in zip(ends, t, y.shape[2:], strict=True)
+        ]
+        y = y[(slice(None), slice(None), *cuts)]
+        counts = [b - a for a, b in ends]
+        fill = [(0, n * m - have) for n, m, have in zip(counts, t, y.shape[2:], strict=True)]
+        y = self.be.pad(y, [(0, 0), (0, 0), *fill])
+        split = [n for pair in zip(counts, t, strict=True) for n in pair]
+        y = xp.reshape(y, (y.shape[0], g.groups, self.rows, *split))
+        # (B, G, R, n, t, n, t …) -> (G, B, *n but the first, n₁, R, *t)
+        order = (1, 0, *range(5, 3 + 2 * r, 2), 3, 2, *range(4, 4 + 2 * r, 2))
+        return xp.reshape(xp.permute_dims(y, order), (g.groups, -1, self.columns))
 
-    def blocks_of(self, part: Array, ys: Array) -> list[Array]:
-        """The gradient of every block of one tap: frames, shifted by j, against the outputs."""
-        found = []
-        for j in range(self.J):
-            xs = self.rows_of(part[..., j : j + self.nb, :])
-            found.append(self.be.matmul(self.xp.matrix_transpose(xs), ys))
-        return found
+    def y_back(self, y: Array, batch: int, first: int, last: int) -> Array:
+        """(G, B·other tiles, n₁, R·t) to (B, G·R, *out) of a piece."""
+        be, g, r = self.be, self.g, self.rank
+        ends = self.ends(first, last)
+        counts = [b - a for a, b in ends]
+        whole = [n * m for n, m in zip(counts, self.t, strict=True)]
+        if r > 1 or self.rows > 1 or (batch > 1 and g.groups > 1):
+            y = be.reshape(y, (g.groups, batch, *counts[1:], counts[0], self.rows, *self.t))
+            # (G, B, *n but the first, n₁, R, *t) -> (B, G, R, n, t, n, t …)
+            places = [1 + r, *range(2, 1 + r)]
+            pairs = [i for k in range(r) for i in (places[k], 3 + r + k)]
+            y = self.xp.permute_dims(y, (1, 0, 2 + r, *pairs))
+        y = be.reshape(y, (batch, g.groups * self.rows, *whole))
+        out = [
+            min(n, s.out - a * m)
+            for n, (a, _), m, s in zip(whole, ends, self.t, g.spans, strict=True)
+        ]
+        if out == whole:
+            return y
+        return y[(slice(None), slice(None), *(slice(0, n) for n in out))]
 
-    def lead_cuts(self, tap: tuple[int, ...]) -> tuple[slice, ...]:
-        return tuple(s.placed(j) for s, j in zip(self.lead, tap, strict=True))
+    def band(self, w: Array) -> Array:
+        """w (O, D, *K) to the blocks of M, (J, G, D·box, R·t)."""
+        g, r = self.g, self.rank
+        dilations = [s.dilation for s in g.spans]
+        if any(d > 1 for d in dilations):
+            w = self.be.pad(w, [(0, 0)] * w.ndim, 0, [0, 0, *(d - 1 for d in dilations)])
+        # M[p, i] = w[p − s·i]: windows over the padded kernel, backwards in i.
+        reach = [(s.stride * (n - 1),) * 2 for s, n in zip(g.spans, self.t, strict=True)]
+        low, high = reach[0]
+        reach[0] = (low, high + self.J * self.box[0] - low - g.spans[0].extent)
+        w = self.be.pad(w, [(0, 0), (0, 0), *((a, b) for a, b in reach)])
+        strides = [s.stride for s in g.spans]
+        w = self.be.windows(w, self.t, (1,) * r, strides, range(2, 2 + r))
+        w = self.be.flip(w, tuple(range(2 + r, 2 + 2 * r)))  # (G·R, D, J·hop, *E, *t)
+        w = self.be.reshape(w, (g.groups, self.rows, self.depth, self.J, self.box[0], *w.shape[3:]))
+        # (G, R, D, J, hop, *E, *t) -> (J, G, D, hop, *E, R, *t)
+        w = self.xp.permute_dims(w, (3, 0, 2, *range(4, 4 + r), 1, *range(4 + r, 4 + 2 * r)))
+        return self.be.reshape(self.be.packed(w), (self.J, g.groups, self.inner, self.columns))
+
+    def band_back(self, m: Array) -> Array:
+        """The transpose of `band`: sums along the diagonals."""
+        g, xp, r = self.g, self.xp, self.rank
+        m = xp.reshape(m, (self.J, g.groups, self.depth, *self.box, self.rows, *self.t))
+        # (J, G, D, hop, *E, R, *t) -> (G, R, D, t, J, hop, t, E …)
+        pairs = [4 + r, 0, 3, *(i for k in range(1, r) for i in (4 + r + k, 3 + k))]
+        m = xp.permute_dims(m, (1, 3 + r, 2, *pairs))
+        box = [self.J * self.box[0], *self.box[1:]]
+        behind = prod(self.t) * prod(box)
+        for s, n, e in zip(g.spans, self.t, box, strict=True):
+            behind //= n * e
+            # Rows of E points, laid end to end and cut at E + s, shift back by s a row.
+            m = xp.reshape(m, (-1, n * e * behind))
+            m = self.be.pad(m, [(0, 0), (0, n * s.stride * behind)])
+            m = xp.reshape(m, (-1, n, e + s.stride, behind))
+            m = xp.sum(m, axis=1, dtype=m.dtype)[:, : s.extent : s.dilation, :]
+        return xp.reshape(m, g.w_shape(g.groups * self.rows, self.depth))
+
+
+@lru_cache(maxsize=4096)
+def _read(
+    spans: tuple[Span, ...], tiles: Tiling, cut: int, first: int, last: int
+) -> tuple[tuple[slice, ...], list[tuple[int, int]]]:
+    """What tiles first … last−1 of the axis `cut` read of x: cuts, and zeros beside.
+
+    The other axes are read whole; of the first, whole frames are.
+    """
+    cuts, widths = [slice(None)] * 2, [(0, 0)] * 2
+    for i, (s, n, box) in enumerate(zip(spans, tiles.t, tiles.box, strict=True)):
+        hop = s.stride * n
+        begin, end = (first, last) if i == cut else (0, -(-s.out // n))
+        start = begin * hop - s.low
+        stop = start + (end - begin - 1) * hop + box * (1 if i else tiles.frames)
+        inside = slice(min(max(start, 0), s.length), max(0, min(stop, s.length)))
+        inside = slice(inside.start, max(inside.start, inside.stop))
+        low = min(max(0, -start), stop - start)
+        cuts.append(inside)
+        widths.append((low, stop - start - low - (inside.stop - inside.start)))
+    return tuple(cuts), widths
+
+
+_tiles = lru_cache(maxsize=4096)(_Tiles)
 
 
 def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
     """The products of role "y" and "w", channels first."""
-    f = _Frames(be, g, *_channels(role, g, a, b))
-    if f.J * prod(s.size for s in f.lead) > UNROLLED:
-        return _loop(f, role, a, b)
+    batch, width = a.shape[0], be.itemsize(a.dtype)
     if role == "y":
-        frames, bands = f.x(a), f.bands(b)
-        total = None
-        for tap in product(*(range(s.size) for s in f.lead)):
-            part = frames[(slice(None), slice(None), *f.lead_cuts(tap), ...)]
-            total = f.add_terms(total, part, bands[(*tap, ...)])
-        return f.y_back(total)
-    frames, ys = f.x(a), f.rows_of(f.y(b))
-    found = []
-    for tap in product(*(range(s.size) for s in f.lead)):
-        part = frames[(slice(None), slice(None), *f.lead_cuts(tap), ...)]
-        found += f.blocks_of(part, ys)
-    m = be.xp.stack(found, axis=0)
-    return f.bands_back(be.xp.reshape(m, (*(s.size for s in f.lead), f.J, *m.shape[1:])))
-
-
-def _channels(role: str, g: Sliding, a: Array, b: Array) -> tuple[int, int]:
-    if role == "y":
-        return b.shape[1], b.shape[0] // g.groups
-    return a.shape[1] // g.groups, b.shape[1] // g.groups
-
-
-def _loop(f: _Frames, role: str, a: Array, b: Array) -> Array:
-    """`run` for many taps of the other axes: the blocks of one at a time, in a compiled loop.
-
-    A long program would compile for seconds, and all blocks together may outgrow the input.
-    """
-    be, xp, sizes = f.be, f.be.xp, [s.size for s in f.lead]
-    frames, taps = f.x(a), prod(sizes)
-
-    def part_of(number: Any) -> Array:
-        return window(be, frames, f.lead, tap_of(sizes, number), 2)
-
-    if role == "y":
-        kernels = xp.reshape(b, (*b.shape[:2], taps, b.shape[-1]))
-
-        def add(i: Any, total: Array) -> Array:
-            w = xp.reshape(be.slab(kernels, 2, i, 1), (*b.shape[:2], *[1] * len(sizes), -1))
-            bands = f.bands(w)
-            bands = xp.reshape(bands, bands.shape[len(sizes) :])
-            return f.add_terms(total, part_of(i), bands)
-
-        lead = [s.out for s in f.lead]
-        shape = (f.g.groups, a.shape[0], *lead, f.nb, f.rows * f.T)
-        return f.y_back(be.fori_loop(0, taps, add, be.new_like(a, shape, dtype=a.dtype)))
-    ys = f.rows_of(f.y(b))
-
-    def put(i: Any, kernels: Array) -> Array:
-        m = xp.stack(f.blocks_of(part_of(i), ys), axis=0)
-        w = f.bands_back(xp.reshape(m, (*[1] * len(sizes), *m.shape)))
-        return be.put_slab(kernels, xp.reshape(w, (1, *w.shape[:2], w.shape[-1])), [i])
-
-    shape = (taps, f.g.groups * f.rows, f.depth, f.span.size)
-    kernels = be.fori_loop(0, taps, put, be.new_like(a, shape, dtype=a.dtype))
-    return xp.reshape(xp.permute_dims(kernels, (1, 2, 0, 3)), f.g.w_shape(shape[1], f.depth))
+        f = _tiles(be, g, batch, b.shape[1], b.shape[0] // g.groups)
+        band = f.band(b)
+        pieces = f.pieces(batch, width)
+        if len(pieces) == 1:
+            _, _, first, last = pieces[0]
+            return f.y_back(f.times(f.x(a, first, last), band), batch, first, last)
+        out = be.empty_like(a, g.y_shape(batch, b.shape[0]))
+        for entry, stop, first, last in pieces:
+            part = f.times(f.x(a[entry:stop, ...], first, last), band)
+            tiles = zip(f.ends(first, last), f.t, g.out, strict=True)
+            here = (slice(i * t, min(j * t, n)) for (i, j), t, n in tiles)
+            out[(slice(entry, stop), slice(None), *here)] = f.y_back(
+                part, stop - entry, first, last
+            )
+        return out
+    f = _tiles(be, g, batch, a.shape[1] // g.groups, b.shape[1] // g.groups)
+    total = None
+    for entry, stop, first, last in f.pieces(batch, width):
+        frames = f.x(a[entry:stop, ...], first, last)
+        y = f.y(b[entry:stop, ...], first, last)
+        count, terms = frames.shape[2] - f.J + 1, []
+        for j in range(f.J):
+            rows = be.xp.reshape(frames[:, :, j : j + count, :], (g.groups, -1, f.inner))
+            terms.append(be.matmul(be.xp.matrix_transpose(rows), y))
+        term = be.xp.stack(terms, axis=0)
+        total = term if total is None else be.add_into(total, term)
+    return f.band_back(total)
