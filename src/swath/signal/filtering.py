@@ -178,6 +178,7 @@ def lfilter(b: Any, a: Any, x: Any, axis: int = -1, zi: Any = None) -> Any:
         if (
             key is not None
             and not isinstance(x, Node)
+            and not isinstance(b, Node)
             and x.dtype == given[0].dtype == given[1].dtype
         ):
             be = backend_of(x)
