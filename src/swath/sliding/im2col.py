@@ -58,7 +58,9 @@ def estimate(p: Problem, cost: Costs) -> Estimate | str:
     shifts = _shifts(p.g, p.depth)
     gathered = p.width * _gathered(p)
     # Operands and result are read and written even where nothing is gathered.
-    copies = 2 * (p.x_bytes + p.y_bytes) + (2 * gathered if p.taps > 1 else 0)
+    # Of one channel a window is a column of single points.
+    passes = 0 if p.taps == 1 else 6 if p.single else 2
+    copies = 2 * (p.x_bytes + p.y_bytes) + passes * gathered
     added = 3 * (shifts - 1) * p.y_bytes if p.role == "y" else 0
     loss = 1 + 8 / min(p.rows, 64) + 8 / (p.depth * p.taps / shifts)
     seconds = p.heavy * p.flops * loss / cost.gemm
