@@ -24,10 +24,14 @@ def file(tmp_path, monkeypatch):
     """The user's file of this test; plans made from it are forgotten."""
     path = tmp_path / "folder" / "costs.json"
     monkeypatch.setenv("SWATH_COSTS", str(path))
-    costs.of.cache_clear()
+    forget()
     yield path
-    costs.of.cache_clear()
-    plan.choose.cache_clear()
+    forget()
+
+
+def forget():
+    for cached in (costs.of, plan.choose, plan._call):
+        cached.cache_clear()
 
 
 def entry(device="", **rates):
@@ -103,7 +107,7 @@ def test_broken_file_is_told_and_left_out(xp, file, text):
 
 def test_plan_tells_where_its_rates_come_from(xp, file):
     costs.write(file, [entry()])
-    plan.choose.cache_clear()
+    forget()
     found = swath.plan(swath.signal.convolve, np.ones(50), np.ones(3))
     assert "in a test" in found.costs
     assert "numpy 2, today, in a test" in str(found)

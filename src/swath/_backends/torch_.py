@@ -417,7 +417,9 @@ class _Rule(torch.autograd.Function):
 
     @staticmethod
     def forward(task: _Task, *arrays: Array) -> Array:
-        return task.core.forward(_BACKEND, task.geometry, *arrays)
+        out = task.core.forward(_BACKEND, task.geometry, *arrays)
+        # A Function must not return an argument as it is and save it.
+        return out.view_as(out) if any(out is a for a in arrays) else out
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Array) -> None:

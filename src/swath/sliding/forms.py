@@ -37,7 +37,8 @@ def estimate(algorithm: Algorithm, p: Problem, cost: Costs) -> Estimate | str:
             return e
         found.append(e)
     if not found:
-        return "no tap reaches any point"
+        # No tap reaches any point: zeros.
+        return Estimate(cost.call, 0.0, p.x_bytes)
     # Points of different residues are written between each other.
     laid = 3 * p.x_bytes if len(found) > 1 else 0
     return replace(
