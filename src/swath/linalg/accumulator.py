@@ -69,8 +69,8 @@ class GramAccumulator:
 
     The numbers are cut in slices whose matrix products are exact [1]_: four plain products in all,
     six with weights, and eight passes over a block of rows in the cache. Where A has few columns
-    the passes count too: with 20 in NumPy it takes 8 to 10 times as long as AᵀA alone. Chunks of a
-    few rows cost some 50 µs each. Memory does not grow: a block of a few MB, and two matrices of
+    the passes count too: with 20 in NumPy it takes 4 to 10 times as long as AᵀA alone. Chunks of a
+    few rows cost some 30 µs each. Memory does not grow: a block of a few MB, and two matrices of
     (n + nrhs + 1)², twice as wide for complex numbers.
 
     `r_squared` is about the mean, whether or not A has a constant column.
