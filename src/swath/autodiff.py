@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from ._backends import Backend, backend_of, try_backend
 from .errors import ArgumentError, ArgumentTypeError, describe
 
-__all__ = ["Core", "Node", "Patch", "apply", "differentiable", "primal", "vjp"]
+__all__ = ["Core", "Node", "Patch", "apply", "differentiable", "primal", "vjp", "with_batch"]
 
 Array = Any
 
@@ -80,6 +80,15 @@ class Core:
     ) -> tuple[Any, Sequence[Array], Callable[[Array], Array]]:
         """The same core over a batch axis in front of the arrays marked `batched`."""
         raise NotImplementedError
+
+
+def with_batch(be: Backend, arrays: Sequence[Array], batched: Sequence[bool]) -> list[Array]:
+    """Arrays with one more axis in front, for a core's `batch`: repeated where there was none."""
+    size = next(v.shape[0] for v, b in zip(arrays, batched, strict=True) if b)
+    return [
+        v if b else be.xp.broadcast_to(v[None, ...], (size, *v.shape))
+        for v, b in zip(arrays, batched, strict=True)
+    ]
 
 
 class Node:

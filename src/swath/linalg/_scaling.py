@@ -20,6 +20,7 @@ __all__ = [
     "matrices",
     "power_of_two",
     "quiet",
+    "real_product",
     "scaled_gram",
     "weights_of",
 ]
@@ -36,6 +37,11 @@ def adjoint(be: Backend, a: Array) -> Array:
 def adjoint_times(be: Backend, a: Array, v: Array) -> Array:
     """aᴴ v as (vᴴ a)ᴴ: the tall matrix is neither conjugated nor walked across its rows."""
     return adjoint(be, be.matmul(adjoint(be, v), a))
+
+
+def real_product(be: Backend, u: Array, v: Array) -> Array:
+    """Re(u·conj(v)), element by element: the terms of a real inner product, |u|² of u and u."""
+    return be.xp.real(u * be.xp.conj(v)) if be.is_complex(u) else u * v
 
 
 def identity(be: Backend, n: int, like: Array) -> Array:

@@ -15,7 +15,7 @@ from .._backends import Backend
 from ..autodiff import primal
 from ..errors import ArgumentError, UnsupportedError, describe
 from ..registry import operation
-from ._scaling import adjoint, column_scales, default_rcond, scaled_gram
+from ._scaling import adjoint, column_scales, default_rcond, real_product, scaled_gram
 
 __all__ = ["GramReport", "gram_report", "independent_columns"]
 
@@ -52,7 +52,7 @@ def triangle(be: Backend, a: Array) -> tuple[Array, Array]:
 def _unit(be: Backend, r: Array) -> Array:
     """Columns of r at length 1; columns of zeros stay."""
     xp = be.xp
-    length = xp.sqrt(xp.sum(xp.real(r * xp.conj(r)) if be.is_complex(r) else r * r, axis=-2))
+    length = xp.sqrt(xp.sum(real_product(be, r, r), axis=-2))
     length = xp.where(length > 0, length, xp.ones_like(length))
     return r / xp.astype(length, r.dtype)[..., None, :]
 

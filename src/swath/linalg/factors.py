@@ -36,6 +36,7 @@ from ._scaling import (
     identity,
     power_of_two,
     quiet,
+    real_product,
 )
 
 __all__ = [
@@ -215,9 +216,8 @@ def _factorise(be: Backend, recipe: Recipe, *given: Array) -> tuple[Array, ...]:
 
 def squares(be: Backend, v: Array) -> Array:
     """Σ|v|² over rows, (..., k) with the axis kept."""
-    xp = be.xp
-    square = xp.real(v * xp.conj(v)) if be.is_complex(v) else v * v
-    return xp.sum(square, axis=-2, keepdims=True, dtype=square.dtype)
+    square = real_product(be, v, v)
+    return be.xp.sum(square, axis=-2, keepdims=True, dtype=square.dtype)
 
 
 def residual_sums(
@@ -229,7 +229,7 @@ def residual_sums(
     if w is None:
         return adjoint_times(be, a, r), squares(be, r)
     wr = xp.astype(w, r.dtype) * r
-    part = xp.real(r * xp.conj(wr)) if be.is_complex(r) else r * wr
+    part = real_product(be, r, wr)
     return adjoint_times(be, a, wr), xp.sum(part, axis=-2, keepdims=True, dtype=part.dtype)
 
 

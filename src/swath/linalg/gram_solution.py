@@ -16,7 +16,7 @@ from typing import Any
 
 from .. import arguments
 from .._backends import Backend, backend_of, register_result
-from ..autodiff import Core, apply
+from ..autodiff import Core, apply, with_batch
 from ..errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -25,12 +25,11 @@ from ..errors import (
     describe,
 )
 from . import extended
-from ._scaling import all_finite, diagonal, identity, power_of_two
+from ._scaling import all_finite, diagonal, identity, power_of_two, real_product
 from .dependence import Dependence, check_rcond, find_dependence, sentences
 from .factors import condition_limit, improve, orthogonal
 from .gram_state import GramState
 from .least_squares import LstsqResult, variance
-from .normal_equations import with_batch
 from .refinement import iterated
 
 __all__ = ["GramResult", "Options", "options", "solved"]
@@ -431,7 +430,7 @@ def _solved(be: Backend, g: _Problem, *arrays: Array) -> tuple[Array, ...]:
         x = _joined(be, x)
         # Its blocks are those of the real form: half of Z Zᴴ each.
         root = _joined(be, root) * 0.5**0.5
-    square = xp.real(root * xp.conj(root)) if g.complex else root * root
+    square = real_product(be, root, root)
     s2 = variance(residuals, dof)
     stderr = xp.sqrt(xp.sum(square, axis=-1, dtype=square.dtype)[:, None] * s2[None, :])
     success = fine & all_finite(be, be.detach(x))

@@ -23,7 +23,7 @@ from ..errors import (
     describe,
 )
 from ..registry import operation
-from ._scaling import adjoint, all_finite, default_rcond, matrices, weights_of
+from ._scaling import adjoint, all_finite, default_rcond, matrices, real_product, weights_of
 from .dependence import check_rcond, find_dependence, sentences
 from .factors import Factors, Recipe, System, factorise
 from .normal_equations import solution
@@ -255,11 +255,10 @@ def _empty(p: _Problem) -> LstsqResult:
 
 
 def _residuals(be: Backend, r: Array, w: Array | None) -> Array:
-    xp = be.xp
-    size = xp.real(r * xp.conj(r)) if be.is_complex(r) else r * r
+    size = real_product(be, r, r)
     if w is not None:
         size = w[..., None] * size
-    return xp.sum(size, axis=-2, dtype=size.dtype)
+    return be.xp.sum(size, axis=-2, dtype=size.dtype)
 
 
 def _deficient(be: Backend, f: Factors, n: int) -> bool:
@@ -378,7 +377,7 @@ def _roots(be: Backend, g: System, f: Factors, a: Array) -> tuple[Array | None, 
     if g.wide:
         shape = (*a.shape[:-2], a.shape[-1])
         return None, be.new_like(a, shape, dtype=f.condition.dtype, fill=float("nan"))
-    square = xp.real(f.root * xp.conj(f.root)) if be.is_complex(f.root) else f.root * f.root
+    square = real_product(be, f.root, f.root)
     # Squares of the scaled rows alone: those of wild columns would overflow.
     lengths = f.scale * xp.sqrt(xp.sum(square, axis=-1, dtype=square.dtype))
     return xp.astype(f.scale, a.dtype)[..., :, None] * f.root, lengths

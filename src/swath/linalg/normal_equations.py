@@ -13,13 +13,13 @@ from typing import Any
 
 from .. import _ops, arguments
 from .._backends import Backend, backend_of
-from ..autodiff import Core, apply, primal
+from ..autodiff import Core, apply, primal, with_batch
 from ..registry import operation
 from ._scaling import adjoint, adjoint_times, diagonal, matrices, weights_of
 from .factors import Factors
 from .refinement import Plan, refined
 
-__all__ = ["gram", "gram_product", "solution", "with_batch"]
+__all__ = ["gram", "gram_product", "solution"]
 
 Array = Any
 
@@ -302,15 +302,6 @@ class _Kernel(Core):
         self, be: Backend, geometry: Plan, arrays: Sequence[Array], batched: Sequence[bool]
     ) -> tuple[Any, Sequence[Array], Callable[[Array], Array]]:
         return geometry, with_batch(be, arrays, batched), lambda out: out
-
-
-def with_batch(be: Backend, arrays: Sequence[Array], batched: Sequence[bool]) -> list[Array]:
-    """Arrays with the same leading axes, one more in front of each."""
-    size = next(v.shape[0] for v, b in zip(arrays, batched, strict=True) if b)
-    return [
-        v if b else be.xp.broadcast_to(v, (size, *v.shape))
-        for v, b in zip(arrays, batched, strict=True)
-    ]
 
 
 def _wide_moved(s: _Maps, da: Any, dw: Any, v: Array) -> Array:

@@ -24,7 +24,7 @@ from .._backends.base import WORKSPACE
 from . import extended
 from ._rows import block_count, by_rows
 from ._sample import weigh
-from ._scaling import adjoint, adjoint_times, power_of_two, quiet
+from ._scaling import adjoint, adjoint_times, power_of_two, quiet, real_product
 from .factors import System, correction, residual_sums, squares
 
 __all__ = ["Plan", "iterated", "plan_for", "refined"]
@@ -190,7 +190,7 @@ class _Leading:
         wr = r if w is None else be.xp.astype(w, r.dtype) * r
         head, tail = self.cut(wr)
         rest = adjoint_times(be, top, tail) + adjoint_times(be, low, wr)
-        part = be.xp.real(r * be.xp.conj(wr)) if be.is_complex(r) else r * wr
+        part = real_product(be, r, wr)
         square = be.xp.sum(part, axis=-2, keepdims=True, dtype=part.dtype)
         return adjoint_times(be, top, head) + rest, square
 

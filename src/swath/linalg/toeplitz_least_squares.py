@@ -14,9 +14,10 @@ import numpy as np
 
 from .. import _ops, arguments
 from .._backends import Backend
-from ..autodiff import Core, apply, primal
+from ..autodiff import Core, apply, primal, with_batch
 from ..errors import ArgumentError, ArgumentTypeError, SingularError, describe
 from ..registry import operation
+from ._scaling import real_product
 from ._sliding_maps import Shape
 from ._sliding_solvers import minimiser
 
@@ -40,8 +41,7 @@ def _column(be: Backend, ridge: Array, like: Array) -> Array:
 
 def _inner(be: Backend, u: Array, x: Array, ridge: Array) -> Array:
     """Re Σ conj(u) x of every lane."""
-    product = be.xp.real(be.xp.conj(u) * x) if be.is_complex(x) else u * x
-    return be.xp.sum(product, axis=(1, 2), dtype=ridge.dtype)
+    return be.xp.sum(real_product(be, x, u), axis=(1, 2), dtype=ridge.dtype)
 
 
 class _Inverse(Core):
@@ -109,11 +109,7 @@ class _Inverse(Core):
                 return xp.permute_dims(xp.reshape(out, (lanes, count, k, n)), (1, 0, 2, 3))
 
             return geometry, (a, s, ridge), finish
-        size = next(v.shape[0] for v, lane in zip(arrays, batched, strict=True) if lane)
-        full = [
-            v if lane else xp.broadcast_to(v[None, ...], (size, *v.shape))
-            for v, lane in zip(arrays, batched, strict=True)
-        ]
+        full = with_batch(be, arrays, batched)
         shape = tuple(full[1].shape)
         merged = [xp.reshape(v, (-1, *v.shape[2:])) for v in full]
         return geometry, merged, lambda out: xp.reshape(out, shape)

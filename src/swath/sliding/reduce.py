@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._backends import Backend
-from ..autodiff import Core, apply
+from ..autodiff import Core, apply, with_batch
 from ..geometry import Span, Windows
 from . import sweep
 from .passes import shifts
@@ -341,19 +341,9 @@ class _Keyed(Core):
     def batch(
         self, be: Backend, geometry: Extreme, arrays: Sequence[Array], batched: Sequence[bool]
     ) -> tuple[Any, Sequence[Array], Callable[[Array], Array]]:
-        windows, full = _with_batch(be, geometry.windows, arrays, batched)
+        full = with_batch(be, arrays, batched)
+        windows = geometry.windows.shifted(1, (full[0].shape[0],))
         return geometry._replace(windows=windows), full, lambda out: out
-
-
-def _with_batch(
-    be: Backend, g: Windows, arrays: Sequence[Array], batched: Sequence[bool]
-) -> tuple[Windows, list[Array]]:
-    size = next(a.shape[0] for a, b in zip(arrays, batched, strict=True) if b)
-    full = [
-        a if b else be.xp.broadcast_to(a[None, ...], (size, *a.shape))
-        for a, b in zip(arrays, batched, strict=True)
-    ]
-    return g.shifted(1, (size,)), full
 
 
 class _Choose(_Keyed):
