@@ -414,6 +414,17 @@ class Backend:
         """The "max", "min" or "sum" of windows of one axis; None where no such kernel pays."""
         return None
 
+    def native_levinson_seconds(self, like: Array, n: int) -> float:
+        """What `native_levinson` takes for one right-hand side; infinite where there is none."""
+        return float("inf")
+
+    def native_levinson(self, c: Array, r: Array, y: Array) -> Array:
+        """Levinson's recursion by a compiled kernel: columns and rows (L, n), sides (L, k, n).
+
+        NaN where a leading minor vanishes.
+        """
+        raise NotImplementedError
+
     def solve(self, a: Array, b: Array) -> Array:
         """Solutions x of a x = b for matrices a and b; not finite where a is singular."""
         try:

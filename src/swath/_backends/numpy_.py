@@ -13,6 +13,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from ..errors import UnsupportedError
 from .base import Array, Backend
+from .host import levinson, levinson_seconds
 
 __all__ = ["make"]
 
@@ -202,6 +203,12 @@ class NumpyBackend(Backend):
                 start = max(0, start)
             y = y[start : start + out]
         return y.reshape(1, 1, -1)
+
+    def native_levinson_seconds(self, like: Array, n: int) -> float:
+        return levinson_seconds(n, like.dtype.kind == "c")
+
+    def native_levinson(self, c: Array, r: Array, y: Array) -> Array:
+        return levinson(c, r, y)
 
     def cholesky(self, a: Array) -> Array:
         if a.ndim > 2 and a.shape[-1] <= _SMALL:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from .base import Array, Backend, Core
+from .host import levinson, levinson_seconds
 
 __all__ = ["make"]
 
@@ -231,6 +232,14 @@ class TorchBackend(Backend):
             torch.asarray(p, dtype=torch.int64, device=values.device) for p in (starts, columns)
         )
         return torch.sparse_csr_tensor(crow, col, values, size=shape)
+
+    def native_levinson_seconds(self, like: Array, n: int) -> float:
+        shared = like.is_cpu and self.in_place and not _differentiated((like,))
+        return levinson_seconds(n, like.dtype.is_complex) if shared else float("inf")
+
+    def native_levinson(self, c: Array, r: Array, y: Array) -> Array:
+        c, r, y = (v.resolve_conj().resolve_neg() for v in (c, r, y))
+        return torch.from_numpy(levinson(c.numpy(), r.numpy(), y.numpy()))
 
     def solve(self, a: Array, b: Array) -> Array:
         x, info = torch.linalg.solve_ex(a, b)

@@ -19,32 +19,44 @@ from ._toeplitz_maps import modulation
 __all__ = ["eliminate", "levinson"]
 
 Array = Any
+# Lanes of a block that a compiled loop keeps in the cache (XLA, 1000 lanes of order 64: 12.6 ms
+# beside 30.8 ms in one).
+_LANES = 128
 
 
 # -- Levinson --------------------------------------------------------------------------------------
 
 
-def levinson(be: Backend, c: Array, r: Array, y: Array) -> Array:
+def levinson(be: Backend, c: Array, r: Array, y: Array, *, ends: bool = True) -> Array:
     """T⁻¹y (L, k, n), NaN or garbage where a leading minor vanishes.
 
-    The last two of y must be `fundamental_sides`: their solutions p = T⁻¹e₀ and
-    z = T⁻¹(0, t_{1−n}, …) come from the recursion itself.
+    With `ends` p = T⁻¹e₀ and z = T⁻¹(0, t_{1−n}, …, t_{−1}) are appended to it, the solutions of
+    `fundamental_sides`, which come from the recursion itself.
 
     f and b are the solutions of T_m f = e·e₀ and T_m b = e·e_{m−1} with f₀ = b_{m−1} = 1; from
     order m to m + 1, with [·; 0] and [0; ·] for a zero appended and put in front::
 
         f' = [f; 0] − (Σ t_{m−j} f_j / e) [0; b]      b' = [0; b] − (Σ t_{−1−j} b_j / e) [f; 0]
         e' = e − Σ t_{m−j} f_j · Σ t_{−1−j} b_j / e   x' = [x; 0] + (y_m − Σ t_{m−j} x_j)/e' · b'
+
+    Inside, the lanes are the last axis: sums then run over rows that lie in memory end to end.
     """
-    n = c.shape[-1]
-    run = _levinson_in_place if be.mutable else _levinson_masked
-    rows, b, e = run(be, c, r, y[:, :-2, :])
-    xp = be.xp
-    f, x = rows[:, 0, :], rows[:, 1:, :]
-    p = f / _nonzero(be, e)[:, None]
-    down = xp.concat([xp.zeros_like(b[:, :1]), b[:, : n - 1]], axis=1)
-    z = p * xp.sum(r[:, 1:] * b[:, : n - 1], axis=1, dtype=p.dtype)[:, None] - down
-    return xp.concat([x, p[:, None, :], z[:, None, :]], axis=1)
+    xp, n = be.xp, int(c.shape[-1])
+    c, r = (be.packed(xp.matrix_transpose(v)) for v in (c, r))
+    y = be.packed(xp.permute_dims(y, (1, 2, 0)))
+    if be.mutable:
+        rows, b, e = _levinson_in_place(be, c, r, y)
+    elif be.traces and c.shape[1] > _LANES:
+        rows, b, e = _levinson_in_blocks(be, c, r, y)
+    else:
+        rows, b, e = _levinson_masked(be, c, r, y)
+    x = rows[1:, :, :]
+    if ends:
+        p = rows[0, :, :] / _nonzero(be, e)
+        down = xp.concat([xp.zeros_like(b[:1, :]), b[: n - 1, :]], axis=0)
+        z = p * xp.sum(r[1:, :] * b[: n - 1, :], axis=0, dtype=p.dtype) - down
+        x = xp.concat([x, p[None, :, :], z[None, :, :]], axis=0)
+    return xp.permute_dims(x, (2, 0, 1))
 
 
 def _nonzero(be: Backend, e: Array) -> Array:
@@ -53,57 +65,78 @@ def _nonzero(be: Backend, e: Array) -> Array:
 
 def _levinson_in_place(be: Backend, c: Array, r: Array, y: Array) -> tuple[Array, Array, Array]:
     xp = be.xp
-    lanes, k, n = y.shape
-    rows = be.new_like(y, (lanes, 1 + k, n))  # f, then the solutions
-    b, spare = be.new_like(y, (lanes, n)), be.new_like(y, (lanes, n))
-    back = xp.flip(c, axis=1)
-    e = c[:, 0]
-    rows[:, 0, 0], b[:, 0] = 1, 1
-    rows[:, 1:, 0] = y[:, :, 0] / e[:, None]
+    k, n, lanes = y.shape
+    rows = be.new_like(y, (1 + k, n, lanes))  # f, then the solutions
+    # b grows towards the front, so that [0; b] is b and the zero before it.
+    buffer = be.new_like(y, (n, lanes))
+    back = be.packed(be.flip(c, (0,)))
+    e = c[0, :]
+    rows[0, 0, :], buffer[n - 1, :] = 1, 1
+    rows[1:, 0, :] = y[:, 0, :] / e
     for m in range(1, n):
-        products = xp.matmul(rows[:, :, :m], back[:, n - 1 - m : n - 1, None])[:, :, 0]
-        forward = products[:, 0] / e
-        backward = xp.matmul(b[:, None, :m], r[:, 1 : m + 1, None])[:, 0, 0] / e
-        spare[:, 0] = 0
-        spare[:, 1 : m + 1] = b[:, :m]
-        spare[:, :m] -= backward[:, None] * rows[:, 0, :m]
-        rows[:, 0, 1 : m + 1] -= forward[:, None] * b[:, :m]
-        b, spare = spare, b
-        e = e - forward * backward * e  # 0 makes NaN of all that follows
-        gain = (y[:, :, m] - products[:, 1:]) / e[:, None]
-        rows[:, 1:, : m + 1] += gain[:, :, None] * b[:, None, : m + 1]
+        b, f = buffer[n - m :, :], rows[0, :m, :]
+        products = xp.sum(rows[:, :m, :] * back[n - 1 - m : n - 1, :], axis=1, dtype=y.dtype)
+        backward = xp.sum(b * r[1 : m + 1, :], axis=0, dtype=y.dtype)
+        forward = products[0, :] / e
+        change = forward * b
+        # The entries in front of b take the change; the last one is 1 and stays.
+        buffer[n - m - 1 : n - 1, :] -= (backward / e) * f
+        rows[0, 1 : m + 1, :] -= change
+        e = e - forward * backward  # 0 makes NaN of all that follows
+        gain = (y[:, m, :] - products[1:, :]) / e
+        rows[1:, : m + 1, :] += gain[:, None, :] * buffer[n - m - 1 :, :]
         if m % 256 == 0 and not xp.all(xp.isfinite(e)):
             break
-    return rows, b, e
+    return rows, buffer, e
 
 
 def _levinson_masked(be: Backend, c: Array, r: Array, y: Array) -> tuple[Array, Array, Array]:
-    xp, n = be.xp, y.shape[-1]
+    xp, n = be.xp, y.shape[1]
     zero = xp.zeros_like(c)
-    back = xp.concat([xp.flip(c[:, 1:], axis=1), zero], axis=1)
-    ahead = xp.concat([r[:, 1:], zero[:, :1]], axis=1)
-    first = be.arange(n, c, be.default_int(c)) == 0
-    e = _nonzero(be, c[:, 0])
+    back = xp.concat([xp.flip(c[1:, :], axis=0), zero], axis=0)
+    ahead = xp.concat([r[1:, :], zero[:1, :]], axis=0)
+    first = (be.arange(n, c, be.default_int(c)) == 0)[:, None]
+    e = _nonzero(be, c[0, :])
     f = xp.where(first, xp.ones_like(c), zero)
-    x = xp.where(first, y / e[:, None, None], xp.zeros_like(y))
+    x = xp.where(first, y / e, xp.zeros_like(y))
 
     def step(m: Any, state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         rows, b, e = state
-        row = be.slab(back, 1, n - 1 - m, n)
-        products = xp.sum(rows * row[:, None, :], axis=2, dtype=rows.dtype)
-        forward = products[:, :1] / e[:, None]
-        backward = xp.sum(b * ahead, axis=1, dtype=b.dtype)[:, None] / e[:, None]
-        down = xp.concat([xp.zeros_like(b[:, :1]), b[:, : n - 1]], axis=1)
-        f, x = rows[:, 0, :], rows[:, 1:, :]
-        b = down - backward * f
+        row = be.slab(back, 0, n - 1 - m, n)
+        products = xp.sum(rows * row, axis=1, dtype=rows.dtype)
+        backward = xp.sum(b * ahead, axis=0, dtype=b.dtype)
+        forward = products[0, :] / e
+        down = xp.concat([xp.zeros_like(b[:1, :]), b[: n - 1, :]], axis=0)
+        f, x = rows[0, :, :], rows[1:, :, :]
+        b = down - (backward / e) * f
         f = f - forward * down
-        e = _nonzero(be, e - (forward * backward)[:, 0] * e)
-        gain = (be.slab(y, 2, m, 1)[:, :, 0] - products[:, 1:]) / e[:, None]
-        x = x + gain[:, :, None] * b[:, None, :]
-        return xp.concat([f[:, None, :], x], axis=1), b, e
+        e = _nonzero(be, e - forward * backward)
+        gain = (be.slab(y, 1, m, 1)[:, 0, :] - products[1:, :]) / e
+        x = x + gain[:, None, :] * b
+        return xp.concat([f[None, :, :], x], axis=0), b, e
 
-    start = (xp.concat([f[:, None, :], x], axis=1), f, e)
+    start = (xp.concat([f[None, :, :], x], axis=0), f, e)
     return be.fori_loop(1, n, step, start)
+
+
+def _levinson_in_blocks(be: Backend, c: Array, r: Array, y: Array) -> tuple[Array, ...]:
+    """`_levinson_masked` for so many lanes at a time; the last blocks overlap."""
+    xp = be.xp
+    k, n, lanes = y.shape
+    out = (be.new_like(y, (1 + k, n, lanes)), be.new_like(y, (n, lanes)), be.new_like(y, (lanes,)))
+    blocks = -(-lanes // _LANES)
+    starts = xp.minimum(be.arange(blocks, y, be.default_int(y)) * _LANES, lanes - _LANES)
+
+    def block(i: Any, out: tuple[Array, ...]) -> tuple[Array, ...]:
+        start = be.slab(starts, 0, i, 1)[0]
+        given = [be.slab(v, v.ndim - 1, start, _LANES) for v in (c, r, y)]
+        found = _levinson_masked(be, *given)
+        return tuple(
+            be.put_slab(whole, part, [0] * (whole.ndim - 1) + [start])
+            for whole, part in zip(out, found, strict=True)
+        )
+
+    return be.fori_loop(0, blocks, block, out)
 
 
 # -- elimination with pivoting ---------------------------------------------------------------------

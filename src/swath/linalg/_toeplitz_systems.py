@@ -8,11 +8,13 @@ those.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from .._backends import Backend
+from . import _toeplitz_costs as costs
 from ._scaling import power_of_two
 from ._toeplitz_direct import eliminate, levinson
 from ._toeplitz_iterative import conjugate_gradients
@@ -31,12 +33,18 @@ __all__ = ["Route", "inverse_of", "solution"]
 Array = Any
 # Refinements with the inverse's formula, and runs of the elimination.
 _REFINEMENTS, _RUNS = 2, 3
-# Residuals that count as rounding, in units of the bound of a product by FFT: about 5 eps.
-_SOUND = 0.1
+# Residuals that count as rounding, in units of the bound of a product by FFT, 4·log2(2n)·eps: of
+# matrices that their symbol shows to be regular, of any other, and those that need no correction.
+_CLOSE, _SOUND, _FINE = 0.25, 0.1, 0.03
 # Residuals that show a solution to be none, in the same units.
 _WRONG = 1e3
 # Condition times eps from which on no digit of a solution is sure.
 _SINGULAR = 0.5
+# A bound of the condition, times eps, that settles it; otherwise the condition is estimated.
+_REGULAR = 0.01
+# Up to these orders a dense solution comes with the inverse and the exact condition: in any case,
+# and where a statement is asked for.
+_ALWAYS_EXACT, _EXACT = 32, 256
 
 
 @dataclass(frozen=True)
@@ -52,7 +60,7 @@ class Route:
     rtol, limit
         Relative residual and steps of conjugate gradients.
     statement : bool
-        Whether "pcg" also solves for what the condition number is estimated from.
+        Whether residual, condition and error bound are asked for beside x.
     """
 
     method: str
@@ -78,12 +86,16 @@ class _System:
     def __init__(self, be: Backend, c: Array, r: Array, y: Array) -> None:
         self.be, self.c, self.r, self.y = be, c, r, y
         self.n = int(c.shape[-1])
-        self.sides = be.xp.concat([y, fundamental_sides(be, c, r)], axis=1)
         self.eps = float(be.xp.finfo(c.dtype).eps)
+        self.noise = rounding(be, self.n, c.dtype)
         self.product = Product(be, c, r)
         self.norm = one_norm(be, c, r)
         self.weight = length(be, be.xp.concat([c, r[:, 1:]], axis=1))
-        self.noise = rounding(be, self.n, c.dtype)
+
+    @cached_property
+    def sides(self) -> Array:
+        """The right-hand sides, and the two whose solutions determine the inverse."""
+        return self.be.xp.concat([self.y, fundamental_sides(self.be, self.c, self.r)], axis=1)
 
     def backward(self, y: Array, x: Array) -> Array:
         """‖y − T x‖₂ in units of what a product by FFT rounds to at most (L, k)."""
@@ -102,8 +114,7 @@ class _System:
         Solutions that are not finite become 0.
         """
         be, xp = self.be, self.be.xp
-        finite = xp.all(xp.isfinite(x), axis=-1, keepdims=True)
-        x = xp.where(finite, x, xp.zeros_like(x))
+        x = _finite(be, x)
         inverse = self.inverse(x)
 
         def correct(_: Any, state: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -123,11 +134,57 @@ class _System:
         right = xp.all(self.backward(self.sides, x)[:, -2:] < _WRONG, axis=-1)
         return xp.where(right & xp.isfinite(value), value, xp.full_like(value, float("inf")))
 
+    def bound_by_symbol(self) -> Array:
+        """Bound of ‖T‖₁‖T⁻¹‖₁ (L,); infinite where T need not be regular for all that it tells.
 
-def _dense(s: _System) -> _Found:
-    be, xp, n = s.be, s.be.xp, s.n
+        T is a corner of the circulant matrix of `product`, so its field of values lies within the
+        hull of that matrix's eigenvalues. Where a line at a distance d from 0 parts them from 0,
+        ‖T⁻¹‖₂ ≤ 1/d, and no leading minor vanishes either. One line is tried, orthogonal to t₀.
+        """
+        be, xp = self.be, self.be.xp
+        head, values = self.c[:, 0], self.product.values[:, 0, :]
+        if self.product.real:
+            values = xp.real(values)
+            values = xp.where(head[:, None] < 0, -values, values)
+        else:
+            size = xp.abs(head)
+            turn = xp.conj(head) / xp.astype(xp.where(size > 0, size, size + 1), head.dtype)
+            values = xp.real(values * turn[:, None])
+        away = xp.min(values, axis=-1) - self.noise * self.weight
+        bound = self.norm * self.n**0.5 / xp.where(away > 0, away, xp.ones_like(away))
+        return xp.where(away > 0, bound, xp.full_like(bound, float("inf")))
+
+    def bound_by_inverse(self, x: Array) -> Array:
+        """Bound of ‖T‖₁‖T⁻¹‖₁ (L,) from T⁻¹ of `sides`: the norms in the formula of `Inverse`."""
+        be, xp = self.be, self.be.xp
+        p, z = x[:, -2, :], x[:, -1, :]
+        size, rest = (xp.sum(xp.abs(v), axis=-1) for v in (p, self.c[:, :1] * p - z))
+        bound = self.norm * size * (1 + rest)
+        right = xp.all(self.backward(self.sides, x)[:, -2:] < _WRONG, axis=-1)
+        return xp.where(right, bound, xp.full_like(bound, float("inf")))
+
+    def regular(self, bound: Array) -> Array:
+        """Whether a bound of the condition shows every matrix to be regular."""
+        return self.be.xp.all(bound * self.eps < _REGULAR)
+
+
+def _finite(be: Backend, x: Array) -> Array:
+    """x with 0 for solutions that are not finite."""
+    finite = be.xp.all(be.xp.isfinite(x), axis=-1, keepdims=True)
+    return be.xp.where(finite, x, be.xp.zeros_like(x))
+
+
+def _matrix(s: _System) -> Array:
+    be, xp = s.be, s.be.xp
     v = xp.concat([xp.flip(s.c, axis=1), s.r[:, 1:]], axis=1)
-    matrix = xp.flip(be.windows(v, (n,), (1,), (1,), (1,)), axis=1)
+    return xp.flip(be.windows(v, (s.n,), (1,), (1,), (1,)), axis=1)
+
+
+def _exact(s: _System) -> _Found:
+    """By a dense factorisation, with the inverse."""
+    be, xp, n = s.be, s.be.xp, s.n
+    matrix = _matrix(s)
+    v = s.c
     i = be.arange(n, v, be.default_int(v))
     eye = xp.astype(xp.broadcast_to(i[:, None] == i, tuple(matrix.shape)), v.dtype)
     both = be.solve(matrix, xp.concat([xp.matrix_transpose(s.y), eye], axis=2))
@@ -171,37 +228,93 @@ def _stable(s: _System) -> Array:
     return be.while_loop(going, again, (zero, size, size > 0), _RUNS)[0]
 
 
-def _levinson(s: _System) -> tuple[Array, Array]:
-    """T⁻¹ of `sides` by Levinson's recursion, or by elimination, and where (L,) by the latter."""
+def _recursion(s: _System, y: Array, *, ends: bool) -> Array:
+    """T⁻¹y by Levinson's recursion, and with `ends` T⁻¹ of the fundamental sides behind it."""
+    be = s.be
+    lanes, k, n = (int(v) for v in y.shape)
+    wanted = be.xp.concat([y, s.sides[:, -2:, :]], axis=1) if ends else y
+    if costs.native(be, y, lanes, int(wanted.shape[1]), n) < costs.recursion(be, y, lanes, k, n):
+        return be.native_levinson(s.c, s.r, wanted)
+    return levinson(be, s.c, s.r, y, ends=ends)
+
+
+def _levinson(s: _System, bound: Array) -> tuple[Array, Array]:
+    """T⁻¹ of `sides` by the recursion, or by elimination, and where (L,) by the latter."""
     be, xp = s.be, s.be.xp
-    x = s.refined(levinson(be, s.c, s.r, s.sides))
-    # The residuals of the last two: where a minor vanished, they are no part of an inverse.
-    good = xp.all(s.backward(s.sides, x) <= _SOUND, axis=-1)
+    x = _finite(be, _recursion(s, s.y, ends=True))
+    # The residuals of the last two as well: where a minor vanished, they are no part of an inverse.
+    close, near = xp.full_like(bound, _CLOSE), xp.full_like(bound, _FINE)
+    fine = s.backward(s.sides, x) <= xp.where(bound * s.eps < _REGULAR, close, near)[:, None]
+    none = be.new_like(s.c, (int(s.c.shape[0]),), dtype=be.dtype("bool"), fill=False)
 
     def keep(*arrays: Array) -> tuple[Array, ...]:
-        return arrays[:1]
+        return arrays[:2]
+
+    def mended(*arrays: Array) -> tuple[Array, ...]:
+        x, _, c, r, y = arrays
+        s = _System(be, c, r, y)
+        x = s.refined(x)
+        good = xp.all(s.backward(s.sides, x) <= _SOUND, axis=-1)
+        return be.cond(xp.all(good), keep, replaced, x, ~good, c, r, y)
 
     def replaced(*arrays: Array) -> tuple[Array, ...]:
-        x, good, c, r, y = arrays
-        return (xp.where(good[:, None, None], x, _stable(_System(be, c, r, y))),)
+        x, bad, c, r, y = arrays
+        return xp.where(bad[:, None, None], _stable(_System(be, c, r, y)), x), bad
 
-    return be.cond(xp.all(good), keep, replaced, x, good, s.c, s.r, s.y)[0], ~good
+    found = be.cond(xp.all(fine), keep, mended, x, none, s.c, s.r, s.y)
+    return found[0], found[1]
 
 
 def inverse_of(be: Backend, c: Array, r: Array) -> Inverse:
     """T⁻¹ by Levinson's recursion, for matrices whose minors are far from 0: (L, n), of size 1."""
     s = _System(be, c, r, be.new_like(c, (c.shape[0], 0, c.shape[1])))
-    return s.inverse(s.refined(levinson(be, c, r, s.sides)))
+    return s.inverse(s.refined(_recursion(s, s.y, ends=True)))
 
 
-def _direct(s: _System, method: str) -> _Found:
-    """By one of the O(n²) methods."""
+def _factorised(s: _System, y: Array) -> Array:
+    """T⁻¹y by a dense factorisation."""
+    xp = s.be.xp
+    return xp.matrix_transpose(s.be.solve(_matrix(s), xp.matrix_transpose(y)))
+
+
+def _direct(s: _System, g: Route) -> _Found:
+    """By a method that needs no iteration."""
+    be = s.be
     iterations, fallback = _nothing(s)
-    if method == "levinson":
-        x, fallback = _levinson(s)
+    if g.method == "dense" and s.n <= (_EXACT if g.statement else _ALWAYS_EXACT):
+        return _exact(s)
+    bound = s.bound_by_symbol()
+    if not g.statement and g.method != "gko" and be.concrete(s.regular(bound)) is True:
+        # T is known to be regular and far from any zero minor: nothing but x is needed.
+        if g.method == "dense":
+            return _Found(_factorised(s, s.y), bound, iterations, fallback)
+        x = _recursion(s, s.y, ends=False)
+        if be.concrete(be.xp.all(s.backward(s.y, x) <= _CLOSE)) is True:
+            return _Found(x, bound, iterations, fallback)
+    if g.method == "dense":
+        x = _factorised(s, s.sides)
+    elif g.method == "levinson":
+        x, fallback = _levinson(s, bound)
     else:
         x = _stable(s)
-    return _Found(x[:, :-2, :], s.condition(x), iterations, fallback)
+    condition = s.condition(x) if g.statement else _condition(s, x, bound)
+    return _Found(x[:, :-2, :], condition, iterations, fallback)
+
+
+def _condition(s: _System, x: Array, bound: Array) -> Array:
+    """A bound of the condition number, or where that is too large an estimate (L,)."""
+    be, xp = s.be, s.be.xp
+    other = s.bound_by_inverse(x)
+    bound = xp.where(other < bound, other, bound)
+
+    def keep(*arrays: Array) -> tuple[Array, ...]:
+        return arrays[:1]
+
+    def estimated(*arrays: Array) -> tuple[Array, ...]:
+        _, x, c, r, y = arrays
+        return (_System(be, c, r, y).condition(x),)
+
+    return be.cond(s.regular(bound), keep, estimated, bound, x, s.c, s.r, s.y)[0]
 
 
 def _iterated(s: _System, g: Route) -> _Found:
@@ -241,11 +354,13 @@ def _iterated(s: _System, g: Route) -> _Found:
     return _Found(x[:, :k, :], condition, steps, fallback)
 
 
-def solution(be: Backend, g: Route, c: Array, r: Array, b: Array) -> tuple[Array, ...]:
+def solution(be: Backend, g: Route, c: Array, r: Array, b: Array) -> tuple[Any, ...]:
     """x (..., n, k), and what is known of it; x is NaN where there is no success.
 
     In this order, (..., k) or (...): residual, condition, error bound, iterations, fallback,
-    success, and whether the system is finite. All leading axes must be there already.
+    success, and whether the system is finite. All leading axes must be there already. Without a
+    statement the condition of a direct method is only a bound, and what it does not need is None:
+    the error bound, and of direct methods the residual.
     """
     with np.errstate(all="ignore"):  # an overflow shows in the result
         return _solution(be, g, c, r, b)
@@ -257,36 +372,31 @@ def _scale(be: Backend, size: Array) -> Array:
     return be.xp.where(be.xp.isfinite(scale), scale, be.xp.ones_like(scale))
 
 
-def _solution(be: Backend, g: Route, c: Array, r: Array, b: Array) -> tuple[Array, ...]:
+def _solution(be: Backend, g: Route, c: Array, r: Array, b: Array) -> tuple[Any, ...]:
     xp = be.xp
     *lead, n, k = (int(v) for v in b.shape)
     c, r = (xp.reshape(v, (-1, n)) for v in (c, r))
     y = xp.matrix_transpose(xp.reshape(b, (-1, n, k)))
     whole = xp.all(xp.isfinite(c), axis=-1) & xp.all(xp.isfinite(r[:, 1:]), axis=-1)
     finite = whole[:, None] & xp.all(xp.isfinite(y), axis=-1)
-    # A system that is not finite is replaced by the identity's, and its solution by NaN.
-    first = be.arange(n, c, be.default_int(c)) == 0
-    c = xp.where(whole[:, None], c, xp.where(first, xp.ones_like(c), xp.zeros_like(c)))
-    r = xp.where(whole[:, None] & ~first, r, xp.zeros_like(r))
-    y = xp.where(finite[:, :, None], y, xp.zeros_like(y))
-    top, side = (xp.max(xp.abs(v), axis=-1) for v in (c, r))
+    if be.concrete(xp.all(finite)) is not True:
+        # A system that is not finite is replaced by the identity's, and its solution by NaN.
+        first = be.arange(n, c, be.default_int(c)) == 0
+        c = xp.where(whole[:, None], c, xp.where(first, xp.ones_like(c), xp.zeros_like(c)))
+        r = xp.where(whole[:, None] & ~first, r, xp.zeros_like(r))
+        y = xp.where(finite[:, :, None], y, xp.zeros_like(y))
+    top, side = (xp.max(xp.abs(v), axis=-1) for v in (c, xp.concat([c[:, :1], r[:, 1:]], axis=1)))
     scale = _scale(be, xp.where(top > side, top, side))[:, None]
     sizes = _scale(be, xp.max(xp.abs(y), axis=-1))[:, :, None]
     typed = xp.astype(scale, c.dtype)
     s = _System(be, c * typed, r * typed, y * xp.astype(sizes, y.dtype))
-    if g.method == "dense":
-        found = _dense(s)
-    elif g.method == "pcg":
-        found = _iterated(s, g)
-    else:
-        found = _direct(s, g.method)
+    found = _iterated(s, g) if g.method == "pcg" else _direct(s, g)
     x = found.x
     sound = xp.all(xp.isfinite(x), axis=-1)
     x = xp.where(sound[:, :, None], x, xp.zeros_like(x))
-    rest = s.y - s.product.times(x)
+    residual = error = None
+    rest = s.y - s.product.times(x) if g.statement or g.method == "pcg" else s.y
     size, target = length(be, rest), length(be, s.y)
-    some = target > 0
-    residual = xp.where(some, size / xp.where(some, target, xp.ones_like(target)), size)
     if g.method == "pcg":
         level = s.noise * (s.weight[:, None] * length(be, x) + target)
         # Where T is nearly singular x can be so large that any residual counts as rounding.
@@ -294,24 +404,36 @@ def _solution(be: Backend, g: Route, c: Array, r: Array, b: Array) -> tuple[Arra
         good = size <= g.rtol * target + xp.where(level < most, level, most)
     else:
         good = xp.broadcast_to((found.condition * s.eps < _SINGULAR)[:, None], tuple(size.shape))
-    # ‖x − x*‖ ≤ ‖T⁻¹‖ (‖rest‖ + its rounding), in the 1-norm.
-    error = xp.sum(xp.abs(rest), axis=-1) + n**0.5 * s.noise * s.weight[:, None] * length(be, x)
-    whole_size = xp.sum(xp.abs(x), axis=-1) * s.norm[:, None]
-    some = whole_size > 0
-    error = error / xp.where(some, whole_size, xp.ones_like(whole_size))
-    error = found.condition[:, None] * xp.where(some, error, xp.zeros_like(error))
-    nan = be.new_like(residual, (), fill=float("nan"))
     success = good & sound & finite
+    nan = be.new_like(size, (), fill=float("nan"))
+    lanes = (tuple(lead), (*lead, k))
+    if rest is not s.y:
+        some = target > 0
+        residual = xp.where(some, size / xp.where(some, target, xp.ones_like(target)), size)
+        residual = xp.reshape(xp.where(finite & sound, residual, nan), lanes[1])
+    if g.statement:
+        error = xp.where(success, _error_bound(s, found.condition, x, rest), nan)
+        error = xp.reshape(error, lanes[1])
     x = x * xp.astype(scale[:, :, None] / sizes, x.dtype)
     x = xp.where(success[:, :, None], x, xp.astype(nan, x.dtype))
-    lanes = (tuple(lead), (*lead, k))
     return (
         xp.reshape(xp.matrix_transpose(x), (*lead, n, k)),
-        xp.reshape(xp.where(finite & sound, residual, nan), lanes[1]),
+        residual,
         xp.reshape(xp.where(whole, found.condition, nan), lanes[0]),
-        xp.reshape(xp.where(success, error, nan), lanes[1]),
+        error,
         xp.reshape(found.iterations, lanes[1]),
         xp.reshape(found.fallback, lanes[0]),
         xp.reshape(success, lanes[1]),
         xp.reshape(finite, lanes[1]),
     )
+
+
+def _error_bound(s: _System, condition: Array, x: Array, rest: Array) -> Array:
+    """‖x − x*‖ ≤ ‖T⁻¹‖ (‖rest‖ + its rounding), in the 1-norm and relative to ‖x‖ (L, k)."""
+    be, xp = s.be, s.be.xp
+    error = xp.sum(xp.abs(rest), axis=-1)
+    error = error + s.n**0.5 * s.noise * s.weight[:, None] * length(be, x)
+    size = xp.sum(xp.abs(x), axis=-1) * s.norm[:, None]
+    some = size > 0
+    error = error / xp.where(some, size, xp.ones_like(size))
+    return condition[:, None] * xp.where(some, error, xp.zeros_like(error))

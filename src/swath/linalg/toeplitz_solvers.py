@@ -17,6 +17,7 @@ from ..autodiff import Core, apply, primal
 from ..errors import ArgumentError, ArgumentTypeError, SingularError, describe
 from ..registry import operation
 from ..sliding.fft import fast_length
+from ._toeplitz_costs import cheapest
 from ._toeplitz_systems import Route, solution
 from .toeplitz_product import check_all_finite, check_lead, toeplitz_arguments
 
@@ -24,8 +25,8 @@ __all__ = ["ToeplitzSolution", "solve_toeplitz"]
 
 Array = Any
 _METHODS = ("auto", "levinson", "gko", "pcg")
-# Up to this order a dense factorisation is the fastest, while all matrices hold few elements.
-_DENSE_ORDER, _DENSE_ELEMENTS = 256, 2**21
+# A dense factorisation may be the fastest, while all matrices hold few elements.
+_DENSE_ELEMENTS = 2**22
 # From this order on "auto" iterates: n² steps take minutes, n log n ones milliseconds.
 _LARGE_ORDER = 2**15
 _ITERATIONS = 500
@@ -214,14 +215,15 @@ def _hermitian(be: Backend, c_or_cr: Any, c: Any, r: Any) -> bool:
 
 def _route(
     be: Backend,
+    c: Array,
     method: str,
     lanes: int,
-    n: int,
+    k: int,
     hermitian: bool,
     rtol: Any,
     maxiter: Any,
-    eps: float,
 ) -> Route:
+    n, eps = int(c.shape[-1]), float(be.xp.finfo(c.dtype).eps)
     if rtol is None:
         rtol = 0.5 * eps**0.75
     elif isinstance(rtol, bool) or not isinstance(rtol, int | float):
@@ -230,8 +232,9 @@ def _route(
         raise ArgumentError(f"rtol must lie between 0 and 1, got {rtol!r}")
     limit = _ITERATIONS if maxiter is None else arguments.positive("maxiter", maxiter)
     if method == "auto":
-        small = n <= _DENSE_ORDER and lanes * n * n <= _DENSE_ELEMENTS
-        method = "dense" if small else "levinson" if n <= _LARGE_ORDER else "pcg"
+        method = "pcg" if n > _LARGE_ORDER else "levinson"
+        if lanes * n * n <= _DENSE_ELEMENTS:
+            method = cheapest(be, c, lanes, k, n)
     return Route(method, hermitian and method == "pcg", float(rtol), limit)
 
 
@@ -392,8 +395,8 @@ def solve_toeplitz(
     inner = () if folded else lead
     c, r = (_ops.broadcast_to(v, (*inner, n)) for v in (c, r))
     b = _ops.broadcast_to(b, (*inner, n, b.shape[-1]))
-    eps = float(be.xp.finfo(c.dtype).eps)
-    g = _route(be, method, prod(inner), n, _hermitian(be, c_or_cr, c, r), rtol, maxiter, eps)
+    hermitian = _hermitian(be, c_or_cr, c, r)
+    g = _route(be, primal(c), method, prod(inner), b.shape[-1], hermitian, rtol, maxiter)
     found = _solved(be, replace(g, statement=bool(full_output)), g, c, r, b)
     x = _shaped(found[0], folded, vector, (n,))
     x = _ops.cast(x, kind)

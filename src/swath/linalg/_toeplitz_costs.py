@@ -1,0 +1,49 @@
+"""What the ways to solve Toeplitz systems take, in seconds by the rates of the device, from shapes.
+
+The smallest one is taken, so that ratios matter and not the last tenth.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .._backends import Backend
+from ..sliding.costs import of
+
+__all__ = ["cheapest", "dense", "native", "recursion"]
+
+Array = Any
+# Array operations of a step of the recursion; passes over vectors for the two that determine the
+# inverse and for a right-hand side (each a product and a sum, twice); arrays that a pass reads or
+# writes.
+_CALLS, _PASSES, _PASSES_SIDE, _ARRAYS = 16, 8, 4, 2.5
+# Passes over the matrix that a factorisation takes beyond its multiply-adds: what is left of the
+# time of orders 64 and 1000 (NumPy with OpenBLAS, two cores of a Xeon, 2026-11).
+_LU_PASSES = 40
+
+
+def recursion(be: Backend, like: Array, lanes: int, k: int, n: int) -> float:
+    """Levinson's recursion in steps of array operations, for k right-hand sides each."""
+    rates = of(*be.place(like)).costs
+    passes = lanes * (_PASSES + _PASSES_SIDE * k) * _ARRAYS * be.itemsize(like.dtype)
+    # Compiled steps have masks instead of vectors that grow.
+    elements = n * n if be.traces else n * n / 2
+    return n * _CALLS * rates.call + passes * elements / rates.stream
+
+
+def native(be: Backend, like: Array, lanes: int, k: int, n: int) -> float:
+    """The recursion by a compiled kernel, infinite where there is none."""
+    return lanes * k * be.native_levinson_seconds(like, n)
+
+
+def dense(be: Backend, like: Array, lanes: int, n: int) -> float:
+    """A factorisation of every matrix."""
+    rates, size = of(*be.place(like)).costs, be.itemsize(like.dtype)
+    products = n**3 / 3 * (size / 4) * (2 if be.is_complex(like) else 1) / rates.gemm
+    return lanes * (products + _LU_PASSES * n * n * size / rates.stream)
+
+
+def cheapest(be: Backend, like: Array, lanes: int, k: int, n: int) -> str:
+    """The direct method to try first, "dense" or "levinson"."""
+    steps = min(recursion(be, like, lanes, k, n), native(be, like, lanes, k, n))
+    return "dense" if dense(be, like, lanes, n) < steps else "levinson"
