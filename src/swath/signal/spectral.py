@@ -509,7 +509,7 @@ def _windowed(
         if last - first == count:
             return found
         if out is None:
-            out = be.new_like(found, (*lead, count, g.bins), dtype=found.dtype)
+            out = be.empty_like(found, (*lead, count, g.bins))
         out[..., first:last, :] = found
     return out
 

@@ -13,6 +13,7 @@ costs its frame digits, and a non-finite one makes the whole frame non-finite.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import log2, prod
 from typing import Any
 
@@ -83,6 +84,7 @@ def tile(p: Problem) -> tuple[int, int]:
     return 0, 0
 
 
+@lru_cache(maxsize=1024)
 def fast_length(n: int) -> int:
     """The smallest 2ᵃ3ᵇ5ᶜ that is at least n (even, so that half spectra invert)."""
     best = 1 << max(1, (n - 1).bit_length())
