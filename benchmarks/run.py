@@ -35,6 +35,7 @@ import pooling
 import regret
 import report
 import resampling
+import response
 import scipy.fft
 import stream
 import template
@@ -53,6 +54,7 @@ FAMILIES = (
     fir,
     resampling,
     stream,
+    response,
     image,
     layer,
     pooling,

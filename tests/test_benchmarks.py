@@ -118,6 +118,7 @@ def test_other_families_on_small_problems(lib, monkeypatch):
     import fir
     import image
     import resampling
+    import response
     import stream
     import toeplitz
     import toeplitz_solvers
@@ -144,6 +145,8 @@ def test_other_families_on_small_problems(lib, monkeypatch):
         toeplitz_solvers._solve(lib, 50, None),
         toeplitz_solvers._solve(lib, 16, 5),
     ]
+    if lib == "numpy":
+        trials.append(response._response(31, 40))
     for trial in trials:
         for label, contender in {"swath": trial.swath, **trial.peers}.items():
             check(label, contender, trial.exact)

@@ -233,6 +233,39 @@ def test_random_systems_reach_dense_accuracy(order):
         assert max(ratios) <= 10
 
 
+@pytest.mark.on("numpy", "torch", "jax-jit")
+def test_many_short_systems_and_a_long_one(xp, rng):
+    """Lanes in blocks of a compiled loop, compiled kernels; T known to be regular, and not."""
+    for lanes, n, head in ((130, 6, 4.0), (1, 150, 80.0), (1, 150, 0.5)):
+        c, r = few_bits(rng.standard_normal((2, lanes, n)))
+        c[:, 0] = head
+        x = whole(rng, lanes, n, 1)
+        t = np.stack([scipy.linalg.toeplitz(*p) for p in zip(c, r, strict=True)])
+        got = of_pair(xp, c, r, t @ x, method="levinson")
+        worst = np.max(np.linalg.cond(t))
+        assert_close(got, x, rtol=64 * xp.eps * worst)
+
+
+@pytest.mark.parametrize("kind", ["real", "complex"])
+def test_bounds_of_the_condition_hold(rng, kind):
+    from swath._backends import backend_of
+    from swath.linalg._toeplitz_systems import _System
+
+    told = 0
+    for head in (0.0, -1.0, 3.0, 12.0 if kind == "real" else 12j):
+        for _ in range(10):
+            c, r = column(rng, 12, kind, head), column(rng, 12, kind, head)
+            t = scipy.linalg.toeplitz(c, r)
+            s = _System(backend_of(c), c[None], r[None], np.zeros((1, 0, 12), c.dtype))
+            true = np.linalg.cond(t, 1)
+            bound = s.bound_by_symbol()
+            assert bound >= true * (1 - 1e-12)
+            told += np.isfinite(bound).item()
+            sides = np.linalg.solve(t, s.sides[0].T).T[None]
+            assert s.bound_by_inverse(sides) >= true * (1 - 1e-12)
+    assert told >= 10
+
+
 def test_size_does_not_matter(rng):
     c, x = column(rng, 9, head=5.0), whole(rng, 9)
     b = scipy.linalg.toeplitz(c) @ x

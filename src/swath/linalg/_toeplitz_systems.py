@@ -15,7 +15,7 @@ import numpy as np
 
 from .._backends import Backend
 from . import _toeplitz_costs as costs
-from ._scaling import power_of_two
+from ._scaling import identity, power_of_two
 from ._toeplitz_direct import eliminate, levinson
 from ._toeplitz_iterative import conjugate_gradients
 from ._toeplitz_maps import (
@@ -141,7 +141,7 @@ class _System:
         hull of that matrix's eigenvalues. Where a line at a distance d from 0 parts them from 0,
         ‖T⁻¹‖₂ ≤ 1/d, and no leading minor vanishes either. One line is tried, orthogonal to t₀.
         """
-        be, xp = self.be, self.be.xp
+        xp = self.be.xp
         head, values = self.c[:, 0], self.product.values[:, 0, :]
         if self.product.real:
             values = xp.real(values)
@@ -155,13 +155,16 @@ class _System:
         return xp.where(away > 0, bound, xp.full_like(bound, float("inf")))
 
     def bound_by_inverse(self, x: Array) -> Array:
-        """Bound of ‖T‖₁‖T⁻¹‖₁ (L,) from T⁻¹ of `sides`: the norms in the formula of `Inverse`."""
-        be, xp = self.be, self.be.xp
+        """Bound of ‖T‖₁‖T⁻¹‖₁ (L,) from T⁻¹ of `sides`: the norms in the formula of `Inverse`.
+
+        Raised by what the residuals of the two that determine the inverse are over eps.
+        """
+        xp = self.be.xp
         p, z = x[:, -2, :], x[:, -1, :]
         size, rest = (xp.sum(xp.abs(v), axis=-1) for v in (p, self.c[:, :1] * p - z))
-        bound = self.norm * size * (1 + rest)
-        right = xp.all(self.backward(self.sides, x)[:, -2:] < _WRONG, axis=-1)
-        return xp.where(right, bound, xp.full_like(bound, float("inf")))
+        left = xp.max(self.backward(self.sides, x)[:, -2:], axis=-1)
+        bound = self.norm * size * (1 + rest) * (1 + left * (self.noise / self.eps))
+        return xp.where(self.norm > 0, bound, xp.full_like(bound, float("inf")))
 
     def regular(self, bound: Array) -> Array:
         """Whether a bound of the condition shows every matrix to be regular."""
@@ -184,9 +187,8 @@ def _exact(s: _System) -> _Found:
     """By a dense factorisation, with the inverse."""
     be, xp, n = s.be, s.be.xp, s.n
     matrix = _matrix(s)
-    v = s.c
-    i = be.arange(n, v, be.default_int(v))
-    eye = xp.astype(xp.broadcast_to(i[:, None] == i, tuple(matrix.shape)), v.dtype)
+    eye = xp.broadcast_to(identity(be, n, s.c), tuple(matrix.shape))
+    eye = xp.astype(eye, s.c.dtype)
     both = be.solve(matrix, xp.concat([xp.matrix_transpose(s.y), eye], axis=2))
     k = s.y.shape[1]
     inverse = both[:, :, k:]
@@ -247,21 +249,18 @@ def _levinson(s: _System, bound: Array) -> tuple[Array, Array]:
     fine = s.backward(s.sides, x) <= xp.where(bound * s.eps < _REGULAR, close, near)[:, None]
     none = be.new_like(s.c, (int(s.c.shape[0]),), dtype=be.dtype("bool"), fill=False)
 
-    def keep(*arrays: Array) -> tuple[Array, ...]:
-        return arrays[:2]
+    def keep(x: Array, bad: Array) -> tuple[Array, ...]:
+        return x, bad
 
-    def mended(*arrays: Array) -> tuple[Array, ...]:
-        x, _, c, r, y = arrays
-        s = _System(be, c, r, y)
+    def mended(x: Array, _: Array) -> tuple[Array, ...]:
         x = s.refined(x)
         good = xp.all(s.backward(s.sides, x) <= _SOUND, axis=-1)
-        return be.cond(xp.all(good), keep, replaced, x, ~good, c, r, y)
+        return be.cond(xp.all(good), keep, replaced, x, ~good)
 
-    def replaced(*arrays: Array) -> tuple[Array, ...]:
-        x, bad, c, r, y = arrays
-        return xp.where(bad[:, None, None], _stable(_System(be, c, r, y)), x), bad
+    def replaced(x: Array, bad: Array) -> tuple[Array, ...]:
+        return xp.where(bad[:, None, None], _stable(s), x), bad
 
-    found = be.cond(xp.all(fine), keep, mended, x, none, s.c, s.r, s.y)
+    found = be.cond(xp.all(fine), keep, mended, x, none)
     return found[0], found[1]
 
 
@@ -307,14 +306,13 @@ def _condition(s: _System, x: Array, bound: Array) -> Array:
     other = s.bound_by_inverse(x)
     bound = xp.where(other < bound, other, bound)
 
-    def keep(*arrays: Array) -> tuple[Array, ...]:
-        return arrays[:1]
+    def keep(bound: Array, _: Array) -> tuple[Array, ...]:
+        return (bound,)
 
-    def estimated(*arrays: Array) -> tuple[Array, ...]:
-        _, x, c, r, y = arrays
-        return (_System(be, c, r, y).condition(x),)
+    def estimated(_: Array, x: Array) -> tuple[Array, ...]:
+        return (s.condition(x),)
 
-    return be.cond(s.regular(bound), keep, estimated, bound, x, s.c, s.r, s.y)[0]
+    return be.cond(s.regular(bound), keep, estimated, bound, x)[0]
 
 
 def _iterated(s: _System, g: Route) -> _Found:

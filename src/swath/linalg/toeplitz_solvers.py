@@ -301,8 +301,8 @@ def solve_toeplitz(
         pivoting on the Cauchy-like matrix that an FFT makes of T, refined; it depends on no minor.
         "pcg": conjugate gradients with Strang's circulant preconditioner; T. Chan's where that is
         not positive definite; through the normal equations where T is not Hermitian or turns out
-        indefinite. "auto": a dense factorisation for small n, "levinson" up to n = 32768, "pcg"
-        beyond.
+        indefinite. "auto": "levinson" or a dense factorisation, whichever is predicted to be
+        faster, up to n = 32768, and "pcg" beyond.
     rtol : float, optional
         Relative residual ‖b − T x‖₂/‖b‖₂ at which "pcg" stops; by default ½·eps^¾, 9e-13 in double
         precision. Where rounding of x itself costs more than that, x is accepted at that level.
@@ -339,13 +339,17 @@ def solve_toeplitz(
     many digits as a small one has zeros.
 
     Cost: "levinson" O(n²) and "gko" about ten times that, in O(n) memory; one loop of n steps,
-    compiled where programs are. "pcg" O(n log n) for every step, in about 30 vectors of n entries
-    for one column. Where the preconditioned spectrum clusters, as it does for a positive and smooth
-    symbol, the number of steps does not grow with n. No solution in floating point leaves a smaller
-    residual than about eps·‖T‖·‖x‖, which for an ill-conditioned T can exceed rtol·‖b‖.
+    compiled where programs are; of single systems in the host's memory (NumPy, PyTorch) SciPy's
+    compiled recursion. A dense factorisation takes O(n³), of matrices of at most 2²² elements in
+    all. "pcg" O(n log n) for every step, in about 30 vectors of n entries for one column. Where the
+    preconditioned spectrum clusters, as it does for a positive and smooth symbol, the number of
+    steps does not grow with n. No solution in floating point leaves a smaller residual than about
+    eps·‖T‖·‖x‖, which for an ill-conditioned T can exceed rtol·‖b‖.
 
-    Traced, "levinson" branches on the residual, and only one of the two recursions runs; under
-    `vmap` both do.
+    T is regular where a line parts the values of Σ t_m e^{imω} from 0 (at the frequencies of a
+    circulant matrix around T), or by the norms of the two columns that determine T⁻¹; only where
+    neither tells, or `full_output` asks, the condition number is estimated. Traced, "levinson"
+    branches on the residual, and only one of the two recursions runs; under `vmap` both do.
 
     The derivative is implicit: that of x with respect to b solves the system with the reversed
     cotangent, those of c and r are correlations of the two solutions.

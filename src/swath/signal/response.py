@@ -48,7 +48,7 @@ def _waves(be: Backend, angles: Array, step: int, count: int, ahead: float, like
 
     found, ratio = wave(-ahead)[None, ...], wave(float(step))
     while (have := found.shape[0]) < count:
-        found = xp.concat([found, found[: count - have, ...] * ratio], axis=0)
+        found = xp.concat([found, found[: min(have, count - have), ...] * ratio], axis=0)
         ratio = ratio * ratio
     kind = be.complex_dtype(like.dtype)
     if host and be.name != "numpy":
@@ -84,9 +84,9 @@ def _transfer(be: Backend, b: Any, angles: Array, delay: float = 0.0) -> Any:
     # Frequencies whose sums stay in the cache; a compiler sees to that itself.
     step = max(_FEWEST, _BLOCK // (shared * inner * count * be.itemsize(kind)))
     step = points if be.traces else min(step, points)
+    starts = range(0, points, step) if points else (0,)
     parts = [
-        _sums(be, table, angles[:, first : min(first + step, points)], delay, b)
-        for first in range(0, points, step)
+        _sums(be, table, angles[:, first : min(first + step, points)], delay, b) for first in starts
     ]
     h = _ops.concat(parts, 2) if len(parts) > 1 else parts[0]
     order = [*both, *own, *rest]
@@ -96,7 +96,7 @@ def _transfer(be: Backend, b: Any, angles: Array, delay: float = 0.0) -> Any:
 
 
 def _sums(be: Backend, table: Any, angles: Array, delay: float, like: Any) -> Any:
-    """Σ_q e^{−iω(q − delay)} Σ_p e^{−iωK₀p} b: table (G, q, F, p) and angles (G, W) to (G, F, W)."""
+    """Σ_q e^{−iω(q − delay)} Σ_p e^{−iωK₀p} b: of b (G, q, F, p) and angles (G, W), (G, F, W)."""
     shared, inner, count, outer = table.shape
     points = angles.shape[1]
     coarse = _waves(be, angles, inner, outer, 0.0, like)
