@@ -107,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
         "--out", metavar="FILE", help="where to write (default: the file that swath reads)"
     )
     tune.add_argument(
-        "--products", metavar="N", type=int, default=80, help="how many (default: %(default)s)"
+        "--products", metavar="N", type=int, default=160, help="how many (default: %(default)s)"
     )
     tune.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     tune.set_defaults(function=_tune)

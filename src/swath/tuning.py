@@ -36,6 +36,8 @@ _HOPELESS = 20.0, 0.02
 _SPENT, _ROUNDS = 0.02, 20
 # How far rates may go from the ones before without evidence (in nats, beside one product).
 _TETHER = 3.0
+# What a bad choice counts beside a bad prediction, and the power of speed that a draw goes by.
+_CHOICE, _SHARPNESS = 3.0, 8.0
 
 
 @dataclass(frozen=True)
@@ -202,8 +204,9 @@ def timed(be: Backend, product: Product, device: Any = None) -> Timed:
     for i in range(_ROUNDS):
         best = min(found.values())
         for method, run in calls.items():
-            # What cannot be the best is not called again.
-            if found[method] < 3 * best and i < max(3, _SPENT / found[method]):
+            # What cannot be the best is called again once, lest the machine was busy.
+            near = found[method] < 3 * best or (i < 1 and found[method] < 0.1)
+            if near and i < max(3, _SPENT / found[method]):
                 found[method] = min(found[method], _once(run))
     return Timed(product, found, made.method)
 
@@ -218,36 +221,57 @@ def _once(run: Callable[[], Any]) -> float:
 
 
 def fitted(be: Backend, results: Sequence[Timed], before: Costs) -> Costs:
-    """Rates under which the predicted times come nearest to the measured ones.
+    """Rates under which predicted times come near the measured ones, and choices near the best.
 
-    Nearest in logarithms; an algorithm far from the best of its product counts little.
+    First the nearest in logarithms, an algorithm far from the best of its product counting little;
+    from there also those that choose well, where a draw by predicted speed stands for the choice,
+    as a choice itself has no slope.
     """
     from scipy.optimize import least_squares
 
     problems = [(r.product.problem(be), r.seconds) for r in results]
+    start = np.log(np.asarray(astuple(before)))
 
-    def misses(logs: np.ndarray) -> np.ndarray:
+    def misses(logs: np.ndarray, weight: float) -> np.ndarray:
         rates = Costs(*np.exp(logs))
         found = []
         for problem, seconds in problems:
             best = min(seconds.values())
+            pairs = []
             for c in plan.predicted(problem, rates)[0]:
                 if c.method in seconds:
                     true = seconds[c.method]
                     found.append((log(c.seconds) - log(true)) / (1 + log(true / best)))
+                    if not c.transforms:
+                        pairs.append((log(c.seconds), log(true)))
+            if weight and pairs:
+                found.append(weight * _regretted(np.asarray(pairs)))
+        # A rate that no candidate uses stays where it is, by the tether.
         return np.asarray([*found, *(logs - start) / _TETHER])
 
-    # A rate that no candidate uses stays where it is, by the tether.
-    start = np.log(np.asarray(astuple(before)))
-    answer = least_squares(misses, start, loss="soft_l1", diff_step=1e-3, max_nfev=40)
-    return Costs(*(float(f"{v:.3g}") for v in np.exp(answer.x)))
+    found = start
+    for weight in (0.0, _CHOICE):
+        found = least_squares(
+            misses, found, args=(weight,), loss="soft_l1", diff_step=1e-3, max_nfev=40
+        ).x
+    return Costs(*(float(f"{v:.3g}") for v in np.exp(found)))
+
+
+def _regretted(pairs: np.ndarray) -> float:
+    """Root of the logarithm by which a draw by predicted speeds exceeds one by true speeds."""
+    predicted, true = pairs.T
+    drawn_by = []
+    for logs in (predicted, true):
+        odds = np.exp(_SHARPNESS * (logs.min() - logs))
+        drawn_by.append(odds @ true / odds.sum())
+    return float(np.sqrt(1e-4 + max(0.0, drawn_by[0] - drawn_by[1])))
 
 
 def tune(
     library: str,
     *,
     device: Any = None,
-    count: int = 80,
+    count: int = 160,
     seed: int = 0,
     each: Callable[[Iterator[int]], Any] = iter,
 ) -> tuple[Measured, str]:

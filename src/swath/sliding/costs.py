@@ -39,6 +39,8 @@ class Costs:
     native, native_groups, native_single : float
         Multiply-adds per second of the library's own kernel for layers: of many channels, of groups
         of one, and of one channel alone.
+    native_point : float
+        Results per second of that kernel for one channel, beside its multiply-adds.
 
     A rate with a value here is taken from it by files written before there was the rate.
     """
@@ -50,7 +52,8 @@ class Costs:
     call: float
     native: float = 1.2e11
     native_groups: float = 1.3e10
-    native_single: float = 4e8
+    native_single: float = 2e9
+    native_point: float = 6e7
 
 
 @dataclass(frozen=True)

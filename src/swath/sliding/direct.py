@@ -52,13 +52,18 @@ def roles(p: Problem) -> tuple[str, ...]:
 
 def estimate(p: Problem, cost: Costs) -> Estimate:
     """One pass or one small matrix product for every tap."""
-    # A compiler makes one pass of a product and its sum.
-    passes = 3 if p.traces else 6
-    moved = p.taps * p.width * p.places * (passes if p.single else p.depth + 3 * p.rows)
-    steps = p.taps * (2 if p.single else 4)
+    simple = p.depth == 1 if p.traces else p.single
+    # A compiler makes one pass of all products and sums that it unrolls, from registers.
+    passes = (0.5 if p.taps <= UNROLLED else 1) if p.traces else 6
+    each = passes * p.rows if simple else p.depth + 3 * p.rows
+    moved = p.taps * p.width * p.places * each
+    steps = p.taps * (2 if simple else 4)
+    if p.traces and simple:
+        # Those that are not unrolled are steps of a compiled loop.
+        steps = 2 if p.taps <= UNROLLED else 0.1 * p.taps
     blocks = 1 if p.traces else max(1, p.y_bytes // _BLOCK)
     seconds = moved / cost.stream + steps * blocks * cost.call
-    if not p.single:
+    if not simple:
         seconds += p.heavy * p.flops * (1 + 16 / min(p.depth, p.rows)) / cost.gemm
     return Estimate(seconds, p.flops, moved)
 

@@ -23,6 +23,8 @@ pack = unpack = as_is
 _FEW = 11
 _TAP, _OUTPUT, _LEFT = 0.5e-9, 7e-9, 0.9e-9
 _BLOCK = 32
+# Channels that a vector holds, and bytes from which memory comes fresh from the system.
+_LANES, _FRESH = 16, 20 << 20
 
 
 def last(p: Problem) -> bool:
@@ -47,13 +49,26 @@ def estimate(p: Problem, cost: Costs) -> Estimate | str:
         return _line(p, cost)
     if p.role not in p.native or g.rank > 3 or p.dtype not in ("float32", "float64"):
         return "the library has no kernel for it"
+    # PyTorch has no kernel of its own for float64: columns, and a product for every group.
+    gathers = p.width > 4 and not p.traces
     if p.single and g.groups == 1:
         seconds = p.flops / cost.native_single
-    elif p.single:
-        seconds = p.flops / cost.native_groups
+        if not gathers:
+            seconds += p.outputs / cost.native_point
     else:
-        loss = 1 + 64 / min(p.depth * p.taps, p.rows)
-        seconds = p.heavy * p.flops * loss / cost.native
+        seconds = p.heavy * p.flops * (1 + _LANES / p.rows) / cost.native
+        if g.groups > 1:
+            # Few channels of a group fill no vector.
+            seconds += p.flops / (cost.native_groups * min(p.depth, p.rows))
+    if p.traces and g.rank == 3:
+        seconds *= 3
+    if gathers:
+        columns = p.width * p.places * p.depth * p.taps
+        seconds += columns / (cost.gather if columns < _FRESH else cost.gather / 16)
+        seconds += 4 * p.batch * (g.groups - 1) * cost.call
+    if g.last and not p.traces:
+        # The kernel is laid out anew, point by point.
+        seconds += p.w_bytes / (cost.gather / 32)
     moved = p.width * (p.inputs + p.outputs)
     return Estimate(seconds + 10 * cost.call, p.flops, moved)
 

@@ -70,6 +70,10 @@ def estimate(p: Problem, cost: Costs) -> Estimate:
     runs = _runs(t, box, p.depth, columns) * tiles
     pieces = 1 if p.traces else max(1, gathered // _BOXES)
     calls = 12 + 4 * p.g.rank + (8 + 2 * frames) * pieces
+    if p.traces:
+        # Without strided views boxes and the matrix are gathered by index.
+        moved += 5 * gathered
+        seconds += 50 * band / cost.stream
     seconds += moved / cost.gather + (_RUN_CALLS * runs + calls) * cost.call
     return Estimate(seconds, flops, moved)
 
