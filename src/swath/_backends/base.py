@@ -367,6 +367,12 @@ class Backend:
         del lower
         return self.xp.linalg.solve(self.xp.matrix_transpose(a) if transpose else a, b)
 
+    def upper_inverse(self, factor: Array, eye: Array) -> Array:
+        """R⁻¹ from the lower triangular L = Rᴴ, and identities of its shape."""
+        inverse = self.solve_triangular(factor, eye, lower=True)
+        turned = self.xp.matrix_transpose(inverse)
+        return self.xp.conj(turned) if self.is_complex(turned) else turned
+
     def cholesky(self, a: Array) -> Array:
         """Lower Cholesky factor; NaN throughout where a matrix is not positive definite."""
         try:

@@ -20,6 +20,9 @@ __all__ = ["make"]
 
 # Largest triangular matrices of a batch that are solved together, one row at a time.
 _SMALL = 32
+# Largest triangle that NumPy solves itself: SciPy brings a BLAS of its own, whose threads and those
+# of NumPy's wait for each other for milliseconds.
+_ALONE = 512
 
 
 _HOST = ("numpy", "cpu", "")
@@ -215,11 +218,14 @@ class NumpyBackend(Backend):
             return _small_cholesky(a)
         return super().cholesky(a)
 
+    def upper_inverse(self, factor: Array, eye: Array) -> Array:
+        if factor.ndim == 2 and factor.shape[-1] <= _ALONE:
+            return self.solve_triangular(np.conj(factor.T), eye, lower=False)
+        return super().upper_inverse(factor, eye)
+
     def solve_triangular(
         self, a: Array, b: Array, *, lower: bool, transpose: bool = False
     ) -> Array:
-        from scipy.linalg import solve_triangular
-
         if a.ndim > 2 or b.ndim > 2:
             lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
             a = np.broadcast_to(a, (*lead, *a.shape[-2:]))
@@ -235,6 +241,11 @@ class NumpyBackend(Backend):
         if not (a.diagonal() != 0).all():
             # A zero pivot gives infinities, as in every traced library, not an exception.
             return np.full(b.shape, np.nan, np.result_type(a, b))
+        if not lower and not transpose and b.shape[-1] <= a.shape[-1] <= _ALONE:
+            # LU of an upper triangle exchanges and eliminates nothing: substitution is left.
+            return np.linalg.solve(np.triu(a), b)
+        from scipy.linalg import solve_triangular
+
         return solve_triangular(a, b, lower=lower, trans=1 if transpose else 0, check_finite=False)
 
     def sparse_rows(

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 from .._backends import Backend
+from ._scaling import adjoint, adjoint_times, real_product, squares
 
-__all__ = ["block_count", "by_rows", "narrow"]
+__all__ = ["block_count", "by_rows", "gram_of_rows", "narrow", "residual_sums", "weigh"]
 
 Array = Any
 # Bytes of a block of rows: half of the second-level cache of common processors, and few calls.
@@ -55,3 +56,28 @@ def by_rows(
             else list(found)
         )
     return tuple(totals)
+
+
+def weigh(be: Backend, w: Array | None, v: Array) -> Array:
+    """√W v with w a column, or v."""
+    return v if w is None else be.xp.astype(be.xp.sqrt(w), v.dtype) * v
+
+
+def gram_of_rows(be: Backend, a: Array, w: Array | None, z: Array | None = None) -> Array:
+    """The Gram matrix of √W A, or of √W A Z; weights a column."""
+    v = weigh(be, w, a)
+    v = v if z is None else be.matmul(v, z)
+    return be.matmul(adjoint(be, v), v)
+
+
+def residual_sums(
+    be: Backend, a: Array, b: Array, w: Array | None, x: Array | None
+) -> tuple[Array, Array]:
+    """AᴴW r and Σ w|r|² with r = b − A x, or b; weights a column."""
+    xp = be.xp
+    r = b if x is None else b - be.matmul(a, x)
+    if w is None:
+        return adjoint_times(be, a, r), squares(be, r)
+    wr = xp.astype(w, r.dtype) * r
+    part = real_product(be, r, wr)
+    return adjoint_times(be, a, wr), xp.sum(part, axis=-2, keepdims=True, dtype=part.dtype)

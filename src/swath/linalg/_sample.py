@@ -7,12 +7,22 @@ it only costs another pass.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from .._backends import Backend
-from ._scaling import all_finite, column_scales, diagonal, identity
+from ._rows import gram_of_rows, residual_sums, weigh
+from ._scaling import (
+    adjoint,
+    all_finite,
+    column_scales,
+    diagonal_matrix,
+    identity,
+    scaled_root,
+    squares,
+)
+from ._triangles import orthogonalise, scaled_cholesky
 
-__all__ = ["guess", "sample_step", "sampled", "weigh", "with_ridge"]
+__all__ = ["Sample", "preview", "sample_step", "with_ridge"]
 
 Array = Any
 # Rows of a sample, at least and for each column: their solution is off by √(n / rows) of the
@@ -22,6 +32,27 @@ _ROWS, _EACH = 1024, 2
 _SHARE = 8
 
 
+class Sample(NamedTuple):
+    """What rows at even distances say.
+
+    Attributes
+    ----------
+    likely : array of bool
+        Whether the Gram matrix of the whole is likely to do, for all problems; no axes.
+    scale, root, good : array
+        D, Z with D G D ≈ (Z Zᴴ)⁻¹, and where there is such a Z: elsewhere it is the identity.
+    solution, goal : array
+        x₀ (..., n, k), 0 where there is no Z, and about Σ w|A x₀|², (..., 1, k).
+    """
+
+    likely: Array
+    scale: Array
+    root: Array
+    good: Array
+    solution: Array
+    goal: Array
+
+
 def sample_step(shape: tuple[int, ...]) -> int:
     """Distance of the rows of a sample of (..., m, n), or 1 where a sample does not pay."""
     m, n = shape[-2:]
@@ -29,43 +60,71 @@ def sample_step(shape: tuple[int, ...]) -> int:
     return step if step >= _SHARE else 1
 
 
-def sampled(step: int, *arrays: Array | None) -> list[Array | None]:
-    """Every step-th row."""
-    return [None if v is None else v[..., ::step, :] for v in arrays]
-
-
-def weigh(be: Backend, w: Array | None, v: Array) -> Array:
-    """√W v with w a column, or v."""
-    return v if w is None else be.xp.astype(be.xp.sqrt(w), v.dtype) * v
-
-
 def with_ridge(be: Backend, tall: Array, ridge: Array | None) -> Array:
     """√Γ appended as rows."""
     if ridge is None:
         return tall
-    xp, eye = be.xp, identity(be, tall.shape[-1], tall)
-    root = xp.sqrt(ridge)[..., None]
-    diagonal_rows = xp.astype(xp.where(eye, root, xp.zeros_like(root)), tall.dtype)
-    return xp.concat([tall, diagonal_rows], axis=-2)
+    root = diagonal_matrix(be, be.xp.sqrt(ridge), tall)
+    return be.xp.concat([tall, root], axis=-2)
 
 
-def guess(
-    be: Backend, step: int, a: Array, w: Array | None, ridge: Array | None
-) -> tuple[Array, Array, Array]:
-    """(D, Z, good): the triangle of a sample with its columns scaled by powers of two D, inverted.
+def preview(
+    be: Backend,
+    step: int,
+    limit: float,
+    a: Array,
+    b: Array,
+    w: Array | None,
+    ridge: Array | None,
+) -> Sample:
+    """What every step-th row says; `limit` is the condition up to which a Gram matrix does.
 
-    Z is the identity where the sample has not full rank.
+    A column without a sampled entry says nothing; the whole is tried.
     """
-    xp = be.xp
-    a, w = sampled(step, a, w)
-    tall = with_ridge(be, float(step) ** 0.5 * weigh(be, w, a), ridge)
+    xp, m = be.xp, int(a.shape[-2])
+    a, b, w = (None if v is None else v[..., ::step, :] for v in (a, b, w))
+    g = step * gram_of_rows(be, a, w)
+    first = scaled_cholesky(be, g if ridge is None else g + diagonal_matrix(be, ridge, g), m)
+    good = first.definite & (first.condition <= limit)
+    likely = xp.all(good | ~first.usable) & (limit > 0)
+
+    def solved(scale: Array, root: Array, good: Array, times: int) -> tuple[Array, ...]:
+        """One solution and `times` refinements of it."""
+        d, x = xp.astype(scale, a.dtype)[..., None], None
+        for _ in range(1 + times):
+            low = step * residual_sums(be, a, b, w, x)[0]
+            if x is not None and ridge is not None:
+                low = low - xp.astype(ridge, low.dtype)[..., None] * x
+            change = d * be.matmul(root, be.matmul(adjoint(be, root), d * low))
+            change = xp.where(good[..., None, None] & xp.isfinite(change), change, 0 * d)
+            x = change if x is None else x + change
+        return scale, root, good, x
+
+    def plain() -> tuple[Array, ...]:
+        return solved(first.scale, first.root, good, 0)
+
+    def better() -> tuple[Array, ...]:
+        return solved(*_triangle(be, with_ridge(be, float(step) ** 0.5 * weigh(be, w, a), ridge)), 2)
+
+    scale, root, good, x = be.cond(likely, plain, better)
+    goal = step * squares(be, be.matmul(weigh(be, w, a), x))
+    return Sample(likely, scale, root, good, x, goal)
+
+
+def _triangle(be: Backend, tall: Array) -> tuple[Array, Array, Array]:
+    """(D, Z, good): the triangle of a matrix with its columns scaled by powers of two D, inverted.
+
+    Z is the identity where the matrix has not full rank to working precision.
+    """
+    xp, (m, n) = be.xp, (int(v) for v in tall.shape[-2:])
     fine = all_finite(be, tall)[..., None, None]
     tall = xp.where(fine, tall, xp.zeros_like(tall))
     scale = column_scales(be, tall)
-    _, r = xp.linalg.qr(tall * xp.astype(scale, tall.dtype)[..., None, :], mode="reduced")
-    size, eps = diagonal(be, xp.abs(r)), float(xp.finfo(r.dtype).eps)
-    good = xp.all(size > eps * xp.max(size, axis=-1, keepdims=True), axis=-1)
-    eye = xp.astype(identity(be, r.shape[-1], r), r.dtype)
-    eye = xp.broadcast_to(eye, tuple(r.shape))
-    z = be.solve_triangular(xp.where(good[..., None, None], r, eye), eye, lower=False)
-    return scale, z, good
+    tall = tall * xp.astype(scale, tall.dtype)[..., None, :]
+    eye = xp.astype(identity(be, n, tall), tall.dtype)
+    eye = xp.broadcast_to(eye, (*tall.shape[:-2], n, n))
+    root, condition, settled = orthogonalise(
+        be, lambda z: gram_of_rows(be, tall, None, z), m, (eye, None), None
+    )
+    good = settled & (condition * n * float(xp.finfo(tall.dtype).eps) < 1)
+    return scale, xp.where(good[..., None, None], root, eye), good

@@ -16,12 +16,15 @@ __all__ = [
     "column_scales",
     "default_rcond",
     "diagonal",
+    "diagonal_matrix",
     "identity",
     "matrices",
     "power_of_two",
     "quiet",
     "real_product",
     "scaled_gram",
+    "scaled_root",
+    "squares",
     "weights_of",
 ]
 
@@ -44,6 +47,12 @@ def real_product(be: Backend, u: Array, v: Array) -> Array:
     return be.xp.real(u * be.xp.conj(v)) if be.is_complex(u) else u * v
 
 
+def squares(be: Backend, v: Array) -> Array:
+    """Σ|v|² over rows, (..., k) with the axis kept."""
+    square = real_product(be, v, v)
+    return be.xp.sum(square, axis=-2, keepdims=True, dtype=square.dtype)
+
+
 def identity(be: Backend, n: int, like: Array) -> Array:
     """The identity as booleans beside `like`."""
     i = be.arange(n, like, be.default_int(like))
@@ -55,6 +64,18 @@ def diagonal(be: Backend, g: Array) -> Array:
     n = int(g.shape[-1])
     flat = be.xp.reshape(g, (*g.shape[:-2], n * n))[..., 0 : n * n : n + 1]
     return be.xp.real(flat) if be.is_complex(g) else flat
+
+
+def diagonal_matrix(be: Backend, diag: Array, like: Array) -> Array:
+    """diag (..., n) as matrices of the dtype of `like`."""
+    one = identity(be, diag.shape[-1], like)
+    diag = diag[..., None]
+    return be.xp.astype(be.xp.where(one, diag, be.xp.zeros_like(diag)), like.dtype)
+
+
+def scaled_root(be: Backend, scale: Array, root: Array) -> Array:
+    """D Z."""
+    return be.xp.astype(scale, root.dtype)[..., :, None] * root
 
 
 def all_finite(be: Backend, a: Array) -> Array:

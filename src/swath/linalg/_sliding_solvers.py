@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 
 from .._backends import Backend
-from ._scaling import adjoint, identity, power_of_two
+from ._scaling import adjoint, identity, power_of_two, scaled_root
 from ._sliding_maps import Shape, gram_lags, gram_of, rows_of
 from ._toeplitz_iterative import Circulant, circulant_eigenvalues
 from ._toeplitz_maps import length
 from ._toeplitz_systems import inverse_of
-from .factors import scaled_cholesky
+from ._triangles import scaled_cholesky
 
 __all__ = ["MOST", "minimiser"]
 
@@ -71,9 +71,9 @@ def _inverse(be: Backend, g: Shape, a: Array, ridge: Array) -> tuple[Map, Array]
     more = xp.astype(ridge, a.dtype)[:, None, None]
     gram = gram_of(be, g, a)
     gram = gram + xp.where(identity(be, n, a), more, xp.zeros_like(more))
-    scale, _, root, condition, _, definite = scaled_cholesky(be, gram, max(g.rows, n))
-    root = xp.astype(scale, a.dtype)[:, :, None] * root
-    good = definite & (condition <= 0.1 * eps**-0.5)
+    found = scaled_cholesky(be, gram, max(g.rows, n))
+    root = scaled_root(be, found.scale, found.root)
+    good = found.definite & (found.condition <= 0.1 * eps**-0.5)
     yes = be.new_like(good, tuple(good.shape), fill=True)
 
     def easy(*_: Array) -> tuple[Array, ...]:

@@ -11,9 +11,9 @@ has fewer rows than columns. Three ways to Z, tried in this order:
 3. orthogonal: Householder QR and the singular values of the triangle: decides the rank.
 
 Of a matrix with very many rows a sample of them tells beforehand which way it will be, and gives a
-first solution x₀ (`_sample`). Then the pass over A that makes G also makes AᴴW(b − A x₀): a step of
-refinement that costs no pass of its own; or, for the second way, the sample's triangle stands in
-for Cholesky's first factor.
+first solution x₀ and a first Z (`_sample`). One pass over A then makes AᴴW(b − A x₀), a step of
+refinement that costs no pass of its own, and with it the Gram matrix of the way: that of B, or
+that of B Z with the sample's Z, which is well conditioned where the sample is like the rest.
 
 Z need not be accurate to the last digit: `refinement` corrects the solution with residuals of the
 system itself, and each step gains as many digits as Z has. Nothing here is differentiated.
@@ -25,39 +25,30 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .._backends import Backend
-from ._rows import block_count, by_rows
-from ._sample import guess, sample_step, sampled, weigh, with_ridge
+from ._rows import block_count, by_rows, gram_of_rows, residual_sums, weigh
+from ._sample import Sample, preview, sample_step, with_ridge
 from ._scaling import (
     adjoint,
-    adjoint_times,
     all_finite,
     column_scales,
-    diagonal,
+    diagonal_matrix,
     identity,
-    power_of_two,
     quiet,
-    real_product,
+    scaled_root,
+    squares,
 )
+from ._triangles import Cholesky, condition_limit, norm_one, orthogonalise, scaled_cholesky
 
 __all__ = [
     "Factors",
     "Recipe",
     "System",
-    "condition_limit",
     "correction",
     "factorise",
     "orthogonal",
-    "residual_sums",
-    "scaled_cholesky",
-    "shift_of",
-    "squares",
-    "upper_inverse",
 ]
 
 Array = Any
-# Improvements of Z at most; from condition 1/eps two are enough but for the widest margins.
-_PASSES = 6
-
 
 @dataclass(frozen=True)
 class System:
@@ -135,16 +126,6 @@ class Factors:
     condition: Array
 
 
-def condition_limit(eps: float) -> float:
-    """Largest condition at which Cholesky and one refinement step reach Householder QR's accuracy.
-
-    A solve through the Gram matrix has relative error about κ²·eps; a refinement step with the
-    residual of the original system multiplies it by κ²·eps again. κ⁴·eps² stays below QR's own
-    κ·eps up to κ = eps^(−1/3).
-    """
-    return eps ** (-1.0 / 3.0)
-
-
 def factorise(
     be: Backend,
     recipe: Recipe,
@@ -165,72 +146,120 @@ def _factorise(be: Backend, recipe: Recipe, *given: Array) -> tuple[Array, ...]:
     a, b, *rest = given
     w = rest[0][..., None] if system.weighted else None
     ridge = rest[-1] if system.ridged else None
-    b = quiet(be, b)
+    rows = a, quiet(be, b), w
     eps = float(xp.finfo(a.dtype).eps)
     # "normal" insists: up to where the Gram matrix in working precision says anything.
     limit = 0.1 * eps**-0.5 if recipe.method == "normal" else condition_limit(eps)
     limit = -1.0 if recipe.method == "cholesky_qr" else min(limit, 1 / max(recipe.rcond, eps))
-    before, likely = None, None
-    if recipe.step > 1:
-        before, likely = _preview(be, recipe, limit, a, b, w, ridge)
-    g, low, square = _sums(be, recipe, a, b, w, ridge, before, likely)
-    first = scaled_cholesky(be, g, max(a.shape[-2:]))
-    scale, scaled, root, condition, usable, definite = first
-    good = definite & (condition <= limit)
-    everywhere = xp.all(good)
-    integer = be.default_int(a)
-    rank = be.new_like(a, tuple(a.shape[:-2]), dtype=integer, fill=int(g.shape[-1]))
+    sample = preview(be, recipe.step, limit, *rows, ridge) if recipe.step > 1 else None
+    g, low, square = _sums(be, recipe, rows, ridge, sample)
+    likely = None if sample is None else sample.likely
+    first = None
+    if likely is not None and be.concrete(likely) is False:
+        everywhere = likely
+        found = _hard(be, recipe, rows, ridge, g, None, sample)
+    else:
+        first = scaled_cholesky(be, g, max(a.shape[-2:]))
+        good = first.definite & (first.condition <= limit)
+        good = good if likely is None else good & likely
+        everywhere = xp.all(good)
+        integer = be.default_int(a)
+        rank = be.new_like(a, tuple(a.shape[:-2]), dtype=integer, fill=int(g.shape[-1]))
 
-    def easy(*arrays: Array) -> tuple[Array, ...]:
-        return root, scale, rank, condition, usable
+        def easy(*arrays: Array) -> tuple[Array, ...]:
+            return first.root, first.scale, rank, first.condition, first.usable
 
-    def hard(*arrays: Array) -> tuple[Array, ...]:
-        found = _hard(be, recipe, first, a, w, ridge)
-        return tuple(
-            xp.where(xp.reshape(good, (*good.shape, *[1] * (new.ndim - good.ndim))), old, new)
-            for old, new in zip(easy(), found, strict=True)
-        )
+        def hard(*arrays: Array) -> tuple[Array, ...]:
+            found = _hard(be, recipe, rows, ridge, g, first, sample)
+            return tuple(
+                xp.where(xp.reshape(good, (*good.shape, *[1] * (new.ndim - good.ndim))), old, new)
+                for old, new in zip(easy(), found, strict=True)
+            )
 
-    root, scale, rank, condition, finite = be.cond(everywhere, easy, hard)
+        found = be.cond(everywhere, easy, hard)
+    root, scale, rank, condition, finite = found
+    x = None
+    if sample is not None:
+        full = rank == int(a.shape[-1])
+        x, low, square = _begun(be, rows, sample, recipe.blocks, full, (low, square))
     d = xp.astype(scale, low.dtype)[..., None]
-    x = None if before is None else before[0]
     change, square, now = correction(be, system, root, d, ridge, x, low, square)
     start, goal, again = change / d, now, everywhere | ~everywhere
-    if before is not None:
-        start = before[0] / d + start
-        goal = xp.where(before[1] > now, before[1], now)
-        # The error left is the condition times that of the correction; what Householder QR leaves
-        # is the solution, and the condition times the residual.
-        norm = xp.sqrt(_norm(be, scaled))[..., None, None]
-        kappa = condition[..., None, None]
-        lengths = [xp.sqrt(squares(be, v)) for v in (change / d, start)]
-        far = kappa * lengths[0] > lengths[1] + kappa * xp.sqrt(square) / (2 * norm)
+    many = ~everywhere
+    if sample is not None:
+        start = x / d + start
+        goal = xp.where(sample.goal > now, sample.goal, now)
+        far = _far(be, first, everywhere, condition, change / d, start, square, now, goal)
         # A sum of squares far below the one it was taken from has lost its digits.
         lost = (now > 100 * square) & (now > 64 * int(a.shape[-1]) * eps * eps * goal)
-        again = xp.any(far | lost) | ~everywhere
-    many = ~everywhere
+        again = xp.any(far | lost)
+        many = many & again
     if recipe.method == "normal":
         many = many | xp.any(condition > condition_limit(eps))
     return root, scale, start, square, goal, again | many, many, finite, rank, condition
 
 
-def squares(be: Backend, v: Array) -> Array:
-    """Σ|v|² over rows, (..., k) with the axis kept."""
-    square = real_product(be, v, v)
-    return be.xp.sum(square, axis=-2, keepdims=True, dtype=square.dtype)
+def _begun(
+    be: Backend,
+    rows: tuple[Array, ...],
+    sample: Sample,
+    blocks: int,
+    full: Array,
+    sums: tuple[Array, Array],
+) -> tuple[Array, ...]:
+    """x₀, AᴴW r and Σ w|r|² there; x₀ is 0 at deficient rank, for it has a part in the null space.
 
-
-def residual_sums(
-    be: Backend, a: Array, b: Array, w: Array | None, x: Array | None
-) -> tuple[Array, Array]:
-    """AᴴW r and Σ w|r|² with r = b − A x, or b; weights a column."""
+    `full` says where the rank is full, `sums` are those of the sample's x₀.
+    """
     xp = be.xp
-    r = b if x is None else b - be.matmul(a, x)
-    if w is None:
-        return adjoint_times(be, a, r), squares(be, r)
-    wr = xp.astype(w, r.dtype) * r
-    part = real_product(be, r, wr)
-    return adjoint_times(be, a, wr), xp.sum(part, axis=-2, keepdims=True, dtype=part.dtype)
+
+    def kept(*arrays: Array) -> tuple[Array, ...]:
+        return sample.solution, *sums
+
+    def anew(*arrays: Array) -> tuple[Array, ...]:
+        x = xp.where(full[..., None, None], sample.solution, xp.zeros_like(sample.solution))
+        return x, *by_rows(be, blocks, lambda *r: residual_sums(be, *r, x), *rows)
+
+    return be.cond(xp.all(full), kept, anew)
+
+
+def _far(
+    be: Backend,
+    first: Cholesky | None,
+    everywhere: Array,
+    condition: Array,
+    change: Array,
+    x: Array,
+    square: Array,
+    now: Array,
+    goal: Array,
+) -> Array:
+    """Where a step from a sample's solution leaves more than Householder QR would, (..., 1, k).
+
+    What QR leaves of x is the condition times eps·(|x| + κ|r| / ‖B‖), in scaled unknowns.
+    """
+    xp = be.xp
+    eps = float(xp.finfo(x.dtype).eps)
+    kappa = condition[..., None, None]
+    kappa = xp.where(kappa * eps < 1, kappa, xp.full_like(kappa, 1 / eps))
+    rest = xp.sqrt(square)
+    # What is left by Z of CholeskyQR is κ·eps of the correction, both as lengths |B·|.
+    hard = ~(kappa * xp.sqrt(now) <= xp.sqrt(goal) + kappa * rest)
+    if first is None:
+        return hard
+    # By Z of Cholesky's factor, the condition squared times eps.
+    norm = xp.sqrt(norm_one(be, first.scaled))[..., None, None]
+    lengths = [xp.sqrt(squares(be, v)) for v in (change, x)]
+    easy = kappa * lengths[0] > lengths[1] + kappa * rest / (2 * norm)
+    return xp.where(everywhere, easy, hard)
+
+
+def _gram_of_ridge(be: Backend, ridge: Array, like: Array, z: Array | None = None) -> Array:
+    """Γ, or Zᴴ Γ Z."""
+    if z is None:
+        return diagonal_matrix(be, ridge, like)
+    v = scaled_root(be, be.xp.sqrt(ridge), z)
+    return be.matmul(adjoint(be, v), v)
 
 
 def correction(
@@ -268,115 +297,34 @@ def correction(
     return change, xp.where(square < 0, xp.zeros_like(square), square), now
 
 
-def _diagonal_matrix(be: Backend, ridge: Array, like: Array) -> Array:
-    one = identity(be, like.shape[-1], like)
-    return be.xp.astype(be.xp.where(one, ridge[..., None], 0.0 * ridge[..., None]), like.dtype)
-
-
-def _preview(
-    be: Backend,
-    recipe: Recipe,
-    limit: float,
-    a: Array,
-    b: Array,
-    w: Array | None,
-    ridge: Array | None,
-) -> tuple[tuple[Array, Array], Array]:
-    """From a sample: x₀ (..., n, k) and about Σ w|A x₀|²; whether G is likely to do.
-
-    x₀ is 0 where the sample's Gram matrix does not do. A column without a sampled entry says
-    nothing; the whole is tried.
-    """
-    xp = be.xp
-    a, b, w = sampled(recipe.step, a, b, w)
-    v = weigh(be, w, a)
-    g = recipe.step * be.matmul(adjoint(be, v), v)
-    if ridge is not None:
-        g = g + _diagonal_matrix(be, ridge, g)
-    scale, _, root, condition, usable, definite = scaled_cholesky(be, g, int(a.shape[-2]))
-    good = definite & (condition <= limit)
-    likely = xp.all(good | ~usable) & (limit > 0)
-    low = recipe.step * residual_sums(be, a, b, w, None)[0]
-    d = xp.astype(scale, low.dtype)[..., None]
-    x = d * be.matmul(root, be.matmul(adjoint(be, root), d * low))
-    x = xp.where(good[..., None, None] & xp.isfinite(x), x, xp.zeros_like(x))
-    return (x, recipe.step * squares(be, be.matmul(v, x))), likely
-
-
 def _sums(
     be: Backend,
     recipe: Recipe,
-    a: Array,
-    b: Array,
-    w: Array | None,
+    rows: tuple[Array, ...],
     ridge: Array | None,
-    before: tuple[Array, Array] | None,
-    likely: Array | None,
+    sample: Sample | None,
 ) -> tuple[Array, Array, Array]:
     """In one pass the Gram matrix, AᴴW r and Σ w|r|², r = b − A x₀; x₀ = 0 without a sample.
 
-    Where the Gram matrix is not `likely` to do, zeros stand for it.
+    Where the Gram matrix of B is not likely to do, it is that of B Z with the sample's Z.
     """
     if recipe.system.wide:
+        a, b, w = rows
         v, right = weigh(be, w, a), weigh(be, w, b)
         return be.matmul(v, adjoint(be, v)), right, squares(be, right)
-    x = None if before is None else before[0]
+    x = None if sample is None else sample.solution
 
-    def whole(a: Array, b: Array, w: Array | None) -> tuple[Array, ...]:
-        v = weigh(be, w, a)
-        return be.matmul(adjoint(be, v), v), *residual_sums(be, a, b, w, x)
+    def sums(z: Array | None) -> tuple[Array, ...]:
+        def block(a: Array, b: Array, w: Array | None) -> tuple[Array, ...]:
+            return gram_of_rows(be, a, w, z), *residual_sums(be, a, b, w, x)
 
-    def without(a: Array, b: Array, w: Array | None) -> tuple[Array, ...]:
-        return residual_sums(be, a, b, w, x)
+        g, low, square = by_rows(be, recipe.blocks, block, *rows)
+        return g if ridge is None else g + _gram_of_ridge(be, ridge, g, z), low, square
 
-    def every(*arrays: Array) -> tuple[Array, ...]:
-        g, low, square = by_rows(be, recipe.blocks, whole, a, b, w)
-        return g if ridge is None else g + _diagonal_matrix(be, ridge, g), low, square
-
-    def some(*arrays: Array) -> tuple[Array, ...]:
-        n = int(a.shape[-1])
-        zeros = be.new_like(a, (*a.shape[:-2], n, n))
-        return zeros, *by_rows(be, recipe.blocks, without, a, b, w)
-
-    return every() if likely is None else be.cond(likely, every, some)
-
-
-def upper_inverse(be: Backend, factor: Array) -> Array:
-    """R⁻¹ from the lower triangular factor L = Rᴴ."""
-    eye = be.xp.astype(identity(be, factor.shape[-1], factor), factor.dtype)
-    eye = be.xp.broadcast_to(eye, tuple(factor.shape))
-    return adjoint(be, be.solve_triangular(factor, eye, lower=True))
-
-
-def _norm(be: Backend, v: Array) -> Array:
-    """‖v‖₁ of Hermitian matrices."""
-    return be.xp.max(be.xp.sum(be.xp.abs(v), axis=-1), axis=-1)
-
-
-def _estimate(be: Backend, g: Array, root: Array) -> Array:
-    """Condition of B from G = BᴴB and Z: κ₂ ≤ √(‖G‖₁‖Z Zᴴ‖₁) ≤ √n·κ₂."""
-    xp = be.xp
-    found = xp.sqrt(_norm(be, g) * _norm(be, be.matmul(root, adjoint(be, root))))
-    return xp.where(found < 1, xp.ones_like(found), found)
-
-
-def scaled_cholesky(be: Backend, g: Array, longest: int) -> tuple[Array, ...]:
-    """(D, D G D, Z, condition, usable, definite): D brings the diagonal to between 1 and 4."""
-    xp = be.xp
-    diag = diagonal(be, g)
-    scale = power_of_two(be, diag, 0.5)
-    typed = xp.astype(scale, g.dtype)
-    g = typed[..., :, None] * g * typed[..., None, :]
-    info = xp.finfo(g.dtype)
-    # Squares of the smallest columns must not have underflown.
-    least = float(info.smallest_normal) / float(info.eps) * longest
-    usable = all_finite(be, g) & xp.all(diag >= least, axis=-1)
-    eye = xp.astype(identity(be, g.shape[-1], g), g.dtype)
-    g = xp.where(usable[..., None, None], g, eye)
-    factor = be.cholesky(g)
-    definite = all_finite(be, factor)
-    root = upper_inverse(be, xp.where(definite[..., None, None], factor, eye))
-    return scale, g, root, _estimate(be, g, root), usable, definite & usable
+    if sample is None:
+        return sums(None)
+    into = scaled_root(be, sample.scale, sample.root)
+    return be.cond(sample.likely, lambda: sums(None), lambda: sums(into))
 
 
 # -- where the Gram matrix does not do -------------------------------------------------------------
@@ -391,32 +339,62 @@ def _tall(be: Backend, system: System, a: Array, w: Array | None, ridge: Array |
 def _hard(
     be: Backend,
     recipe: Recipe,
-    first: tuple[Array, ...],
-    a: Array,
-    w: Array | None,
+    rows: tuple[Array, ...],
     ridge: Array | None,
+    g: Array,
+    first: Cholesky | None,
+    sample: Sample | None,
 ) -> tuple[Array, ...]:
-    """Z, scale, rank, condition and finite by CholeskyQR, and orthogonally where that fails."""
-    xp = be.xp
-    scale, scaled, _, _, usable, _ = first
-    tall = _tall(be, recipe.system, a, w, ridge)
-    eye = xp.astype(identity(be, tall.shape[-1], tall), tall.dtype)
+    """Z, scale, rank, condition and finite by CholeskyQR, and orthogonally where that fails.
+
+    `first` is Cholesky's factorisation of BᴴB. With a sample, g is the Gram matrix of B Z with its
+    Z, where it did not think BᴴB likely to do.
+    """
+    xp, system = be.xp, recipe.system
+    a, _, w = rows
+    s, count = min(a.shape[-2:]) if system.wide else a.shape[-1], max(a.shape[-2:])
+    eye = xp.astype(identity(be, s, a), a.dtype)
+    eye = xp.broadcast_to(eye, (*a.shape[:-2], s, s))
+
+    def through(z: Array) -> Array:
+        """The Gram matrix of B Z."""
+        if system.wide:
+            q = be.matmul(_tall(be, system, a, w, None), z)
+            return be.matmul(adjoint(be, q), q)
+        (found,) = by_rows(
+            be, recipe.blocks, lambda a, w: (gram_of_rows(be, a, w, z),), a, w
+        )
+        return found if ridge is None else found + _gram_of_ridge(be, ridge, found, z)
+
     finite = None
-    if recipe.step > 1:
-        scale, z, have = guess(be, recipe.step, a, w, ridge)
-        into = eye * xp.astype(scale, tall.dtype)[..., None]
-        root, condition, settled = orthogonalise(be, tall, into, None, (z, have))
-    elif be.concrete(xp.all(usable)) is True:
+    if sample is not None:
+        scale = sample.scale
+
+        def scaled(z: Array) -> Array:
+            return through(scaled_root(be, scale, z))
+
+        (known,) = be.cond(sample.likely, lambda: (scaled(sample.root),), lambda: (g,))
+        found = orthogonalise(be, scaled, count, (sample.root, sample.good), known)
+    elif be.concrete(xp.all(first.usable)) is True:
         # The rows are multiplied as they are; the scales go with the small matrices.
-        finite, into = usable, eye * xp.astype(scale, tall.dtype)[..., None]
-        root, condition, settled = orthogonalise(be, tall, into, scaled, None)
+        finite, scale = first.usable, first.scale
+        found = orthogonalise(
+            be, lambda z: through(scaled_root(be, scale, z)), count, (eye, None), first.scaled
+        )
     else:
+        tall = _tall(be, system, a, w, ridge)
         finite = all_finite(be, tall)
         tall = xp.where(finite[..., None, None], tall, xp.ones_like(tall))
         # Squares that over- or underflowed: the scales are those of the largest entries.
-        scale = xp.where(usable[..., None], scale, column_scales(be, tall))
-        rows = tall * xp.astype(scale, tall.dtype)[..., None, :]
-        root, condition, settled = orthogonalise(be, rows, eye, None, None)
+        scale = xp.where(first.usable[..., None], first.scale, column_scales(be, tall))
+        tall = tall * xp.astype(scale, tall.dtype)[..., None, :]
+        blocks = block_count(be, tall)
+
+        def product(z: Array) -> Array:
+            return by_rows(be, blocks, lambda v: (gram_of_rows(be, v, None, z),), tall)[0]
+
+        found = orthogonalise(be, product, count, (eye, None), None)
+    root, condition, settled = found
     integer = be.default_int(a)
     rank = be.new_like(a, tuple(a.shape[:-2]), dtype=integer, fill=int(root.shape[-1]))
     accepted = settled & (condition <= 1.0 / max(recipe.rcond, float(xp.finfo(a.dtype).eps)))
@@ -425,6 +403,7 @@ def _hard(
         return root, scale, rank, condition, accepted | ~accepted
 
     def decided(*arrays: Array) -> tuple[Array, ...]:
+        tall = _tall(be, system, a, w, ridge)
         sound = all_finite(be, tall)[..., None, None]
         rows = xp.where(sound, tall, xp.ones_like(tall))
         own = column_scales(be, rows)
@@ -447,89 +426,6 @@ def _hard(
         xp.where(bad, nan, condition),
         finite,
     )
-
-
-def _gram_through(be: Backend, tall: Array, root: Array) -> Array:
-    """The Gram matrix of tall · root."""
-
-    def product(rows: Array) -> tuple[Array]:
-        q = be.matmul(rows, root)
-        return (be.matmul(adjoint(be, q), q),)
-
-    return by_rows(be, block_count(be, tall), product, tall)[0]
-
-
-def shift_of(be: Backend, g: Array, rows: int) -> Array:
-    """What makes Cholesky succeed on a computed Gram matrix of `rows` rows (Fukaya et al. 2020)."""
-    n = g.shape[-1]
-    eps = float(be.xp.finfo(g.dtype).eps)
-    return 11 * (rows * n + n * (n + 1)) * eps / 2 * be.xp.max(diagonal(be, g), axis=-1)
-
-
-def improve(be: Backend, g: Array, root: Array, rows: int) -> tuple[Array, Array, Array]:
-    """One step of CholeskyQR: Z R⁻¹ with G = RᴴR that of B Z; and whether, and how far, it is done.
-
-    Returns the new Z, the condition of B Z, and whether no shift was needed.
-    """
-    xp = be.xp
-    eye = xp.astype(identity(be, g.shape[-1], g), g.dtype)
-    factor = be.cholesky(g)
-    plain = all_finite(be, factor)
-    if be.concrete(xp.all(plain)) is not True:
-        more = xp.astype(shift_of(be, g, rows), g.dtype)[..., None, None]
-        factor = xp.where(plain[..., None, None], factor, be.cholesky(g + more * eye))
-    whole = all_finite(be, factor)
-    inverse = upper_inverse(be, xp.where(whole[..., None, None], factor, eye))
-    inverse = xp.where(whole[..., None, None], inverse, xp.full_like(inverse, float("nan")))
-    return be.matmul(root, inverse), _estimate(be, g, inverse), plain
-
-
-def orthogonalise(
-    be: Backend,
-    tall: Array,
-    into: Array,
-    gram: Array | None,
-    known: tuple[Array, Array] | None,
-) -> tuple[Array, Array, Array]:
-    """Z with orthonormal B Z to about condition·eps, for B = tall · into with columns of like size.
-
-    `into` is diagonal; `gram` is BᴴB where it is known, and `known` a Z of which B Z is expected to
-    be well conditioned, with where it is there. Returns Z, the condition of B, and whether the
-    steps came to their end.
-    """
-    xp, rows, n = be.xp, int(tall.shape[-2]), int(tall.shape[-1])
-    limit = condition_limit(float(xp.finfo(tall.dtype).eps))
-    shape = (*tall.shape[:-2], n, n)
-    eye = xp.astype(identity(be, n, tall), tall.dtype)
-    eye = xp.broadcast_to(eye, shape)
-
-    def better(g: Array, state: tuple[Array, ...]) -> tuple[Array, ...]:
-        root, settled, first = state
-        new, inner, plain = improve(be, g, root, rows)
-        # The first factor has lost digits with the square of the condition: a step always follows.
-        done = plain & (inner <= limit) & ~first
-        lost = ~all_finite(be, new)
-        root = xp.where(settled[..., None, None], root, new)
-        return root, settled | done | lost, first & ~first
-
-    def step(state: tuple[Array, ...]) -> tuple[Array, ...]:
-        return better(_gram_through(be, tall, be.matmul(into, state[0])), state)
-
-    flags = be.new_like(tall, shape[:-2], dtype=be.dtype("bool"), fill=False)
-    root, have = (eye, flags) if known is None else known
-    state = (root, flags, ~have)
-    if gram is not None:
-        state = better(gram, state)
-    root, settled, _ = be.while_loop(lambda s: ~xp.all(s[1]), step, state, _PASSES)
-    whole = all_finite(be, root)
-    # B = Q Z⁻¹ with orthonormal Q: the triangle has the column lengths of B.
-    safe = xp.where(whole[..., None, None], root, eye)
-    triangle = be.solve_triangular(safe, eye, lower=False)
-    size = _norm(be, be.matmul(adjoint(be, triangle), triangle))
-    condition = xp.sqrt(size * _norm(be, be.matmul(root, adjoint(be, root))))
-    condition = xp.where(condition < 1, xp.ones_like(condition), condition)
-    condition = xp.where(whole, condition, xp.full_like(condition, float("inf")))
-    return root, condition, settled & whole
 
 
 def orthogonal(

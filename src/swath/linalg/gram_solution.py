@@ -27,7 +27,8 @@ from ..errors import (
 from . import extended
 from ._scaling import all_finite, diagonal, identity, power_of_two, real_product
 from .dependence import Dependence, check_rcond, find_dependence, sentences
-from .factors import condition_limit, improve, orthogonal
+from ._triangles import condition_limit, improve
+from .factors import orthogonal
 from .gram_state import GramState
 from .least_squares import LstsqResult, variance
 from .refinement import iterated

@@ -22,10 +22,9 @@ from typing import Any
 from .._backends import Backend
 from .._backends.base import WORKSPACE
 from . import extended
-from ._rows import block_count, by_rows
-from ._sample import weigh
-from ._scaling import adjoint, adjoint_times, power_of_two, quiet, real_product
-from .factors import System, correction, residual_sums, squares
+from ._rows import block_count, by_rows, residual_sums, weigh
+from ._scaling import adjoint, adjoint_times, power_of_two, quiet, real_product, squares
+from .factors import System, correction
 
 __all__ = ["Plan", "iterated", "plan_for", "refined"]
 

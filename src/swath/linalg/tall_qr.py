@@ -14,7 +14,7 @@ from ..autodiff import Core, apply, primal
 from ..errors import ArgumentError, RankDeficientError, describe
 from ..registry import operation
 from ._scaling import adjoint, all_finite, column_scales, identity, matrices
-from .factors import shift_of, upper_inverse
+from ._triangles import shift_of, upper_inverse
 from .normal_equations import gram_product
 
 __all__ = ["cholesky_qr"]

@@ -1,0 +1,171 @@
+"""Triangles from Gram matrices: Cholesky's factor, and the steps of CholeskyQR on top of it.
+
+A triangle R is kept as its inverse Z, so that B itself is all that is ever multiplied; where B Z is
+well conditioned, so is its Gram matrix, and the next Z is better (CholeskyQR2; with a multiple of
+the identity added where Cholesky fails, shifted CholeskyQR3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from .._backends import Backend
+from ._scaling import adjoint, all_finite, diagonal, identity, power_of_two
+
+__all__ = [
+    "Cholesky",
+    "condition_limit",
+    "improve",
+    "norm_one",
+    "orthogonalise",
+    "scaled_cholesky",
+    "shift_of",
+    "upper_inverse",
+]
+
+Array = Any
+# Improvements of Z at most; from condition 1/eps two are enough but for the widest margins.
+_PASSES = 6
+
+
+def condition_limit(eps: float) -> float:
+    """Largest condition at which Cholesky and one refinement step reach Householder QR's accuracy.
+
+    A solve through the Gram matrix has relative error about κ²·eps; a refinement step with the
+    residual of the original system multiplies it by κ²·eps again. κ⁴·eps² stays below QR's own
+    κ·eps up to κ = eps^(−1/3).
+    """
+    return eps ** (-1.0 / 3.0)
+
+
+def upper_inverse(be: Backend, factor: Array) -> Array:
+    """R⁻¹ from the lower triangular factor L = Rᴴ."""
+    eye = be.xp.astype(identity(be, factor.shape[-1], factor), factor.dtype)
+    eye = be.xp.broadcast_to(eye, tuple(factor.shape))
+    return be.upper_inverse(factor, eye)
+
+
+def norm_one(be: Backend, v: Array) -> Array:
+    """‖v‖₁ of Hermitian matrices."""
+    return be.xp.max(be.xp.sum(be.xp.abs(v), axis=-1), axis=-1)
+
+
+def _estimate(be: Backend, g: Array, root: Array) -> Array:
+    """Condition of B from G = BᴴB and Z: κ₂ ≤ √(‖G‖₁‖Z Zᴴ‖₁) ≤ √n·κ₂."""
+    xp = be.xp
+    found = xp.sqrt(norm_one(be, g) * norm_one(be, be.matmul(root, adjoint(be, root))))
+    return xp.where(found < 1, xp.ones_like(found), found)
+
+
+class Cholesky(NamedTuple):
+    """Cholesky's factorisation of Gram matrices G.
+
+    Attributes
+    ----------
+    scale, scaled, root : array
+        D, powers of two that bring the diagonal to between 1 and 4, D G D, and Z, the inverse of
+        its triangle.
+    condition : array
+        Of B with its columns scaled, at most √n too large.
+    usable, definite : array of bool
+        Where G has not over- or underflowed, and where also the factorisation exists; elsewhere it
+        is that of the identity.
+    """
+
+    scale: Array
+    scaled: Array
+    root: Array
+    condition: Array
+    usable: Array
+    definite: Array
+
+
+def scaled_cholesky(be: Backend, g: Array, longest: int) -> Cholesky:
+    """The factorisation of Gram matrices of columns of `longest` entries."""
+    xp = be.xp
+    diag = diagonal(be, g)
+    scale = power_of_two(be, diag, 0.5)
+    typed = xp.astype(scale, g.dtype)
+    g = typed[..., :, None] * g * typed[..., None, :]
+    info = xp.finfo(g.dtype)
+    # Squares of the smallest columns must not have underflown.
+    least = float(info.smallest_normal) / float(info.eps) * longest
+    usable = all_finite(be, g) & xp.all(diag >= least, axis=-1)
+    eye = xp.astype(identity(be, g.shape[-1], g), g.dtype)
+    g = xp.where(usable[..., None, None], g, eye)
+    factor = be.cholesky(g)
+    definite = all_finite(be, factor)
+    root = upper_inverse(be, xp.where(definite[..., None, None], factor, eye))
+    return Cholesky(scale, g, root, _estimate(be, g, root), usable, definite & usable)
+
+
+def shift_of(be: Backend, g: Array, rows: int) -> Array:
+    """What makes Cholesky succeed on a computed Gram matrix of `rows` rows (Fukaya et al. 2020)."""
+    n = g.shape[-1]
+    eps = float(be.xp.finfo(g.dtype).eps)
+    return 11 * (rows * n + n * (n + 1)) * eps / 2 * be.xp.max(diagonal(be, g), axis=-1)
+
+
+def improve(be: Backend, g: Array, root: Array, rows: int) -> tuple[Array, Array, Array]:
+    """One step of CholeskyQR: Z R⁻¹ with G = RᴴR that of B Z; and whether, and how far, it is done.
+
+    Returns the new Z, the condition of B Z, and whether no shift was needed.
+    """
+    xp = be.xp
+    eye = xp.astype(identity(be, g.shape[-1], g), g.dtype)
+    factor = be.cholesky(g)
+    plain = all_finite(be, factor)
+    if be.concrete(xp.all(plain)) is not True:
+        more = xp.astype(shift_of(be, g, rows), g.dtype)[..., None, None]
+        factor = xp.where(plain[..., None, None], factor, be.cholesky(g + more * eye))
+    whole = all_finite(be, factor)
+    inverse = upper_inverse(be, xp.where(whole[..., None, None], factor, eye))
+    inverse = xp.where(whole[..., None, None], inverse, xp.full_like(inverse, float("nan")))
+    return be.matmul(root, inverse), _estimate(be, g, inverse), plain
+
+
+def orthogonalise(
+    be: Backend,
+    gram_of: Callable[[Array], Array],
+    rows: int,
+    start: tuple[Array, Array | None],
+    gram: Array | None,
+) -> tuple[Array, Array, Array]:
+    """Z with orthonormal B Z to about condition·eps, for a B of `rows` rows.
+
+    `gram_of` gives the Gram matrix of B Z, `gram` is that of the first Z where it is known. `start`
+    is the first Z, the identity where the columns of B are of like size, with where B Z is expected
+    to be well conditioned. Returns Z, the condition of B, and whether the steps came to their end.
+    """
+    xp = be.xp
+    root, have = start
+    limit = condition_limit(float(xp.finfo(root.dtype).eps))
+    eye = xp.astype(identity(be, root.shape[-1], root), root.dtype)
+    flags = be.new_like(root, tuple(root.shape[:-2]), dtype=be.dtype("bool"), fill=False)
+
+    def better(g: Array, state: tuple[Array, ...]) -> tuple[Array, ...]:
+        root, settled, first = state
+        new, inner, plain = improve(be, g, root, rows)
+        # The first factor has lost digits with the square of the condition: a step always follows.
+        done = plain & (inner <= limit) & ~first
+        lost = ~all_finite(be, new)
+        root = xp.where(settled[..., None, None], root, new)
+        return root, settled | done | lost, first & ~first
+
+    def step(state: tuple[Array, ...]) -> tuple[Array, ...]:
+        return better(gram_of(state[0]), state)
+
+    state = (root, flags, ~flags if have is None else ~have)
+    if gram is not None:
+        state = better(gram, state)
+    root, settled, _ = be.while_loop(lambda s: ~xp.all(s[1]), step, state, _PASSES)
+    whole = all_finite(be, root)
+    # B = Q Z⁻¹ with orthonormal Q: the triangle has the column lengths of B.
+    safe = xp.where(whole[..., None, None], root, eye)
+    triangle = be.solve_triangular(safe, xp.broadcast_to(eye, tuple(safe.shape)), lower=False)
+    size = norm_one(be, be.matmul(adjoint(be, triangle), triangle))
+    condition = xp.sqrt(size * norm_one(be, be.matmul(root, adjoint(be, root))))
+    condition = xp.where(condition < 1, xp.ones_like(condition), condition)
+    condition = xp.where(whole, condition, xp.full_like(condition, float("inf")))
+    return root, condition, settled & whole
