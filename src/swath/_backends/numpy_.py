@@ -220,7 +220,7 @@ class NumpyBackend(Backend):
 
     def upper_inverse(self, factor: Array, eye: Array) -> Array:
         if factor.ndim == 2 and factor.shape[-1] <= _ALONE:
-            return self.solve_triangular(np.conj(factor.T), eye, lower=False)
+            return self.solve_triangular(factor.T.conj(), eye, lower=False)
         return super().upper_inverse(factor, eye)
 
     def solve_triangular(

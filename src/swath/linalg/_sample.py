@@ -17,7 +17,6 @@ from ._scaling import (
     column_scales,
     diagonal_matrix,
     identity,
-    scaled_root,
     squares,
 )
 from ._triangles import orthogonalise, scaled_cholesky
@@ -104,7 +103,9 @@ def preview(
         return solved(first.scale, first.root, good, 0)
 
     def better() -> tuple[Array, ...]:
-        return solved(*_triangle(be, with_ridge(be, float(step) ** 0.5 * weigh(be, w, a), ridge)), 2)
+        return solved(
+            *_triangle(be, with_ridge(be, float(step) ** 0.5 * weigh(be, w, a), ridge)), 2
+        )
 
     scale, root, good, x = be.cond(likely, plain, better)
     goal = step * squares(be, be.matmul(weigh(be, w, a), x))

@@ -29,11 +29,13 @@ from ._rows import block_count, by_rows, gram_of_rows, residual_sums, weigh
 from ._sample import Sample, preview, sample_step, with_ridge
 from ._scaling import (
     adjoint,
+    adjoint_times,
     all_finite,
     column_scales,
     diagonal_matrix,
     identity,
     quiet,
+    real_product,
     scaled_root,
     squares,
 )
@@ -49,6 +51,7 @@ __all__ = [
 ]
 
 Array = Any
+
 
 @dataclass(frozen=True)
 class System:
@@ -167,7 +170,7 @@ def _factorise(be: Backend, recipe: Recipe, *given: Array) -> tuple[Array, ...]:
         rank = be.new_like(a, tuple(a.shape[:-2]), dtype=integer, fill=int(g.shape[-1]))
 
         def easy(*arrays: Array) -> tuple[Array, ...]:
-            return first.root, first.scale, rank, first.condition, first.usable
+            return first.root, first.scale, rank, first.condition, first.usable, good
 
         def hard(*arrays: Array) -> tuple[Array, ...]:
             found = _hard(be, recipe, rows, ridge, g, first, sample)
@@ -177,13 +180,16 @@ def _factorise(be: Backend, recipe: Recipe, *given: Array) -> tuple[Array, ...]:
             )
 
         found = be.cond(everywhere, easy, hard)
-    root, scale, rank, condition, finite = found
-    x = None
-    if sample is not None:
-        full = rank == int(a.shape[-1])
-        x, low, square = _begun(be, rows, sample, recipe.blocks, full, (low, square))
+    root, scale, rank, condition, finite, triangular = found
     d = xp.astype(scale, low.dtype)[..., None]
-    change, square, now = correction(be, system, root, d, ridge, x, low, square)
+    if sample is None:
+        x = None
+        change, square, now = correction(be, system, root, d, ridge, x, low, square)
+    else:
+        full = rank == int(a.shape[-1])
+        x, change, square, now = _begun(
+            be, recipe, rows, ridge, sample, (root, d), (full, triangular), (low, square)
+        )
     start, goal, again = change / d, now, everywhere | ~everywhere
     many = ~everywhere
     if sample is not None:
@@ -201,26 +207,48 @@ def _factorise(be: Backend, recipe: Recipe, *given: Array) -> tuple[Array, ...]:
 
 def _begun(
     be: Backend,
+    recipe: Recipe,
     rows: tuple[Array, ...],
+    ridge: Array | None,
     sample: Sample,
-    blocks: int,
-    full: Array,
+    found: tuple[Array, Array],
+    known: tuple[Array, Array],
     sums: tuple[Array, Array],
 ) -> tuple[Array, ...]:
-    """x₀, AᴴW r and Σ w|r|² there; x₀ is 0 at deficient rank, for it has a part in the null space.
+    """x₀ and the step from it, as of `correction`.
 
-    `full` says where the rank is full, `sums` are those of the sample's x₀.
+    `found` is Z and D, `known` where the rank is full and where Z is the sample's times a triangle,
+    `sums` what `_sums` found at the sample's x₀. At deficient rank x₀ is 0, for it has a part in
+    the null space.
     """
-    xp = be.xp
+    xp, system, (root, d), (full, triangular) = be.xp, recipe.system, found, known
+    x = sample.solution
+    penalty = None if ridge is None else xp.astype(ridge, x.dtype)[..., None] * x
 
-    def kept(*arrays: Array) -> tuple[Array, ...]:
-        return sample.solution, *sums
+    def through(*arrays: Array) -> tuple[Array, ...]:
+        y, square = sums
+        if penalty is not None:
+            y = y - be.matmul(adjoint(be, scaled_root(be, sample.scale, sample.root)), penalty)
+        inner = be.solve_triangular(sample.root, root, lower=False)
+        y = be.matmul(adjoint(be, inner), y)
+        return x, *_moved(be, system, root, d, ridge, x, y, square)
 
-    def anew(*arrays: Array) -> tuple[Array, ...]:
-        x = xp.where(full[..., None, None], sample.solution, xp.zeros_like(sample.solution))
-        return x, *by_rows(be, blocks, lambda *r: residual_sums(be, *r, x), *rows)
+    def plain(*arrays: Array) -> tuple[Array, ...]:
+        def kept(*arrays: Array) -> tuple[Array, ...]:
+            return x, *sums
 
-    return be.cond(xp.all(full), kept, anew)
+        def anew(*arrays: Array) -> tuple[Array, ...]:
+            start = xp.where(full[..., None, None], x, xp.zeros_like(x))
+
+            def of_rows(a: Array, b: Array, w: Array | None) -> tuple[Array, ...]:
+                return residual_sums(be, a, b, w, start)
+
+            return start, *by_rows(be, recipe.blocks, of_rows, *rows)
+
+        start, low, square = be.cond(sample.likely & xp.all(full), kept, anew)
+        return start, *correction(be, system, root, d, ridge, start, low, square)
+
+    return be.cond(~sample.likely & xp.all(full & triangular), through, plain)
 
 
 def _far(
@@ -277,23 +305,34 @@ def correction(
     `low` is AᴴW r at x, or at 0 where x is None, and `square` Σ w|r|² there; D is a column. Of a
     wide system dx is in the unknowns of AAᴴ, and the square is left as it is.
     """
+    if ridge is not None and x is not None:
+        low = low - be.xp.astype(ridge, low.dtype)[..., None] * x
+    y = be.matmul(adjoint(be, root), d * low)
+    return _moved(be, system, root, d, ridge, x, y, square)
+
+
+def _moved(
+    be: Backend,
+    system: System,
+    root: Array,
+    d: Array,
+    ridge: Array | None,
+    x: Array | None,
+    y: Array,
+    square: Array,
+) -> tuple[Array, Array, Array]:
+    """The rest of `correction`, from y = Zᴴ D z."""
     xp = be.xp
-    if ridge is None or x is None:
-        y = be.matmul(adjoint(be, root), d * low)
-    else:
-        penalty = xp.astype(ridge, low.dtype)[..., None] * x
-        y = be.matmul(adjoint(be, root), d * (low - penalty))
-    change = d * be.matmul(root, y)
-    now = squares(be, y)
+    change, now = d * be.matmul(root, y), squares(be, y)
     if system.wide:
         return change, square, now
-    # Σ w|r − A dx|² = Σ w|r|² − 2 Re dxᴴ AᴴW r + dxᴴ AᴴWA dx, and Zᴴ(AᴴWA + Γ)Z = 1.
-    product = change * xp.conj(low) if be.is_complex(low) else change * low
-    inner = xp.sum(product, axis=-2, keepdims=True, dtype=product.dtype)
-    square = square - 2 * (xp.real(inner) if be.is_complex(low) else inner) + now
+    # Σ w|r − A dx|² = Σ w|r|² − 2 Re dxᴴ AᴴW r + dxᴴ AᴴWA dx, where dxᴴ (AᴴW r − Γ x) = |y|² and
+    # Zᴴ(AᴴWA + Γ)Z = 1.
+    square = square - now
     if ridge is not None:
-        root_ridge = xp.astype(xp.sqrt(ridge), low.dtype)[..., None]
-        square = square - squares(be, root_ridge * change)
+        gamma = xp.astype(ridge, change.dtype)[..., None]
+        both = real_product(be, gamma * change, change if x is None else change + 2 * x)
+        square = square - xp.sum(both, axis=-2, keepdims=True, dtype=both.dtype)
     return change, xp.where(square < 0, xp.zeros_like(square), square), now
 
 
@@ -306,7 +345,8 @@ def _sums(
 ) -> tuple[Array, Array, Array]:
     """In one pass the Gram matrix, AᴴW r and Σ w|r|², r = b − A x₀; x₀ = 0 without a sample.
 
-    Where the Gram matrix of B is not likely to do, it is that of B Z with the sample's Z.
+    Where the Gram matrix of B is not likely to do, B Z stands for B, with the sample's Z: its
+    columns are nearly orthonormal, and what is lost in (B Z)ᴴ r is not amplified by Z again.
     """
     if recipe.system.wide:
         a, b, w = rows
@@ -314,17 +354,30 @@ def _sums(
         return be.matmul(v, adjoint(be, v)), right, squares(be, right)
     x = None if sample is None else sample.solution
 
-    def sums(z: Array | None) -> tuple[Array, ...]:
-        def block(a: Array, b: Array, w: Array | None) -> tuple[Array, ...]:
-            return gram_of_rows(be, a, w, z), *residual_sums(be, a, b, w, x)
-
-        g, low, square = by_rows(be, recipe.blocks, block, *rows)
+    def finish(g: Array, low: Array, square: Array, z: Array | None = None) -> tuple[Array, ...]:
         return g if ridge is None else g + _gram_of_ridge(be, ridge, g, z), low, square
 
+    def plain(a: Array, b: Array, w: Array | None) -> tuple[Array, ...]:
+        return gram_of_rows(be, a, w), *residual_sums(be, a, b, w, x)
+
+    def every(*arrays: Array) -> tuple[Array, ...]:
+        g, low, square = by_rows(be, recipe.blocks, plain, *rows)
+        return finish(g, low, square)
+
     if sample is None:
-        return sums(None)
+        return every()
     into = scaled_root(be, sample.scale, sample.root)
-    return be.cond(sample.likely, lambda: sums(None), lambda: sums(into))
+
+    def through(a: Array, b: Array, w: Array | None) -> tuple[Array, ...]:
+        q = be.matmul(weigh(be, w, a), into)
+        r = weigh(be, w, b - be.matmul(a, x))
+        return be.matmul(adjoint(be, q), q), adjoint_times(be, q, r), squares(be, r)
+
+    def others(*arrays: Array) -> tuple[Array, ...]:
+        g, low, square = by_rows(be, recipe.blocks, through, *rows)
+        return finish(g, low, square, into)
+
+    return be.cond(sample.likely, every, others)
 
 
 # -- where the Gram matrix does not do -------------------------------------------------------------
@@ -342,13 +395,15 @@ def _hard(
     rows: tuple[Array, ...],
     ridge: Array | None,
     g: Array,
-    first: Cholesky | None,
+    first: Any,
     sample: Sample | None,
 ) -> tuple[Array, ...]:
     """Z, scale, rank, condition and finite by CholeskyQR, and orthogonally where that fails.
 
-    `first` is Cholesky's factorisation of BᴴB. With a sample, g is the Gram matrix of B Z with its
-    Z, where it did not think BᴴB likely to do.
+    Last comes where Z is that of CholeskyQR.
+
+    `first` is the `Cholesky` of BᴴB, needed without a sample. With one, g is the Gram matrix of
+    B Z with its Z, where it did not think BᴴB likely to do.
     """
     xp, system = be.xp, recipe.system
     a, _, w = rows
@@ -361,9 +416,7 @@ def _hard(
         if system.wide:
             q = be.matmul(_tall(be, system, a, w, None), z)
             return be.matmul(adjoint(be, q), q)
-        (found,) = by_rows(
-            be, recipe.blocks, lambda a, w: (gram_of_rows(be, a, w, z),), a, w
-        )
+        (found,) = by_rows(be, recipe.blocks, lambda a, w: (gram_of_rows(be, a, w, z),), a, w)
         return found if ridge is None else found + _gram_of_ridge(be, ridge, found, z)
 
     finite = None
@@ -400,7 +453,7 @@ def _hard(
     accepted = settled & (condition <= 1.0 / max(recipe.rcond, float(xp.finfo(a.dtype).eps)))
 
     def kept(*arrays: Array) -> tuple[Array, ...]:
-        return root, scale, rank, condition, accepted | ~accepted
+        return root, scale, rank, condition, accepted | ~accepted, accepted
 
     def decided(*arrays: Array) -> tuple[Array, ...]:
         tall = _tall(be, system, a, w, ridge)
@@ -408,14 +461,14 @@ def _hard(
         rows = xp.where(sound, tall, xp.ones_like(tall))
         own = column_scales(be, rows)
         rows = rows * xp.astype(own, tall.dtype)[..., None, :]
-        others = *orthogonal(be, rows, own, recipe.rcond), sound[..., 0, 0]
+        others = *orthogonal(be, rows, own, recipe.rcond), sound[..., 0, 0], accepted
         return tuple(
             xp.where(xp.reshape(accepted, (*accepted.shape, *[1] * (v.ndim - accepted.ndim))), u, v)
             for u, v in zip(kept(), others, strict=True)
         )
 
     enough = accepted if finite is None else accepted | ~finite
-    root, scale, rank, condition, sound = be.cond(xp.all(enough), kept, decided)
+    root, scale, rank, condition, sound, accepted = be.cond(xp.all(enough), kept, decided)
     finite = sound if finite is None else finite
     nan = be.new_like(condition, (), fill=float("nan"))
     bad = ~finite
@@ -425,6 +478,7 @@ def _hard(
         xp.where(bad, xp.zeros_like(rank), rank),
         xp.where(bad, nan, condition),
         finite,
+        accepted,
     )
 
 

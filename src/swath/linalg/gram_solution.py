@@ -26,8 +26,8 @@ from ..errors import (
 )
 from . import extended
 from ._scaling import all_finite, diagonal, identity, power_of_two, real_product
-from .dependence import Dependence, check_rcond, find_dependence, sentences
 from ._triangles import condition_limit, improve
+from .dependence import Dependence, check_rcond, find_dependence, sentences
 from .factors import orthogonal
 from .gram_state import GramState
 from .least_squares import LstsqResult, variance
