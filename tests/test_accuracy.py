@@ -11,6 +11,7 @@ import oracles_core
 from swath._backends import backend_of
 from swath.geometry import Sliding, Span
 from swath.sliding import correlate
+from swath.sliding.overlap_save import frames_of
 from swath.sliding.plan import choose
 from swath.sliding.problem import Problem
 from swath.testing import _host, assert_close, tolerance
@@ -62,6 +63,24 @@ def test_windowed_methods_keep_the_bound_on_every_element(xp, method, dtype):
     allowed = tolerance(dtype, plan_of(xp, g, dtype)) * size + 9 * float(np.finfo(dtype).tiny)
     error = np.array([abs(float(Fraction(float(a)) - b)) for a, b in zip(got.flat, want.flat)])
     assert np.all(error <= allowed.ravel())
+
+
+def test_a_loud_corner_of_a_picture_stays_in_its_frames(xp):
+    """Frames along both axes: what no frame of the loud sample holds keeps its own bound."""
+    rng = np.random.default_rng(5)
+    spans = (Span(90, 3, low=1, high=1), Span(500, 4, low=2, high=1))
+    quiet = rng.standard_normal((1, 1, 90, 500)).astype("float32")
+    w = rng.standard_normal((1, 1, 3, 4)).astype("float32")
+    loud = quiet.copy()
+    loud[..., 0, 0] = 1e8
+    g = Sliding(spans, method="overlap_save")
+    got, calm = (_host(run(xp, g, x, w, "float32")) for x in (loud, quiet))
+    (rows, *_), (columns, *_) = frames_of(spans)
+    assert rows < 90
+    assert columns < 500
+    assert_close(got[..., rows:, :], calm[..., rows:, :], atol=0, rtol=0)
+    assert_close(got[..., columns:], calm[..., columns:], atol=0, rtol=0)
+    assert np.abs(got - calm)[..., 4:rows, 4:columns].max() > 0.1
 
 
 @pytest.mark.parametrize("method", SPECTRAL)

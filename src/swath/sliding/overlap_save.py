@@ -1,4 +1,4 @@
-"""The sliding product through the FFT, frame by frame along the only sliding axis (overlap-save).
+"""The sliding product through the FFT, frame by frame along up to three axes (overlap-save).
 
 A frame is relative to its own norm what `fft` is relative to the whole: a large or non-finite
 sample reaches the outputs of its frames and no others.
@@ -6,25 +6,32 @@ sample reaches the outputs of its frames and no others.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
-from math import log2
+from itertools import product
+from math import log2, prod
 from typing import Any
 
 from .._backends import Backend
 from ..geometry import Sliding, Span
 from .costs import Costs
-from .fft import BOUND, dilated, mix, of_dtype
+from .fft import BOUND, dilated, fast_length, mix, of_dtype
 from .problem import Estimate, Problem, as_is
 
-__all__ = ["estimate", "frame_points", "last", "roles", "run", "scratch", "tile"]
+__all__ = ["estimate", "frame_points", "frames_of", "last", "roles", "run", "scratch", "tile"]
 
 Array = Any
 pack = unpack = as_is
 
 # What a point of a frame costs beside its transform, in levels of one: products, cuts and copies.
 _PASSES = 6
-# Points of frames transformed at a time.
-_GROUP = 2**17
+# Points of frames transformed at a time, along one axis and along several: together they keep every
+# thread busy. A frame of more points than half of the latter leaves the cache.
+_GROUP, _GROUPS = 2**17, 2**20
+# Frames of more axes would be cut from windows of twice as many.
+_AXES = 3
+# Frames along one of several axes that are tried.
+_COUNTS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64)
 
 
 def last(p: Problem) -> bool:
@@ -39,30 +46,46 @@ def roles(p: Problem) -> tuple[str, ...]:
 
 def estimate(p: Problem, cost: Costs) -> Estimate | str:
     """Transforms of frames that fit the cache: about twice as fast as one long one."""
-    if p.g.rank > 1:
-        return "frames need one sliding axis"
+    if p.g.rank > _AXES:
+        return f"frames have at most {_AXES} sliding axes"
     if p.role != "y":
         return "used for the forward product only"
-    points, _, frames = frames_of(p.g.spans[0])
-    count = p.g.groups * (frames * p.batch * (p.depth + p.rows) + p.depth * p.rows)
+    frames = frames_of(p.g.spans)
+    points, total = prod(f[0] for f in frames), prod(f[2] for f in frames)
+    count = p.g.groups * (total * p.batch * (p.depth + p.rows) + p.depth * p.rows)
     work = count * points * log2(points)
-    spectra = p.g.groups * p.batch * frames * p.depth * p.rows * points
-    seconds = p.heavy * work / (2 * cost.fft) + 16 * cost.call
+    spectra = p.g.groups * p.batch * total * p.depth * p.rows * points
+    seconds = p.heavy * work / (2 * cost.fft) + (4 + 12 * p.g.rank) * cost.call
     seconds += 2 * p.heavy * p.width * spectra / cost.stream
+    if not p.traces:
+        groups = 1 + total * points * p.batch * p.depth * p.g.groups // _group(p.g)
+        seconds += 4 * p.g.rank * groups * cost.call
     moved = 2 * p.width * (p.inputs + p.outputs)
     return Estimate(seconds, work, moved, BOUND.format(points), transforms=True)
 
 
 def scratch(p: Problem) -> int:
     """The frames and the spectra of some."""
-    (span,) = p.g.spans
-    points, hop, frames = frames_of(span)
+    frames = frames_of(p.g.spans)
+    points = prod(f[0] for f in frames)
+    covered = prod(hop * count for _, hop, count in frames)
+    reach = prod((count - 1) * hop + n for n, hop, count in frames)
     spectra = 2 * p.width * p.g.groups * p.depth * p.rows * points
-    x = p.width * p.batch * p.g.groups * p.depth * (frames * hop + span.extent)
-    y = p.width * p.batch * p.g.groups * p.rows * frames * hop
-    if p.traces:
-        return spectra + 2 * (x + y) * points // hop
-    return spectra + x + 2 * y
+    x = p.width * p.batch * p.g.groups * p.depth * reach
+    y = p.width * p.batch * p.g.groups * p.rows * covered
+    gathered = prod(n * count for n, _, count in frames)
+    if p.traces or not p.mutable:
+        channels = p.batch * p.g.groups * (p.depth + p.rows)
+        return spectra + x + y + 2 * p.width * channels * gathered
+    # A group is at least one frame of every channel: gathered, its spectra, products and outputs.
+    channels = p.batch * p.g.groups * p.depth
+    group = max(min(_group(p.g), channels * gathered), channels * points)
+    return spectra + x + 2 * y + 4 * p.width * group * (1 + p.rows // p.depth)
+
+
+def _group(g: Sliding) -> int:
+    """Points of frames transformed at a time."""
+    return _GROUP if g.rank == 1 else _GROUPS
 
 
 def tile(p: Problem) -> tuple[int, int]:
@@ -72,60 +95,125 @@ def tile(p: Problem) -> tuple[int, int]:
 
 @lru_cache(maxsize=1024)
 def frame_points(extent: int) -> int:
-    """FFT length of one overlap-save frame: the power of two of least work per output."""
+    """FFT length of a frame along one axis: the power of two of least work per output."""
     lengths = [2**i for i in range(10, 31) if 2**i >= 2 * extent]
     return min(lengths[:6], key=lambda n: n * (log2(n) + _PASSES) / (n - extent + 1))
 
 
-def frames_of(span: Span) -> tuple[int, int, int]:
-    """FFT length of one overlap-save frame, new outputs of each, and how many there are."""
-    points = frame_points(span.extent)
-    hop = points - span.extent + 1
-    return points, hop, -(-(span.stride * (span.out - 1) + 1) // hop)
+@lru_cache(maxsize=1024)
+def frames_of(spans: tuple[Span, ...]) -> tuple[tuple[int, int, int], ...]:
+    """FFT length of a frame, new outputs of each, and how many there are, for every axis.
+
+    Along several axes frames divide the outputs evenly, the division that takes least work.
+    """
+    if len(spans) == 1:
+        (s,) = spans
+        points = frame_points(s.extent)
+        hop = points - s.extent + 1
+        return ((points, hop, -(-_reach(s) // hop)),)
+    choices = []
+    for s in spans:
+        out, found = _reach(s), {}
+        for wanted in _COUNTS:
+            hop = -(-out // wanted)
+            if wanted > 1 and hop < s.extent // 2:
+                break
+            points = fast_length(hop + s.extent - 1)
+            # A length beyond what is needed makes room for more outputs.
+            hop = min(out, points - s.extent + 1)
+            found[points] = (points, hop, -(-out // hop))
+        choices.append(tuple(found.values()))
+
+    def work(frames: tuple[tuple[int, int, int], ...]) -> float:
+        points = prod(f[0] for f in frames)
+        # A transform that leaves the cache is about half as fast.
+        levels = log2(points) * (2 if 2 * points > _GROUPS else 1)
+        return prod(f[2] for f in frames) * points * (levels + _PASSES)
+
+    return min(product(*choices), key=work)
+
+
+def _reach(span: Span) -> int:
+    """Outputs at stride 1 up to the last one."""
+    return span.stride * (span.out - 1) + 1
 
 
 def run(be: Backend, role: str, g: Sliding, x: Array, w: Array) -> Array:
-    """Overlap-save along the last axis for role "y" with one sliding axis, channels first.
+    """Overlap-save for role "y", channels first.
 
-    Frames of N points, hop N − extent + 1; each frame's last hop points are free of wrap-around.
+    Frames of N points along an axis, hop N − extent + 1; the last hop points of each are free of
+    wrap-around.
     """
-    xp, (s,) = be.xp, g.spans
-    dense = Span(s.length, s.size, 1, s.dilation, s.low, s.high)
-    points, hop, frames = frames_of(dense)
-    reach = (frames - 1) * hop + points
-    x = x[..., max(0, -s.low) :]
-    keep = min(x.shape[-1], reach - max(0, s.low))
-    x = be.pad(x[..., :keep], [(0, 0), (0, 0), (max(0, s.low), reach - max(0, s.low) - keep)])
-    w = dilated(be, xp.flip(w, axis=-1), [s.dilation])
-    groups, depth = g.groups, w.shape[1]
+    xp, r, groups = be.xp, g.rank, g.groups
+    axes = tuple(range(-r, 0))
+    frames = frames_of(g.spans)
+    points, hops, counts = (tuple(f[i] for f in frames) for i in range(3))
+    w = dilated(be, xp.flip(w, axis=axes), [s.dilation for s in g.spans])
+    depth, filters, batch = w.shape[1], w.shape[0] // groups, x.shape[0]
     kind = xp.result_type(x, w)
     is_real = not (be.is_complex(x) or be.is_complex(w))
     if not is_real:
         x, w = of_dtype(be, x, kind), of_dtype(be, w, kind)
-    blocks = be.windows(x, (points,), (hop,), (1,), (2,))  # (B, C, frames, N)
-    batch = blocks.shape[0]
-    right = xp.permute_dims(
-        xp.reshape(w, (groups, w.shape[0] // groups, depth, 1, w.shape[-1])), (1, 0, 2, 3, 4)
+    blocks = be.windows(_covered(be, g, x, frames), points, hops, (1,) * r, range(2, 2 + r))
+    blocks = (
+        xp.reshape(blocks, (batch, groups, depth, *counts, *points))
+        if groups > 1
+        else (blocks[:, None, ...])
     )
-    right = be.fft(right, (-1,), (points,))
-    # Groups of frames whose spectra stay in the cache.
-    step = frames if not be.mutable else max(1, _GROUP // (points * max(1, x.shape[1])))
+    right = xp.reshape(w, (groups, filters, depth, *(1,) * r, *w.shape[2:]))
+    right = xp.permute_dims(right, (1, 0, 2, *range(3, 3 + 2 * r)))
+    right = be.fft(right, axes, points)
+    valid = [slice(s.extent - 1, s.extent - 1 + hop) for s, hop in zip(g.spans, hops, strict=True)]
 
-    def part(i: int) -> Array:
-        left = blocks[:, :, i : min(i + step, frames), :]
-        left = xp.reshape(left, (batch, groups, depth, left.shape[2], points))
-        spectra = mix(be, be.fft(left, (-1,), (points,)), right)
-        return be.ifft(spectra, (-1,), (points,), real=is_real)[..., s.extent - 1 :]
+    def part(left: Array) -> Array:
+        product = mix(be, be.fft(left, axes, points), right)
+        if r > 1:
+            # What wrapped around along the other axes need not be transformed along the last one.
+            product = be.ifft(product, axes[:-1], points[:-1], real=False)
+            product = product[(..., *valid[:-1], slice(None))]
+        return be.ifft(product, axes[-1:], points[-1:], real=is_real)[..., valid[-1]]
 
-    filters = w.shape[0] // groups
-    if step >= frames:
-        out = part(0)
+    each = prod(points) * batch * x.shape[1]
+    lead = (slice(None),) * 3
+    # (B, q, G, *counts, *hops), in memory (B, G, q, count, hop, count, hop …)
+    memory = (0, 2, 1, *(i for k in range(r) for i in (3 + k, 3 + r + k)))
+    if not be.mutable or each * prod(counts) <= _group(g):
+        out = xp.permute_dims(part(blocks), memory)
     else:
-        # Frames of every channel lie in time order: each group is written where it belongs.
-        out = be.empty_like(x, (batch, filters, groups, frames, hop))
-        for i in range(0, frames, step):
-            out[:, :, :, i : min(i + step, frames), :] = part(i)
-    out = xp.permute_dims(out, (0, 2, 1, 3, 4))  # (B, G, q, frames, hop)
-    out = xp.reshape(out, (batch, groups * filters, frames * hop))
-    out = out[..., : dense.out : s.stride]
-    return out if out.dtype == kind else xp.astype(out, kind)
+        space = [n for pair in zip(counts, hops, strict=True) for n in pair]
+        out = be.empty_like(blocks, (batch, groups, filters, *space))
+        order = (0, 2, 1, *range(3, 3 + 2 * r, 2), *range(4, 4 + 2 * r, 2))
+        target = xp.permute_dims(out, order)
+        for cut in _groups_of(counts, max(1, _group(g) // each)):
+            target[(*lead, *cut, ...)] = part(blocks[(*lead, *cut, ...)])
+    whole = [n * m for n, m in zip(counts, hops, strict=True)]
+    out = xp.reshape(out, (batch, groups * filters, *whole))
+    cuts = [slice(0, _reach(s), s.stride) for s in g.spans]
+    out = out[(slice(None), slice(None), *cuts)]
+    return of_dtype(be, out, kind)
+
+
+def _covered(be: Backend, g: Sliding, x: Array, frames: tuple[tuple[int, int, int], ...]) -> Array:
+    """x cropped or padded to the points that the frames read."""
+    cuts, widths = [slice(None)] * 2, [(0, 0)] * 2
+    for s, (points, hop, count) in zip(g.spans, frames, strict=True):
+        reach = (count - 1) * hop + points
+        first, low = max(0, -s.low), max(0, s.low)
+        keep = max(0, min(s.length - first, reach - low))
+        cuts.append(slice(first, first + keep))
+        widths.append((low, reach - low - keep))
+    return be.pad(x[tuple(cuts)], widths)
+
+
+def _groups_of(counts: tuple[int, ...], most: int) -> Iterator[tuple[slice, ...]]:
+    """Boxes of at most `most` frames: whole along the last axes, in runs along one."""
+    steps = []
+    for n in reversed(counts):
+        step = min(n, most)
+        steps.append(-(-n // -(-n // step)))
+        most = max(1, most // n)
+    runs = [
+        [slice(i, min(i + step, n)) for i in range(0, n, step)]
+        for n, step in zip(counts, reversed(steps), strict=True)
+    ]
+    return product(*runs)

@@ -279,7 +279,7 @@ def _decide(p: Problem, found: list[Candidate], cuts: dict[str, Slabs], workspac
     if method == "fft":
         points = prod(fft.transform_lengths(role, p.slab(cuts["fft"]).g))
     elif method == "overlap_save":
-        points = overlap_save.frame_points(g.spans[0].extent)
+        points = prod(f[0] for f in overlap_save.frames_of(p.slab(cuts["overlap_save"]).g.spans))
     terms = winograd.terms(p) if method == "winograd" else p.terms
     return Plan(_NAMES[role], method, why, tuple(candidates), cuts[method], terms, points)
 
