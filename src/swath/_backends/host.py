@@ -27,7 +27,9 @@ def levinson(c: np.ndarray, r: np.ndarray, y: np.ndarray) -> np.ndarray:
     for lane in range(y.shape[0]):
         for side in range(y.shape[1]):
             try:
-                x[lane, side] = solve_toeplitz((c[lane], r[lane]), y[lane, side])
+                x[lane, side] = solve_toeplitz(
+                    (c[lane], r[lane]), y[lane, side], check_finite=False
+                )
             except np.linalg.LinAlgError:
                 x[lane, side] = np.nan
     return x

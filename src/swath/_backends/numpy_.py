@@ -196,11 +196,12 @@ class NumpyBackend(Backend):
 
     def native_product(self, role: str, g: Any, a: Array, b: Array) -> Array:
         s = g.spans[0]
-        x, w = a.ravel(), b.ravel()[::-1]
+        x, w = a.ravel(), b.ravel()
         if s.low == s.high == 0 and s.length >= s.size:
-            y = np.convolve(x, w, "valid")
+            # What `convolve` ends in, without its checks; it conjugates.
+            y = np.correlate(x, w.conj() if w.dtype.kind == "c" else w, "valid")
         else:
-            y, out, start = np.convolve(x, w), s.out, s.size - 1 - s.low
+            y, out, start = np.convolve(x, w[::-1]), s.out, s.size - 1 - s.low
             if start < 0 or start + out > y.shape[0]:
                 y = self.pad(y, [(max(0, -start), max(0, start + out - y.shape[0]))])
                 start = max(0, start)

@@ -375,45 +375,44 @@ def _solution(be: Backend, g: Route, c: Array, r: Array, b: Array) -> tuple[Any,
     *lead, n, k = (int(v) for v in b.shape)
     c, r = (xp.reshape(v, (-1, n)) for v in (c, r))
     y = xp.matrix_transpose(xp.reshape(b, (-1, n, k)))
-    whole = xp.all(xp.isfinite(c), axis=-1) & xp.all(xp.isfinite(r[:, 1:]), axis=-1)
-    finite = whole[:, None] & xp.all(xp.isfinite(y), axis=-1)
+    # NaN and infinities show in the largest value.
+    top = xp.max(xp.abs(xp.concat([c, r[:, 1:]], axis=1)), axis=-1)
+    tops = xp.concat([top[:, None], xp.max(xp.abs(y), axis=-1)], axis=1)
+    finite = xp.isfinite(tops)
+    whole, finite = finite[:, 0], finite[:, :1] & finite[:, 1:]
     if be.concrete(xp.all(finite)) is not True:
         # A system that is not finite is replaced by the identity's, and its solution by NaN.
         first = be.arange(n, c, be.default_int(c)) == 0
         c = xp.where(whole[:, None], c, xp.where(first, xp.ones_like(c), xp.zeros_like(c)))
         r = xp.where(whole[:, None] & ~first, r, xp.zeros_like(r))
         y = xp.where(finite[:, :, None], y, xp.zeros_like(y))
-    top, side = (xp.max(xp.abs(v), axis=-1) for v in (c, xp.concat([c[:, :1], r[:, 1:]], axis=1)))
-    scale = _scale(be, xp.where(top > side, top, side))[:, None]
-    sizes = _scale(be, xp.max(xp.abs(y), axis=-1))[:, :, None]
+    scales = _scale(be, tops)
+    scale, sizes = scales[:, :1], scales[:, 1:, None]
     typed = xp.astype(scale, c.dtype)
     s = _System(be, c * typed, r * typed, y * xp.astype(sizes, y.dtype))
     found = _iterated(s, g) if g.method == "pcg" else _direct(s, g)
-    x = found.x
-    sound = xp.all(xp.isfinite(x), axis=-1)
-    x = xp.where(sound[:, :, None], x, xp.zeros_like(x))
+    sound = xp.all(xp.isfinite(found.x), axis=-1)
+    x = _where(be, sound, found.x, 0.0)
     residual = error = None
-    rest = s.y - s.product.times(x) if g.statement or g.method == "pcg" else s.y
-    size, target = length(be, rest), length(be, s.y)
+    lanes = (tuple(lead), (*lead, k))
+    good = xp.broadcast_to((found.condition * s.eps < _SINGULAR)[:, None], (x.shape[0], k))
+    nan = be.new_like(found.condition, (), fill=float("nan"))
+    if g.statement or g.method == "pcg":
+        rest = s.y - s.product.times(x)
+        size, target = length(be, rest), length(be, s.y)
+        some = target > 0
+        residual = xp.where(some, size / xp.where(some, target, xp.ones_like(target)), size)
+        residual = xp.reshape(xp.where(finite & sound, residual, nan), lanes[1])
     if g.method == "pcg":
         level = s.noise * (s.weight[:, None] * length(be, x) + target)
         # Where T is nearly singular x can be so large that any residual counts as rounding.
         most = s.eps**0.25 * target
         good = size <= g.rtol * target + xp.where(level < most, level, most)
-    else:
-        good = xp.broadcast_to((found.condition * s.eps < _SINGULAR)[:, None], tuple(size.shape))
     success = good & sound & finite
-    nan = be.new_like(size, (), fill=float("nan"))
-    lanes = (tuple(lead), (*lead, k))
-    if rest is not s.y:
-        some = target > 0
-        residual = xp.where(some, size / xp.where(some, target, xp.ones_like(target)), size)
-        residual = xp.reshape(xp.where(finite & sound, residual, nan), lanes[1])
     if g.statement:
         error = xp.where(success, _error_bound(s, found.condition, x, rest), nan)
         error = xp.reshape(error, lanes[1])
-    x = x * xp.astype(scale[:, :, None] / sizes, x.dtype)
-    x = xp.where(success[:, :, None], x, xp.astype(nan, x.dtype))
+    x = _where(be, success, x * xp.astype(scale[:, :, None] / sizes, x.dtype), float("nan"))
     return (
         xp.reshape(xp.matrix_transpose(x), (*lead, n, k)),
         residual,
@@ -424,6 +423,13 @@ def _solution(be: Backend, g: Route, c: Array, r: Array, b: Array) -> tuple[Any,
         xp.reshape(success, lanes[1]),
         xp.reshape(finite, lanes[1]),
     )
+
+
+def _where(be: Backend, mask: Array, x: Array, value: float) -> Array:
+    """The solutions that a mask (L, k) holds for; where values can be read nearly always all."""
+    if be.concrete(be.xp.all(mask)) is True:
+        return x
+    return be.xp.where(mask[:, :, None], x, be.xp.full_like(x, value))
 
 
 def _error_bound(s: _System, condition: Array, x: Array, rest: Array) -> Array:

@@ -219,7 +219,7 @@ def _route(
     method: str,
     lanes: int,
     k: int,
-    hermitian: bool,
+    hermitian: Callable[[], bool],
     rtol: Any,
     maxiter: Any,
 ) -> Route:
@@ -235,7 +235,8 @@ def _route(
         method = "pcg" if n > _LARGE_ORDER else "levinson"
         if lanes * n * n <= _DENSE_ELEMENTS:
             method = cheapest(be, c, lanes, k, n)
-    return Route(method, hermitian and method == "pcg", float(rtol), limit)
+    # Only there it matters, and its values have to be read for it.
+    return Route(method, method == "pcg" and hermitian(), float(rtol), limit)
 
 
 def _raise(be: Backend, g: Route, values: Sequence[Array], n: int) -> None:
@@ -399,7 +400,10 @@ def solve_toeplitz(
     inner = () if folded else lead
     c, r = (_ops.broadcast_to(v, (*inner, n)) for v in (c, r))
     b = _ops.broadcast_to(b, (*inner, n, b.shape[-1]))
-    hermitian = _hermitian(be, c_or_cr, c, r)
+
+    def hermitian() -> bool:
+        return _hermitian(be, c_or_cr, c, r)
+
     g = _route(be, primal(c), method, prod(inner), b.shape[-1], hermitian, rtol, maxiter)
     found = _solved(be, replace(g, statement=bool(full_output)), g, c, r, b)
     x = _shaped(found[0], folded, vector, (n,))
