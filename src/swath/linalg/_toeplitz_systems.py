@@ -89,8 +89,13 @@ class _System:
         self.eps = float(be.xp.finfo(c.dtype).eps)
         self.noise = rounding(be, self.n, c.dtype)
         self.product = Product(be, c, r)
-        self.norm = one_norm(be, c, r)
-        self.weight = length(be, be.xp.concat([c, r[:, 1:]], axis=1))
+        self.all = be.xp.concat([c, r[:, 1:]], axis=1)
+        self.weight = length(be, self.all)
+
+    @cached_property
+    def norm(self) -> Array:
+        """‖T‖₁ (L,)."""
+        return one_norm(self.be, self.c, self.r)
 
     @cached_property
     def sides(self) -> Array:
@@ -151,7 +156,9 @@ class _System:
             turn = xp.conj(head) / xp.astype(xp.where(size > 0, size, size + 1), head.dtype)
             values = xp.real(values * turn[:, None])
         away = xp.min(values, axis=-1) - self.noise * self.weight
-        bound = self.norm * self.n**0.5 / xp.where(away > 0, away, xp.ones_like(away))
+        # No column of T has a larger sum than all diagonals.
+        norm = xp.sum(xp.abs(self.all), axis=-1)
+        bound = norm * self.n**0.5 / xp.where(away > 0, away, xp.ones_like(away))
         return xp.where(away > 0, bound, xp.full_like(bound, float("inf")))
 
     def bound_by_inverse(self, x: Array) -> Array:

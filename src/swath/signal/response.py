@@ -1,7 +1,7 @@
 """What a filter does to each frequency: its transfer function, an eigenvalue on e^{iωn}.
 
 All functions evaluate Σ b_k e^{−iωk}. The exponentials are split, k = K₀·p + q, so that a table of
-about 2√K rows serves K taps: one matrix product over p, one sum over q. Axes that filters and
+about √K rows serves K taps: one matrix product over q, and over p a sum of halves of halves. Axes that filters and
 frequencies share are a batch of such products. A number of frequencies evenly round the circle is a
 DFT.
 """
@@ -29,31 +29,38 @@ __all__ = ["amplitude_response", "freqz", "group_delay"]
 
 Array = Any
 # Bytes of the sums of a block of frequencies, and the fewest of a block.
-_BLOCK, _FEWEST = 2**19, 1024
+_BLOCK, _FEWEST = 2**20, 1024
 
 
-def _waves(be: Backend, angles: Array, step: int, count: int, ahead: float, like: Any) -> Array:
-    """e^{−iω(step·k − ahead)} for k < count, along a new first axis.
+def _wave(be: Backend, angles: Array, steps: float) -> Array:
+    """e^{−iω·steps}, of angles on the host in double precision."""
+    phase = angles * steps
+    if isinstance(angles, np.ndarray):
+        return np.exp(phase.astype(np.complex128) * -1j)
+    return be.xp.exp(be.xp.astype(phase, be.complex_dtype(phase.dtype)) * -1j)
 
-    Doubled from two exponentials, which cost as much as ten products each; the error of the last
-    one is `count` times theirs.
+
+def _waves(be: Backend, angles: Array, count: int, ahead: float) -> Array:
+    """e^{−iω(k − ahead)} for k < count, along a new first axis.
+
+    Doubled from two exponentials, each of which costs as much as ten products; the error of the
+    last one is `count` times theirs.
     """
-    host = isinstance(angles, np.ndarray)
-    xp = np if host else be.xp
-
-    def wave(steps: float) -> Array:
-        phase = angles * steps
-        kind = np.dtype("complex128") if host else be.complex_dtype(phase.dtype)
-        return xp.exp(xp.astype(phase, kind) * -1j)
-
-    found, ratio = wave(-ahead)[None, ...], wave(float(step))
+    xp = np if isinstance(angles, np.ndarray) else be.xp
+    ratio = _wave(be, angles, 1.0)
+    found = (_wave(be, angles, -ahead) if ahead else xp.ones_like(ratio))[None, ...]
     while (have := found.shape[0]) < count:
         found = xp.concat([found, found[: min(have, count - have), ...] * ratio], axis=0)
-        ratio = ratio * ratio
+        ratio = ratio * ratio if 2 * have < count else ratio
+    return found
+
+
+def _beside(be: Backend, waves: Array, like: Any) -> Array:
+    """Exponentials beside `like`, complex in its precision."""
     kind = be.complex_dtype(like.dtype)
-    if host and be.name != "numpy":
-        return be.constant(found, primal(like), kind)
-    return xp.astype(found, kind)
+    if isinstance(waves, np.ndarray) and be.name != "numpy":
+        return be.constant(waves, primal(like), kind)
+    return waves if waves.dtype == kind else be.xp.astype(waves, kind)
 
 
 def _transfer(be: Backend, b: Any, angles: Array, delay: float = 0.0) -> Any:
@@ -76,13 +83,13 @@ def _transfer(be: Backend, b: Any, angles: Array, delay: float = 0.0) -> Any:
         _ops.reshape(b, (taps, *filters)), (0, *(1 + i for i in both + own + rest))
     )
     table = _ops.reshape(table, (taps, shared, count))
-    inner = isqrt(taps - 1) + 1
-    outer = -(-taps // inner)
+    outer = 1 << (isqrt(taps).bit_length() - 1)
+    inner = -(-taps // outer)
     kind = be.complex_dtype(b.dtype)
     table = _ops.pad(_ops.cast(table, kind), ((0, inner * outer - taps), (0, 0), (0, 0)))
-    table = _ops.permute(_ops.reshape(table, (outer, inner, shared, count)), (2, 1, 3, 0))
+    table = _ops.permute(_ops.reshape(table, (outer, inner, shared, count)), (2, 0, 3, 1))
     # Frequencies whose sums stay in the cache; a compiler sees to that itself.
-    step = max(_FEWEST, _BLOCK // (shared * inner * count * be.itemsize(kind)))
+    step = max(_FEWEST, _BLOCK // (shared * outer * count * be.itemsize(kind)))
     step = points if be.traces else min(step, points)
     starts = range(0, points, step) if points else (0,)
     parts = [
@@ -96,16 +103,20 @@ def _transfer(be: Backend, b: Any, angles: Array, delay: float = 0.0) -> Any:
 
 
 def _sums(be: Backend, table: Any, angles: Array, delay: float, like: Any) -> Any:
-    """Σ_q e^{−iω(q − delay)} Σ_p e^{−iωK₀p} b: of b (G, q, F, p) and angles (G, W), (G, F, W)."""
-    shared, inner, count, outer = table.shape
+    """Σ_p e^{−iωK₀p} Σ_q e^{−iω(q − delay)} b: of b (G, p, F, q) and angles (G, W), (G, F, W)."""
+    shared, outer, count, inner = table.shape
     points = angles.shape[1]
-    coarse = _waves(be, angles, inner, outer, 0.0, like)
-    fine = _waves(be, angles, 1, inner, delay, like)
-    table = _ops.reshape(table, (shared, inner * count, outer))
-    sums = _ops.matmul(table, be.xp.permute_dims(coarse, (1, 0, 2)))
-    sums = _ops.reshape(sums, (shared, inner, count, points))
-    fine = be.xp.permute_dims(fine, (1, 0, 2))[:, :, None, :]
-    return _ops.total(_ops.multiply(sums, fine), (1,))
+    fine = be.xp.permute_dims(_beside(be, _waves(be, angles, inner, delay), like), (1, 0, 2))
+    sums = _ops.matmul(_ops.reshape(table, (shared, outer * count, inner)), fine)
+    sums = _ops.reshape(sums, (shared, outer, count, points))
+    ratio = _wave(be, angles, float(inner)) if outer > 1 else None
+    while sums.shape[1] > 1:
+        # p even and odd: Σ_p s_p z^p = Σ_p (s_2p + z s_2p+1) (z²)^p.
+        even, odd = (_ops.cut(sums, slice(None), slice(i, None, 2)) for i in (0, 1))
+        turn = _beside(be, ratio, like)[:, None, None, :]
+        sums = _ops.add(even, _ops.multiply(odd, turn))
+        ratio = ratio * ratio
+    return _ops.reshape(sums, (shared, count, points))
 
 
 def _spectrum(be: Backend, b: Any, angles: Array, points: int) -> Any:
