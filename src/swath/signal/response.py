@@ -1,9 +1,9 @@
 """What a filter does to each frequency: its transfer function, an eigenvalue on e^{iωn}.
 
 All functions evaluate Σ b_k e^{−iωk}. The exponentials are split, k = K₀·p + q, so that a table of
-about √K rows serves K taps: one matrix product over q, and over p a sum of halves of halves. Axes that filters and
-frequencies share are a batch of such products. A number of frequencies evenly round the circle is a
-DFT.
+about √K rows serves K taps: one matrix product over q, and over p a sum of halves of halves. Axes
+that filters and frequencies share are a batch of such products. A number of frequencies evenly
+round the circle is a DFT.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def _sums(be: Backend, table: Any, angles: Array, delay: float, like: Any) -> An
     fine = be.xp.permute_dims(_beside(be, _waves(be, angles, inner, delay), like), (1, 0, 2))
     sums = _ops.matmul(_ops.reshape(table, (shared, outer * count, inner)), fine)
     sums = _ops.reshape(sums, (shared, outer, count, points))
-    ratio = _wave(be, angles, float(inner)) if outer > 1 else None
+    ratio: Any = _wave(be, angles, float(inner)) if outer > 1 else None
     while sums.shape[1] > 1:
         # p even and odd: Σ_p s_p z^p = Σ_p (s_2p + z s_2p+1) (z²)^p.
         even, odd = (_ops.cut(sums, slice(None), slice(i, None, 2)) for i in (0, 1))
