@@ -400,25 +400,25 @@ def _solution(be: Backend, g: Route, c: Array, r: Array, b: Array) -> tuple[Any,
     found = _iterated(s, g) if g.method == "pcg" else _direct(s, g)
     sound = xp.all(xp.isfinite(found.x), axis=-1)
     x = _where(be, sound, found.x, 0.0)
+    known = sound & finite
+    success = known & (found.condition * s.eps < _SINGULAR)[:, None]
     residual = error = None
     lanes = (tuple(lead), (*lead, k))
-    good = xp.broadcast_to((found.condition * s.eps < _SINGULAR)[:, None], (x.shape[0], k))
     nan = be.new_like(found.condition, (), fill=float("nan"))
     if g.statement or g.method == "pcg":
         rest = s.y - s.product.times(x)
         size, target = length(be, rest), length(be, s.y)
+        if g.method == "pcg":
+            level = s.noise * (s.weight[:, None] * length(be, x) + target)
+            # Where T is nearly singular x can be so large that any residual counts as rounding.
+            most = s.eps**0.25 * target
+            success = known & (size <= g.rtol * target + xp.where(level < most, level, most))
         some = target > 0
         residual = xp.where(some, size / xp.where(some, target, xp.ones_like(target)), size)
-        residual = xp.reshape(xp.where(finite & sound, residual, nan), lanes[1])
-    if g.method == "pcg":
-        level = s.noise * (s.weight[:, None] * length(be, x) + target)
-        # Where T is nearly singular x can be so large that any residual counts as rounding.
-        most = s.eps**0.25 * target
-        good = size <= g.rtol * target + xp.where(level < most, level, most)
-    success = good & sound & finite
-    if g.statement:
-        error = xp.where(success, _error_bound(s, found.condition, x, rest), nan)
-        error = xp.reshape(error, lanes[1])
+        residual = xp.reshape(xp.where(known, residual, nan), lanes[1])
+        if g.statement:
+            error = xp.where(success, _error_bound(s, found.condition, x, rest), nan)
+            error = xp.reshape(error, lanes[1])
     x = _where(be, success, x * xp.astype(scale[:, :, None] / sizes, x.dtype), float("nan"))
     return (
         xp.reshape(xp.matrix_transpose(x), (*lead, n, k)),
