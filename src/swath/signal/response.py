@@ -263,7 +263,7 @@ def freqz(
 
     Cost: a number of frequencies is one DFT; given ones take a multiply-add per frequency and tap.
     Those given as numbers are turned into exponentials in float64; those in an array in the array's
-    precision, with an error of eps·ω·K in the phase.
+    precision, each with an error of up to about eps·(ω·K + K), for they are powers of two of them.
 
     `swath.vjp` takes the cotangent of `h`.
 
