@@ -568,8 +568,9 @@ def lstsq(
     Cost: m·n² multiply-adds (one matrix product), n³, and two passes over A, in the first of which
     the matrix product is made. With 8192 rows or more a few of them give a solution to begin with,
     and the second pass is made only where that was far off. With m < n, m²·n through AAᴴ.
-    ``"cholesky_qr"`` takes 3·m·n² more for each step and two passes for each refinement step,
-    ``"full"`` about 60 passes for each of its steps (2 to 5 where the condition is small, 20 near
+    ``"cholesky_qr"`` takes 3·m·n² more for each step and two passes for each refinement step; with
+    8192 rows or more the few make its first step, and one pass is mostly all (3·m·n²). ``"full"``
+    takes about 60 passes for each of its steps (2 to 5 where the condition is small, 20 near
     1/eps), in memory of a few times the workspace. Weights of 0 with m < n leave equations that no
     refinement in full precision reaches: `success` is false there.
 
