@@ -145,7 +145,7 @@ class Span:
         reach = self.stride * (stop - start - 1) + self.extent
         return replace(self, length=last - first, low=low, high=reach - (last - first) - low)
 
-    @property
+    @cached_property
     def kept(self) -> tuple[slice, tuple[int, int]]:
         """The points that padding leaves (negative widths crop), and the zeros on both sides."""
         total = max(0, self.length + self.low + self.high)

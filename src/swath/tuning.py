@@ -69,7 +69,7 @@ class Product:
         """As the planner sees it."""
         return Problem(
             self.role, self.g, self.batch, self.depth, self.rows, self.dtype, be.traces,
-            be.mutable, be.native_roles,
+            be.mutable, be.native_roles, be.fuses,
         )  # fmt: skip
 
     def operands(self, seed: int = 0) -> list[np.ndarray]:

@@ -258,6 +258,13 @@ class Backend:
         """Whether x lies in memory in the order of its axes, without gaps."""
         return False
 
+    # Whether `einsum_into` multiplies and adds in one pass.
+    fuses = False
+
+    def einsum_into(self, labels: str, out: Array, *operands: Array, order: str = "K") -> None:
+        """out = the sum of products; loops in the order of memory ("K"), or with axes reversed."""
+        raise NotImplementedError
+
     def into(self, name: str, out: Array, *operands: Any) -> None:
         """out = the operation of the standard of this name."""
         raise NotImplementedError
@@ -306,6 +313,10 @@ class Backend:
     def reshape(self, x: Array, shape: tuple[int, ...]) -> Array:
         """x in another shape, in C order."""
         return self.xp.reshape(x, shape)
+
+    def permute(self, x: Array, order: tuple[int, ...]) -> Array:
+        """x with its axes in another order."""
+        return self.xp.permute_dims(x, order)
 
     def flip(self, x: Array, axes: tuple[int, ...]) -> Array:
         """x reversed along axes."""

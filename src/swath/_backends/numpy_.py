@@ -115,6 +115,11 @@ class NumpyBackend(Backend):
     def into(self, name: str, out: Array, *operands: Any) -> None:
         getattr(np, name)(*operands, out=out)
 
+    fuses = True
+
+    def einsum_into(self, labels: str, out: Array, *operands: Array, order: str = "K") -> None:
+        np.einsum(labels, *operands, out=out, order=order)  # type: ignore[call-overload]
+
     def as_numbers(self, flags: Array) -> Array:
         return flags.view(np.uint8)
 
@@ -160,6 +165,9 @@ class NumpyBackend(Backend):
     # Methods and slices: the functions of the same names cost as much as a small convolution.
     def reshape(self, x: Array, shape: tuple[int, ...]) -> Array:
         return x.reshape(shape)
+
+    def permute(self, x: Array, order: tuple[int, ...]) -> Array:
+        return x.transpose(order)
 
     def flip(self, x: Array, axes: tuple[int, ...]) -> Array:
         cuts = [slice(None)] * x.ndim

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
-from functools import cache
+from functools import cache, lru_cache
 from math import prod
 from typing import Any
 
@@ -169,6 +169,9 @@ class TorchBackend(Backend):
         # On another device to look would wait for it.
         return x.is_cuda or bool(torch.isnan(x.max()))
 
+    def permute(self, x: Array, order: tuple[int, ...]) -> Array:
+        return x.permute(order)
+
     def windows(
         self,
         x: Array,
@@ -248,27 +251,31 @@ class TorchBackend(Backend):
     native_roles = ("y", "x", "w")
 
     def native_product(self, role: str, g: Any, a: Array, b: Array) -> Array:
-        strides, dilations = [s.stride for s in g.spans], [s.dilation for s in g.spans]
-        low, high = [s.low for s in g.spans], [s.high for s in g.spans]
-        even = low == high and min(low) >= 0
-        lengths = [s.length if even else s.length + s.low + s.high for s in g.spans]
-        padding = low if even else [0] * g.rank
+        strides, dilations, low, high, lengths, padding, even = _settings(g)
         with _full_precision() if a.is_cuda and _LEVEL.get() != "fast" else nullcontext():
             if role == "y":
                 x = a if even else _shaped(a, low, high)
-                none = [0] * g.rank
                 return torch.convolution(
-                    x, b, None, strides, padding, dilations, False, none, g.groups
+                    x,
+                    _beside(b, x),
+                    None,
+                    strides,
+                    padding,
+                    dilations,
+                    False,
+                    (0,) * g.rank,
+                    g.groups,
                 )
-            # The kernels of the derivatives read the shape of the operand that they compute.
+            # The kernels of the derivatives read the shape and the layout of the operand that
+            # they compute; never written, it takes no memory.
             if role == "x":
-                w, y = a, b
-                x = y.new_empty(()).expand(y.shape[0], w.shape[1] * g.groups, *lengths)
+                w, y = _beside(a, b), b
+                x = _unwritten(y, (y.shape[0], a.shape[1] * g.groups, *lengths), _layout(y))
             else:
                 x, y = a if even else _shaped(a, low, high), b
-                w = y.new_empty(()).expand(y.shape[1], a.shape[1] // g.groups, *g.sizes)
+                w = _unwritten(y, (y.shape[1], a.shape[1] // g.groups, *g.sizes), _layout(x))
             found = torch.ops.aten.convolution_backward(
-                y, x, w, None, strides, padding, dilations, False, [0] * g.rank, g.groups,
+                y, x, w, None, strides, padding, dilations, False, (0,) * g.rank, g.groups,
                 [role == "x", role == "w", False],
             )  # fmt: skip
         if role == "w":
@@ -374,6 +381,51 @@ def _shaped(x: Array, low: Sequence[int], high: Sequence[int]) -> Array:
     """Pad the last axes with zeros; negative widths crop."""
     pairs = [n for pair in zip(reversed(low), reversed(high), strict=True) for n in pair]
     return torch.nn.functional.pad(x, pairs)
+
+
+# Elements of a kernel from which on its order is worth a thought.
+_REORDERED = 2**15
+_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+
+
+@lru_cache(maxsize=4096)
+def _settings(g: Any) -> tuple[Any, ...]:
+    """Strides, dilations, paddings, lengths and padding of the kernel, and whether it has them."""
+    strides, dilations, low, high = (
+        tuple(getattr(s, name) for s in g.spans) for name in ("stride", "dilation", "low", "high")
+    )
+    even = low == high and min(low) >= 0
+    lengths = tuple(s.length if even else s.length + s.low + s.high for s in g.spans)
+    return strides, dilations, low, high, lengths, low if even else (0,) * g.rank, even
+
+
+def _layout(x: Array) -> Any:
+    """The memory format of channels last where x lies so, else that of channels first."""
+    last = _LAST.get(x.ndim)
+    if last is None or x.is_contiguous() or not x.is_contiguous(memory_format=last):
+        return torch.contiguous_format
+    return last
+
+
+def _unwritten(like: Array, shape: tuple[int, ...], layout: Any) -> Array:
+    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=layout)
+
+
+def _beside(w: Array, x: Array) -> Array:
+    """The kernel (O, C, *K) laid out as the kernels want it beside x.
+
+    One stored as (*K, C, O) is a matrix to be transposed, which PyTorch does several times faster
+    than it reorders axes.
+    """
+    if w.numel() < _REORDERED or x.is_cuda or _layout(x) is torch.contiguous_format:
+        return w
+    order = (*range(2, w.ndim), 1, 0)
+    stored = w.permute(order)
+    if w.is_contiguous(memory_format=_LAST[w.ndim]) or not stored.is_contiguous():
+        return w
+    rows = stored.reshape(-1, w.shape[0]).t().contiguous()
+    rows = rows.reshape(w.shape[0], *w.shape[2:], w.shape[1])
+    return rows.permute(0, w.ndim - 1, *range(1, w.ndim - 1))
 
 
 # Its switches are attributes made at run time.

@@ -72,9 +72,12 @@ def _add_bias(y: Any, bias: Any, last: bool) -> Any:
 def _operands(x: Any, weight: Any, bias: Any) -> tuple[Backend, Any, Any, Any]:
     """The arrays in one dtype."""
     be, (x, weight, bias) = arguments.arrays("bias", x=x, weight=weight, bias=bias)
-    for name, value in (("x", x), ("weight", weight), ("bias", bias)):
-        if value is not None:
-            arguments.numeric(be, name, value)
+    arguments.numeric(be, "x", x)
+    arguments.numeric(be, "weight", weight)
+    if bias is not None:
+        arguments.numeric(be, "bias", bias)
+    elif x.dtype == weight.dtype:
+        return be, x, weight, None
     return (be, *arguments.promote(be, x, weight, bias))
 
 
@@ -238,7 +241,8 @@ def conv(
     y = correlate(Sliding(spans, int(groups), last, method), x, weight)
     if bias is not None:
         y = _add_bias(y, bias, last)
-    y = _ops.cast(y, kind)
+    if y.dtype != kind:
+        y = _ops.cast(y, kind)
     return y if had_batch else _ops.reshape(y, y.shape[1:])
 
 

@@ -25,6 +25,8 @@ __all__ = ["UNROLLED", "estimate", "last", "roles", "run", "scratch", "tap_of", 
 Array = Any
 pack = unpack = as_is
 _ALL = slice(None)
+# Of an axis for each tap, and for each sliding axis.
+_LETTERS, _ROWS = "ABCDEFGHIJKLMNOP", "abdefghijklnopqr"
 
 # Terms of a traced program that are written out: more would take a compiler seconds.
 UNROLLED = 64
@@ -35,7 +37,7 @@ _BLOCK = 2**18
 def _planar(p: Problem) -> bool:
     """Whether every channel is a plane of its own, computed by `_planes`."""
     unit = p.g.strideless
-    if p.role == "w" and p.g.last:
+    if p.role == "w" and p.g.last and not p.fuses:
         return False
     return p.mutable and p.single and p.g.groups > 1 and (unit or p.role == "x")
 
@@ -54,10 +56,12 @@ def estimate(p: Problem, cost: Costs) -> Estimate:
     """One pass or one small matrix product for every tap."""
     simple = p.depth == 1 if p.traces else p.single
     # A compiler makes one pass of all products and sums that it unrolls, from registers.
-    passes = (0.5 if p.taps <= UNROLLED else 1) if p.traces else 6
+    # With products added as they are made a block of planes is three operations.
+    fused = p.fuses and _planar(p)
+    passes = (0.5 if p.taps <= UNROLLED else 1) if p.traces else 3 if fused else 6
     each = passes * p.rows if simple else p.depth + 3 * p.rows
     moved = p.taps * p.width * p.places * each
-    steps = p.taps * (2 if simple else 4)
+    steps = 8 if fused else p.taps * (2 if simple else 4)
     if p.traces and simple:
         # Those that are not unrolled are steps of a compiled loop.
         steps = 2 if p.taps <= UNROLLED else 0.1 * p.taps
@@ -79,7 +83,7 @@ def scratch(p: Problem) -> int:
         return (
             x
             + (2 * x if p.role == "w" else 0)
-            + 4 * max(_BLOCK, plane)
+            + 4 * max(_BLOCK * (4 if p.fuses else 1), plane)
             + p.g.groups * p.taps * p.width
         )
     if p.single and p.role != "w":
@@ -151,6 +155,8 @@ def _mix(be: Backend, g: Sliding, m: Array, v: Array) -> Array:
 
 def fitted(be: Backend, g: Sliding, x: Array) -> Array:
     """x with its padding in place, cropped where it is negative."""
+    if all(s.low == 0 == s.high for s in g.spans):
+        return x
     whole = (slice(None),) * (1 if g.last else 2)
     kept = [s.kept for s in g.spans]
     x = x[(*whole, *(cut for cut, _ in kept), ...)]
@@ -195,6 +201,8 @@ def _planes(be: Backend, g: Sliding, x: Array, w: Array) -> Array:
     x = fitted(be, g, x)
     space = x.shape[2:]
     steps = [prod(space[i + 1 :]) for i in range(g.rank)]
+    hops = [s.dilation * step for s, step in zip(g.spans, steps, strict=True)]
+    reach = sum((n - 1) * hop for n, hop in zip(g.sizes, hops, strict=True))
     x, w = xp.reshape(x, (batch, planes, -1)), xp.reshape(w, (planes, -1))
     beyond = sum((n - 1) * step for n, step in zip(g.out[1:], steps[1:], strict=True)) + 1
     most = max(1, _BLOCK // be.itemsize(x.dtype))
@@ -203,17 +211,23 @@ def _planes(be: Backend, g: Sliding, x: Array, w: Array) -> Array:
     for entry, at, low in product(range(batch), range(0, planes, some), range(0, g.out[0], rows)):
         here, high = slice(at, min(at + some, planes)), min(low + rows, g.out[0])
         total = be.empty_like(y, (here.stop - at, (high - low) * steps[0]))
-        term, length = (
-            be.empty_like(total, total.shape),
-            (high - low - 1) * steps[0] + beyond,
-        )
-        for number, tap in enumerate(_taps(g)):
-            start = low * steps[0]
-            start += sum(s.dilation * j * n for s, j, n in zip(g.spans, tap, steps, strict=True))
-            part, by = x[entry, here, start : start + length], w[here, number : number + 1]
-            be.into("multiply", (term if number else total)[:, :length], part, by)
-            if number:
-                be.into("add", total[:, :length], total[:, :length], term[:, :length])
+        length = (high - low - 1) * steps[0] + beyond
+        if be.fuses:
+            part = x[entry, here, low * steps[0] : low * steps[0] + length + reach]
+            part = be.windows(part, g.sizes, (1,) * g.rank, hops, (1,) * g.rank)
+            kernel = be.reshape(w[here, ...], (-1, *g.sizes))
+            taps = _LETTERS[: g.rank]
+            # The points of a plane are the innermost loop, its taps the outermost.
+            turned = xp.matrix_transpose(total[:, :length])
+            be.einsum_into(f"cm{taps},c{taps}->mc", turned, part, kernel, order="F")
+        else:
+            term = be.empty_like(total, total.shape)
+            for number, tap in enumerate(_taps(g)):
+                start = low * steps[0] + sum(n * j for n, j in zip(hops, tap, strict=True))
+                part, by = x[entry, here, start : start + length], w[here, number : number + 1]
+                be.into("multiply", (term if number else total)[:, :length], part, by)
+                if number:
+                    be.into("add", total[:, :length], total[:, :length], term[:, :length])
         total = xp.reshape(total, (here.stop - at, high - low, *space[1:]))
         kept = total[(_ALL, _ALL, *(slice(0, n) for n in g.out[1:]))]
         y[(entry, here, slice(low, high), ...)] = kept
@@ -230,23 +244,40 @@ def _planes_last(be: Backend, g: Sliding, x: Array, w: Array) -> Array:
     line = xp.reshape(w, (-1, 1, planes))
     line = xp.reshape(xp.broadcast_to(line, (line.shape[0], inner, planes)), (-1, inner * planes))
     size = prod(g.out[1:-1]) * inner * planes
-    rows = min(g.out[0], max(1, _BLOCK // (be.itemsize(x.dtype) * size)))
+    most = _BLOCK * (4 if be.fuses else 1) // be.itemsize(x.dtype)
+    rows = min(g.out[0], max(1, most // size))
     for entry, low in product(range(batch), range(0, g.out[0], rows)):
         high = min(low + rows, g.out[0])
         shape = (high - low, *g.out[1 : max(1, r - 1)], inner * planes)
-        total, term = (be.empty_like(y, shape) for _ in range(2))
-        for number, tap in enumerate(_taps(g)):
-            begin = [s.dilation * j for s, j in zip(g.spans, tap, strict=True)]
-            cuts = [slice(begin[0] + low, begin[0] + high)]
-            cuts += [slice(b, b + n) for b, n in zip(begin[1:-1], g.out[1:-1], strict=True)]
-            if r > 1:
-                cuts.append(slice(begin[-1] * planes, (begin[-1] + inner) * planes))
-            part = x[(entry, *cuts, ...)]
-            be.into("multiply", term if number else total, part, line[number, ...])
-            if number:
-                be.into("add", total, total, term)
+        total = be.empty_like(y, shape)
+        if be.fuses:
+            _rows_summed(be, g, x[entry, low : high + g.spans[0].extent - 1, ...], line, total)
+        else:
+            term = be.empty_like(y, shape)
+            for number, tap in enumerate(_taps(g)):
+                begin = [s.dilation * j for s, j in zip(g.spans, tap, strict=True)]
+                cuts = [slice(begin[0] + low, begin[0] + high)]
+                cuts += [slice(b, b + n) for b, n in zip(begin[1:-1], g.out[1:-1], strict=True)]
+                if r > 1:
+                    cuts.append(slice(begin[-1] * planes, (begin[-1] + inner) * planes))
+                part = x[(entry, *cuts, ...)]
+                be.into("multiply", term if number else total, part, line[number, ...])
+                if number:
+                    be.into("add", total, total, term)
         y[entry, low:high, ...] = xp.reshape(total, (high - low, *g.out[1:], planes))
     return y
+
+
+def _rows_summed(be: Backend, g: Sliding, x: Array, line: Array, out: Array) -> None:
+    """Some rows of `_planes_last`: the taps of an output row in one sum of products."""
+    r, planes = g.rank, line.shape[-1] // (g.out[-1] if g.rank > 1 else 1)
+    hops = [s.dilation for s in g.spans]
+    if r > 1:
+        hops[-1] *= planes
+    found = be.windows(x, g.sizes, (1,) * r, hops, tuple(range(r)))
+    rows, taps = _ROWS[: out.ndim - 1], _LETTERS[:r]
+    line = be.reshape(line, (*g.sizes, line.shape[-1]))
+    be.einsum_into(f"{rows}m{taps},{taps}m->{rows}m", out, found, line)
 
 
 def _spread_in_place(be: Backend, g: Sliding, w: Array, y: Array) -> Array:
@@ -290,8 +321,11 @@ def _kernel(be: Backend, g: Sliding, x: Array, y: Array) -> Array:
     xp = be.xp
     channels = (x.shape[-1], y.shape[-1]) if g.last else (x.shape[1], y.shape[1])
     depth, rows = channels[0] // g.groups, channels[1] // g.groups
-    if be.in_place and depth == rows == 1 < g.groups and not g.last and g.strideless:
-        return _planes_kernel(be, g, x, y)
+    if be.in_place and depth == rows == 1 < g.groups and g.strideless:
+        if not g.last:
+            return _planes_kernel(be, g, x, y)
+        if be.fuses:
+            return _planes_last_kernel(be, g, x, y)
     found: dict[tuple[int, ...], Array] = {}
     for tap, outputs, inputs in g.each_tap():
         xs, ys = x[_at(g, inputs)], y[_at(g, outputs)]
@@ -318,6 +352,24 @@ def _planes_kernel(be: Backend, g: Sliding, x: Array, y: Array) -> Array:
         sums = xp.reshape(sums, (batch, planes, 1))
         found.append(xp.sum(sums, axis=0, dtype=sums.dtype))
     return _kernel_shaped(be, g, xp.stack(found, axis=0))
+
+
+def _planes_last_kernel(be: Backend, g: Sliding, x: Array, y: Array) -> Array:
+    """The same, channels last: products of neighbouring channels side by side."""
+    xp, planes, r = be.xp, x.shape[-1], g.rank
+    kind = _result(be, x, y)
+    x, total = fitted(be, g, x), be.new_like(x, (*g.sizes, planes), dtype=kind)
+    part = be.empty_like(total, total.shape)
+    size = prod(g.out[1:]) * planes * be.itemsize(kind)
+    rows = min(g.out[0], max(1, _BLOCK // size))
+    space, taps = _ROWS[:r], _LETTERS[:r]
+    for entry, low in product(range(x.shape[0]), range(0, g.out[0], rows)):
+        high = min(low + rows, g.out[0])
+        found = x[entry, low : high + g.spans[0].extent - 1, ...]
+        found = be.windows(found, g.sizes, (1,) * r, [s.dilation for s in g.spans], range(r))
+        be.einsum_into(f"{space}c{taps},{space}c->{taps}c", part, found, y[entry, low:high, ...])
+        be.into("add", total, total, part)
+    return xp.reshape(total, g.w_shape(planes, 1))
 
 
 def _kernel_shaped(be: Backend, g: Sliding, flat: Array) -> Array:

@@ -8,6 +8,7 @@ is packed once, however many slabs there are.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -24,6 +25,12 @@ Array = Any
 def _turned(algorithm: Algorithm, p: Problem) -> bool:
     """Whether the transpose is computed as forward products."""
     return p.role == "x" and "x" not in algorithm.roles(p)
+
+
+@lru_cache(maxsize=4096)
+def _before(g: Sliding) -> Sliding:
+    """The geometry with channels first; kept, as it keeps what is derived from it."""
+    return replace(g, last=False)
 
 
 def estimate(algorithm: Algorithm, p: Problem, cost: Costs) -> Estimate | str:
@@ -90,7 +97,7 @@ class Form:
         be, g = self.be, self.p.g
         if self.first:
             r = g.rank
-            g, w = replace(g, last=False), be.xp.permute_dims(w, (r + 1, r, *range(r)))
+            g, w = _before(g), be.permute(w, (r + 1, r, *range(r)))
         if not self.turned:
             return self.algorithm.pack(be, g, w)
         found = {}
@@ -108,21 +115,21 @@ class Form:
         """The product of a slab with geometry g; kernels packed."""
         be, role = self.be, self.p.role
         if self.first:
-            g = replace(g, last=False)
+            g = _before(g)
             signal = (0, g.rank + 1, *range(1, g.rank + 1))
-            a = a if role == "x" else be.xp.permute_dims(a, signal)
-            b = b if role == "y" else be.xp.permute_dims(b, signal)
+            a = a if role == "x" else be.permute(a, signal)
+            b = b if role == "y" else be.permute(b, signal)
         out = self._residues(g, a, b) if self.turned else self.algorithm.run(be, role, g, a, b)
         if self.first and role != "w":
-            out = be.xp.permute_dims(out, (0, *range(2, g.rank + 2), 1))
+            out = be.permute(out, (0, *range(2, g.rank + 2), 1))
         return out
 
     def unpack(self, w: Array) -> Array:
         """The kernel from its packed form."""
         be, p = self.be, self.p
-        g = replace(p.g, last=False) if self.first else p.g
+        g = _before(p.g) if self.first else p.g
         w = self.algorithm.unpack(be, g, w, (p.rows, p.depth))
-        return be.xp.permute_dims(w, (*range(2, g.rank + 2), 1, 0)) if self.first else w
+        return be.permute(w, (*range(2, g.rank + 2), 1, 0)) if self.first else w
 
     def _residues(self, g: Sliding, kernels: dict[tuple[int, ...], Any], y: Array) -> Array:
         """x from y, residue by residue."""

@@ -14,6 +14,7 @@ the whole input; a kernel of one tap needs none.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import pairwise
 from math import prod
 from typing import Any
@@ -114,7 +115,7 @@ def _windows(be: Backend, g: Sliding, x: Array, shifts: int) -> Windows:
 
     (B, C, *K', rows, …), channels last (B, rows, …, *K', C), where the library has views.
     """
-    xp, r = be.xp, g.rank
+    _xp, r = be.xp, g.rank
     at = 1 if g.last else 2
     axes, first = tuple(range(at, at + r)), g.spans[0]
     if shifts == 1:
@@ -138,69 +139,70 @@ def _windows(be: Backend, g: Sliding, x: Array, shifts: int) -> Windows:
         inner = range(r + 2, 2 * r + 2)
         # The last runs of a window are contiguous in x.
         order = (0, *axes, *inner, r + 1) if g.last else (0, 1, *inner, *axes)
-        made[remainder] = xp.permute_dims(found, order)
+        made[remainder] = be.permute(found, order)
     return [(q, made[r]) for q, r in places]
 
 
-def _moved(xp: Any, a: Array, axis: int, to: int) -> Array:
+def _moved(be: Backend, a: Array, axis: int, to: int) -> Array:
     """An axis in another place; PyTorch cannot batch its own `moveaxis`."""
     order = [i for i in range(a.ndim) if i != axis]
     order.insert(to, axis)
-    return xp.permute_dims(a, order)
+    return be.permute(a, tuple(order))
 
 
 def _columns(be: Backend, g: Sliding, found: Array, entries: slice, rows: slice) -> Array:
     """Some windows as (G, C·K', P), channels last (G, P, K'·C); P runs over rows, then entries."""
-    xp = be.xp
     if g.last:
-        found = _moved(xp, found[entries, rows, ...], 1, 0)
+        found = _moved(be, found[entries, rows, ...], 1, 0)
         places, depth = prod(found.shape[: g.rank + 1]), found.shape[-1] // g.groups
         if g.groups == 1:
-            return xp.reshape(found, (1, places, -1))
-        found = xp.reshape(found, (places, -1, g.groups, depth))
-        return xp.reshape(xp.permute_dims(found, (2, 0, 1, 3)), (g.groups, places, -1))
+            return be.reshape(found, (1, places, -1))
+        found = be.reshape(found, (places, -1, g.groups, depth))
+        return be.reshape(be.permute(found, (2, 0, 1, 3)), (g.groups, places, -1))
     at = found.ndim - g.rank
     found = found[(entries, *[slice(None)] * (at - 1), rows, ...)]
     # (B, C, *K', rows, …) -> (C, *K', rows, B, …)
-    found = _moved(xp, found, 0, at)
-    return xp.reshape(found, (g.groups, -1, prod(found.shape[at - 1 :])))
+    found = _moved(be, found, 0, at)
+    return be.reshape(found, (g.groups, -1, prod(found.shape[at - 1 :])))
 
 
 def pack(be: Backend, g: Sliding, w: Array) -> Array:
     """w as (shifts, G, O/G, D·K'); channels last: (shifts, G, K'·D, O/G)."""
-    xp = be.xp
     if g.last:
         depth, rows = w.shape[-2], w.shape[-1] // g.groups
-        w = xp.reshape(w, (_shifts(g, depth), -1, g.groups, rows))
-        return xp.permute_dims(w, (0, 2, 1, 3))
+        w = be.reshape(w, (_shifts(g, depth), -1, g.groups, rows))
+        return be.permute(w, (0, 2, 1, 3))
     depth = w.shape[1]
-    w = xp.reshape(w, (w.shape[0], depth, _shifts(g, depth), -1))
-    w = xp.permute_dims(w, (2, 0, 1, 3))
-    return xp.reshape(w, (w.shape[0], g.groups, w.shape[1] // g.groups, -1))
+    w = be.reshape(w, (w.shape[0], depth, _shifts(g, depth), -1))
+    w = be.permute(w, (2, 0, 1, 3))
+    return be.reshape(w, (w.shape[0], g.groups, w.shape[1] // g.groups, -1))
 
 
 def unpack(be: Backend, g: Sliding, w: Array, sizes: tuple[int, int]) -> Array:
     """The inverse of `pack`."""
-    xp, (rows, depth) = be.xp, sizes
+    _xp, (rows, depth) = be.xp, sizes
     if g.last:
-        w = xp.permute_dims(w, (0, 2, 1, 3))
+        w = be.permute(w, (0, 2, 1, 3))
     else:
-        w = xp.reshape(w, (w.shape[0], g.groups * rows, depth, -1))
-        w = xp.permute_dims(w, (1, 2, 0, 3))
-    return xp.reshape(w, g.w_shape(g.groups * rows, depth))
+        w = be.reshape(w, (w.shape[0], g.groups * rows, depth, -1))
+        w = be.permute(w, (1, 2, 0, 3))
+    return be.reshape(w, g.w_shape(g.groups * rows, depth))
 
 
 def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
     """The products of role "y" and "w", both layouts, by stretches that fit the cache."""
     batch = a.shape[0]
     depth = a.shape[-1 if g.last else 1] // g.groups
-    windows = _windows(be, g, fitted(be, g, a), _shifts(g, depth))
     last, packed = (-1, b.shape[-1]) if g.last else (1, b.shape[-2])
     rows = b.shape[last] // g.groups if role == "w" else packed
     total: Any = None
     out: Any = None
-    most = _most(g, depth, rows, be.itemsize(a.dtype))
-    for entries, low, high in pieces(be, batch, g.out[0], most):
+    width = be.itemsize(a.dtype)
+    shifts, parts = _parts(be, g, batch, depth, rows, width, mutable=be.mutable)
+    windows = _windows(be, g, fitted(be, g, a), shifts)
+    if role == "y" and shifts == batch == g.groups == len(parts) == 1:
+        return _at_once(be, g, windows[0][1], b)
+    for entries, low, high in parts:
         cut = slice(low, high)
         here = (entries, cut, ...) if g.last else (entries, slice(None), cut, ...)
         if role == "w":
@@ -214,6 +216,24 @@ def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
             out = be.empty_like(value, g.y_shape(batch, rows * g.groups))
         out[here] = value
     return total if role == "w" else out
+
+
+@lru_cache(maxsize=4096)
+def _parts(
+    be: Backend, g: Sliding, batch: int, depth: int, rows: int, width: int, *, mutable: bool
+) -> tuple[int, list[tuple[slice, int, int]]]:
+    """Taps that are views, and what is computed at a time; `mutable` as the library is now."""
+    most = _most(g, depth, rows, width) if mutable else 0
+    return _shifts(g, depth), list(pieces(be, batch, g.out[0], most))
+
+
+def _at_once(be: Backend, g: Sliding, found: Array, w: Array) -> Array:
+    """All outputs of one batch entry in one product, without groups: nothing is moved."""
+    if g.last:
+        out = be.matmul(be.reshape(found, (prod(g.out), -1)), w[0, 0, ...])
+        return be.reshape(out, (1, *g.out, w.shape[-1]))
+    out = be.matmul(w[0, 0, ...], be.reshape(found, (-1, prod(g.out))))
+    return be.reshape(out, (1, w.shape[2], *g.out))
 
 
 def _sums(
@@ -240,20 +260,18 @@ def _kernels(
 
 def _matrix(be: Backend, g: Sliding, y: Array) -> Array:
     """A piece of y as (G, O/G, P), channels last (G, P, O/G)."""
-    xp = be.xp
     if g.last:
-        y = xp.reshape(_moved(xp, y, 1, 0), (-1, g.groups, y.shape[-1] // g.groups))
-        return xp.permute_dims(y, (1, 0, 2))
-    return xp.reshape(_moved(xp, y, 0, 2), (g.groups, y.shape[1] // g.groups, -1))
+        y = be.reshape(_moved(be, y, 1, 0), (-1, g.groups, y.shape[-1] // g.groups))
+        return be.permute(y, (1, 0, 2))
+    return be.reshape(_moved(be, y, 0, 2), (g.groups, y.shape[1] // g.groups, -1))
 
 
 def _signal(be: Backend, g: Sliding, value: Array, batch: int, rows: int) -> Array:
     """The inverse of `_matrix`."""
-    xp = be.xp
     if g.last:
-        value = xp.reshape(xp.permute_dims(value, (1, 0, 2)), (rows, batch, *g.out[1:], -1))
-        return _moved(xp, value, 0, 1)
-    return _moved(xp, xp.reshape(value, (-1, rows, batch, *g.out[1:])), 2, 0)
+        value = be.reshape(be.permute(value, (1, 0, 2)), (rows, batch, *g.out[1:], -1))
+        return _moved(be, value, 0, 1)
+    return _moved(be, be.reshape(value, (-1, rows, batch, *g.out[1:])), 2, 0)
 
 
 def _shifted(

@@ -91,7 +91,10 @@ def scratch(p: Problem) -> int:
     """Operands in orders of the library's own: those of derivatives more often."""
     if p.native == ("line",):
         return p.x_bytes + p.y_bytes + p.w_bytes
-    copies = 1 if p.traces else 2 if p.role == "y" else 3
+    if p.g.last and p.g.rank > 1 and not p.traces:
+        # Kernels for channels last take arrays as they lie.
+        return 2 * p.w_bytes
+    copies = 1 if p.traces or p.role == "y" else 2
     return copies * (p.x_bytes + p.y_bytes) + p.w_bytes
 
 

@@ -331,6 +331,7 @@ class _Call:
     work: Any
     empty: tuple[int, ...] | None
     plan: Plan | None
+    form: forms.Form | None = None
 
 
 @lru_cache(maxsize=4096)
@@ -358,10 +359,13 @@ def _call(
         target.traces,
         mutable,
         target.native_roles,
+        target.fuses,
     )
     if batch * depth * rows * g.groups == 0 or 0 in (*g.out, *g.lengths, *g.sizes):
         return _Call(problem, kind, work, result_shape(role, g, batch, depth, rows), None)
-    return _Call(problem, kind, work, None, choose(problem, place, workspace))
+    plan = choose(problem, place, workspace)
+    form = forms.Form(be, ALGORITHMS[plan.method], problem)
+    return _Call(problem, kind, work, None, plan, form)
 
 
 def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
@@ -370,13 +374,12 @@ def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
     target, place = (be, be.place(a)) if asked is None else asked[:2]
     shapes, kinds = (a.shape, b.shape), (a.dtype, b.dtype)
     call = _call(be, role, g, shapes, kinds, target, target.mutable, place, WORKSPACE.get())
-    plan, kind, work = call.plan, call.kind, call.work
-    if plan is None:
+    plan, form, kind, work = call.plan, call.form, call.kind, call.work
+    if plan is None or form is None:
         return be.new_like(a, call.empty or (), dtype=kind)
     if asked is not None:
         asked[2].append(plan)
         raise Captured
     # Half precision accumulates in float32 and rounds once.
     a, b = fft.of_dtype(be, a, work), fft.of_dtype(be, b, work)
-    form = forms.Form(be, ALGORITHMS[plan.method], call.problem)
     return fft.of_dtype(be, slabs.sweep(form, plan.slabs, a, b), kind)

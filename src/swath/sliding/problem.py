@@ -63,6 +63,8 @@ class Problem:
         Whether slabs of a result may be written in place.
     native : tuple of str
         Roles for which the library has a kernel of its own.
+    fuses : bool
+        Whether sums of elementwise products take one pass for each product.
     """
 
     role: str
@@ -74,6 +76,7 @@ class Problem:
     traces: bool = False
     mutable: bool = True
     native: tuple[str, ...] = ()
+    fuses: bool = False
 
     @property
     def width(self) -> int:
