@@ -29,6 +29,7 @@ class CupyBackend(NumpyBackend):
 
     kind = "gpu"
     native_roles = ()
+    fuses = False
 
     def device(self, x: Array) -> Any:
         return x.device

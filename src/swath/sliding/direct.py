@@ -65,7 +65,9 @@ def estimate(p: Problem, cost: Costs) -> Estimate:
     if p.traces and simple:
         # Those that are not unrolled are steps of a compiled loop.
         steps = 2 if p.taps <= UNROLLED else 0.1 * p.taps
-    blocks = 1 if p.traces else max(1, p.y_bytes // _BLOCK)
+    blocks = 1 if p.traces else max(1, max(p.x_bytes, p.y_bytes) // _BLOCK)
+    # What begins a slab anew costs more than the operations in it.
+    steps += 0 if p.traces or fused or blocks == 1 else 30
     seconds = moved / cost.stream + steps * blocks * cost.call
     if not simple:
         seconds += p.heavy * p.flops * (1 + 16 / min(p.depth, p.rows)) / cost.gemm

@@ -86,7 +86,8 @@ def _most(g: Sliding, depth: int, rows: int, width: int) -> int:
     """Points of the first axis whose windows and results stay in the cache."""
     taps = prod(g.sizes)
     if taps == 1:
-        return g.out[0]
+        # Channels last the points of a whole batch are the rows of one matrix.
+        return g.out[0] * (2**31 if g.last and g.groups == 1 else 1)
     line, inner = g.groups * (depth * taps // _shifts(g, depth) + 2 * rows), prod(g.out[1:])
     return max(1, _PLACES // inner, _COLUMNS // (width * inner * line))
 
@@ -200,8 +201,11 @@ def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
     width = be.itemsize(a.dtype)
     shifts, parts = _parts(be, g, batch, depth, rows, width, mutable=be.mutable)
     windows = _windows(be, g, fitted(be, g, a), shifts)
-    if role == "y" and shifts == batch == g.groups == len(parts) == 1:
+    if role == "y" and shifts == g.groups == len(parts) == 1 and (g.last or batch == 1):
         return _at_once(be, g, windows[0][1], b)
+    if role == "w" and prod(g.sizes) == 1:
+        # Rows of entries beside each other would be copied.
+        parts = list(pieces(be, batch, g.out[0], g.out[0]))
     for entries, low, high in parts:
         cut = slice(low, high)
         here = (entries, cut, ...) if g.last else (entries, slice(None), cut, ...)
@@ -228,10 +232,11 @@ def _parts(
 
 
 def _at_once(be: Backend, g: Sliding, found: Array, w: Array) -> Array:
-    """All outputs of one batch entry in one product, without groups: nothing is moved."""
+    """All outputs in one product, without groups, of one batch entry or channels last."""
     if g.last:
-        out = be.matmul(be.reshape(found, (prod(g.out), -1)), w[0, 0, ...])
-        return be.reshape(out, (1, *g.out, w.shape[-1]))
+        batch = found.shape[0]
+        out = be.matmul(be.reshape(found, (batch * prod(g.out), -1)), w[0, 0, ...])
+        return be.reshape(out, (batch, *g.out, w.shape[-1]))
     out = be.matmul(w[0, 0, ...], be.reshape(found, (-1, prod(g.out))))
     return be.reshape(out, (1, w.shape[2], *g.out))
 
