@@ -75,6 +75,24 @@ class Core:
         """
         raise NotImplementedError
 
+    def kept(self, be: Backend, geometry: Any, *arrays: Array) -> tuple[Array, Array] | None:
+        """The value and an array that spares `pull_kept` work, where keeping one pays.
+
+        Asked for where a value will be differentiated, on libraries that keep arrays for that.
+        """
+        return None
+
+    def pull_kept(
+        self,
+        be: Backend,
+        geometry: Any,
+        arrays: Sequence[Array],
+        kept: Array,
+        cotangent: Array,
+    ) -> Sequence[Any]:
+        """As `pull`, with what `kept` made."""
+        raise NotImplementedError
+
     def batch(
         self, be: Backend, geometry: Any, arrays: Sequence[Array], batched: Sequence[bool]
     ) -> tuple[Any, Sequence[Array], Callable[[Array], Array]]:

@@ -420,10 +420,11 @@ class Backend:
     def native_pool(self, role: str, g: Any, work: int, *arrays: Array, divisor: int = 1) -> Any:
         """A reduction of windows by the library's own kernel; None where it has none that pays.
 
-        `role` says what: "max", "places" (maxima and their flat places), "scatter" (of the first
-        array to the maxima of the second), "sum" or "spread", both over `divisor`. `work` counts
-        the elements that swath's own passes would compute. Results are those of the passes, NaN
-        and ties included.
+        `role` says what: "max", "places" (maxima and their flat places), "kept" (the same, for a
+        derivative that will follow), "scatter" (of the first array to the maxima of the last; the
+        places that "kept" gave may stand between), "sum" or "spread", both over `divisor`. `work`
+        counts the elements that swath's own passes would compute. Results are those of the passes,
+        NaN and ties included.
         """
         return None
 

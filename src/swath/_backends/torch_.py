@@ -28,6 +28,8 @@ _POOL_RATES = {
     "max": ((3.1, 0.9), (0.37, 0.7)),
     "places": ((3.1, 5.0), (0.34, 3.1)),
     "scatter": ((3.5, 13.0), (0.8, 13.0)),
+    # Places once for the maxima and their derivative, beside passes for both.
+    "kept": ((3.1, 13.9), (0.37, 13.7)),
     "sum": ((1.0, 1.0), (0.15, 0.8)),
     "spread": ((1.5, 1.2), (0.3, 1.1)),
 }
@@ -300,6 +302,9 @@ class TorchBackend(Backend):
             pays = role in ("max", "sum", "spread")
         else:
             pays = _POOL_START + native * g.taps * outputs < own * work
+        if role == "scatter" and len(arrays) == 3:
+            # That it pays was decided when the places were kept.
+            arrays, pays = tuple(a.contiguous() for a in arrays), True
         if not pays or not all(a.is_contiguous() for a in arrays):
             return None
         if role in ("sum", "spread") and any(s.dilation > 1 for s in spans):
@@ -331,12 +336,15 @@ class TorchBackend(Backend):
             return back(found, g.shape)
         if role == "max":
             return back(torch.max_pool2d(planes(x), size, stride, pad, dilation), g.out)
-        y, places = aten.max_pool2d_with_indices(planes(x), size, stride, pad, dilation)
-        if torch.isnan(y.sum()):
-            # Of several NaN PyTorch names the last. (Infinities of both signs come here too.)
-            return None
-        if role == "places":
-            return back(y, g.out), back(places, g.out)
+        if role == "scatter" and len(arrays) == 3:
+            places = planes(arrays[1])
+        else:
+            y, places = aten.max_pool2d_with_indices(planes(x), size, stride, pad, dilation)
+            if torch.isnan(y.sum()):
+                # Of several NaN PyTorch names the last. (Infinities of both signs come here too.)
+                return None
+            if role != "scatter":
+                return back(y, g.out), back(places, g.out)
         found = aten.max_pool2d_with_indices_backward(
             planes(arrays[0]), planes(x), size, stride, pad, dilation, False, places
         )
@@ -366,9 +374,10 @@ class TorchBackend(Backend):
             _LEVEL.reset(token)
 
     def call(self, core: Core, geometry: Any, arrays: Sequence[Array]) -> Array:
-        if _differentiated(arrays):
-            return _Rule.apply(_Task(core, geometry), *arrays)
-        return core.forward(self, geometry, *arrays)
+        if not _differentiated(arrays):
+            return core.forward(self, geometry, *arrays)
+        out = _Rule.apply(_Task(core, geometry), *arrays)
+        return out[0] if isinstance(out, tuple) else out
 
     def gradients(
         self, function: Callable[..., Array], arrays: Sequence[Array]
@@ -468,7 +477,7 @@ class _Task:
 
 
 class _Rule(torch.autograd.Function):
-    """One Function for all cores. It saves inputs and output only.
+    """One Function for all cores. It saves inputs, output, and what a core keeps for its `pull`.
 
     PyTorch's gradient of a holomorphic map is the conjugate transpose; a core's `pull` is the
     transpose, so the cotangent is conjugated on the way in and the result on the way out.
@@ -477,30 +486,48 @@ class _Rule(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(task: _Task, *arrays: Array) -> Array:
+    def forward(task: _Task, *arrays: Array) -> Any:
+        both = task.core.kept(_BACKEND, task.geometry, *arrays)
+        if both is not None:
+            return both
         out = task.core.forward(_BACKEND, task.geometry, *arrays)
         # A Function must not return an argument as it is and save it.
         return out.view_as(out) if any(out is a for a in arrays) else out
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Array) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         ctx.task, *arrays = inputs
-        ctx.save_for_backward(*arrays, output)
-        ctx.save_for_forward(*arrays, output)
-        if not _BACKEND.is_floating(output.dtype):
-            ctx.mark_non_differentiable(output)
+        out, *kept = output if isinstance(output, tuple) else (output,)
+        ctx.save_for_backward(*arrays, out, *kept)
+        ctx.save_for_forward(*arrays, out, *kept)
+        constant = [v for v in (out, *kept) if not _BACKEND.is_floating(v.dtype)]
+        ctx.mark_non_differentiable(*constant)
+        # No zeros are made for what has no derivative.
+        ctx.set_materialize_grads(False)
 
     @staticmethod
-    def backward(ctx: Any, cotangent: Array) -> tuple[Any, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        *arrays, output = ctx.saved_tensors
+    def backward(ctx: Any, cotangent: Any, *_: Any) -> tuple[Any, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         task, wanted = ctx.task, ctx.needs_input_grad[1:]
-        pulled = task.core.pull(_BACKEND, task.geometry, arrays, output, cotangent.conj(), wanted)
+        if cotangent is None:
+            return (None, *(None for _ in wanted))
+        arrays, (output, *kept) = _parted(ctx.saved_tensors, len(wanted))
+        core, given = task.core, cotangent.conj()
+        if kept:
+            pulled = core.pull_kept(_BACKEND, task.geometry, arrays, kept[0], given)
+        else:
+            pulled = core.pull(_BACKEND, task.geometry, arrays, output, given, wanted)
         return (None, *(None if p is None else p.conj() for p in pulled))
 
     @staticmethod
-    def jvp(ctx: Any, _task: None, *tangents: Array) -> Array:  # pyright: ignore[reportIncompatibleMethodOverride]
-        *arrays, output = ctx.saved_tensors
-        return ctx.task.core.push(_BACKEND, ctx.task.geometry, arrays, output, tangents)
+    def jvp(ctx: Any, _task: None, *tangents: Array) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        arrays, (output, *kept) = _parted(ctx.saved_tensors, len(tangents))
+        out = ctx.task.core.push(_BACKEND, ctx.task.geometry, arrays, output, tangents)
+        return (out, None) if kept else out
+
+
+def _parted(saved: Sequence[Array], count: int) -> tuple[list[Array], list[Array]]:
+    """What `_Rule` saved: the inputs, and output with what was kept."""
+    return list(saved[:count]), list(saved[count:])
 
 
 _BACKEND = TorchBackend(xp, "torch")

@@ -375,18 +375,21 @@ class _Choose(_Keyed):
 
 
 class _Scatter(_Keyed):
-    """The transpose of `_Choose`: every window's value added at the place of its extreme."""
+    """The transpose of `_Choose`: every window's value added at the place of its extreme.
+
+    The places may be given as a third array, as the library's own kernel names them.
+    """
 
     name = "scatter"
 
     def forward(self, be: Backend, geometry: Extreme, *arrays: Array) -> Array:
-        y, x = arrays
+        y, x, *places = arrays
         kind = y.dtype
         if be.is_half(kind):
             # Half precision accumulates in float32 and rounds once.
             y = be.xp.astype(y, be.dtype("float32"))
         g, largest = geometry
-        native = be.native_pool("scatter", g, _work(g), y, x) if largest else None
+        native = be.native_pool("scatter", g, _work(g), y, *places, x) if largest else None
         if native is not None:
             out = native
         elif not be.in_place:
@@ -408,7 +411,8 @@ class _Scatter(_Keyed):
         cotangent: Array,
         wanted: Sequence[bool],
     ) -> Sequence[Any]:
-        return apply(_CHOOSE, geometry, cotangent, arrays[1]), None
+        none = [None] * (len(arrays) - 1)
+        return apply(_CHOOSE, geometry, cotangent, arrays[1]), *none
 
 
 class _Extreme(Core):
@@ -456,6 +460,20 @@ class _Extreme(Core):
         wanted: Sequence[bool],
     ) -> Sequence[Any]:
         return (apply(_SCATTER, geometry, cotangent, arrays[0]),)
+
+    def kept(self, be: Backend, geometry: Extreme, *arrays: Array) -> tuple[Array, Array] | None:
+        g, largest = geometry
+        return be.native_pool("kept", g, _work(g), *arrays) if largest else None
+
+    def pull_kept(
+        self,
+        be: Backend,
+        geometry: Extreme,
+        arrays: Sequence[Array],
+        kept: Array,
+        cotangent: Array,
+    ) -> Sequence[Any]:
+        return (apply(_SCATTER, geometry, cotangent, arrays[0], kept),)
 
 
 class Mean(NamedTuple):
