@@ -52,6 +52,15 @@ class Core(Protocol):
         cotangent: Array,
         wanted: Sequence[bool],
     ) -> Sequence[Any]: ...
+    def kept(self, be: Backend, geometry: Any, *arrays: Array) -> tuple[Array, Array] | None: ...
+    def pull_kept(
+        self,
+        be: Backend,
+        geometry: Any,
+        arrays: Sequence[Array],
+        kept: Array,
+        cotangent: Array,
+    ) -> Sequence[Any]: ...
     def batch(
         self, be: Backend, geometry: Any, arrays: Sequence[Array], batched: Sequence[bool]
     ) -> tuple[Any, Sequence[Array], Callable[[Array], Array]]: ...
