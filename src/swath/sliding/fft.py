@@ -39,6 +39,8 @@ __all__ = [
 
 Array = Any
 pack = unpack = as_is
+# Points from which a transform by itself is slow.
+_LONG = 2**17
 BOUND = "|err| <= 4·eps·log2(n)·|frame|₂·|k|₂ + n·tiny, n = {}"
 
 
@@ -59,6 +61,9 @@ def estimate(p: Problem, cost: Costs) -> Estimate:
     work = count * points * max(1.0, log2(points))
     # Pads and cuts too: tens of calls (60 to 150 µs for 5³ points).
     seconds = p.heavy * work / cost.fft + (30 + 12 * p.g.rank) * cost.call
+    if p.g.rank == 1 and points > _LONG and p.batch * p.g.groups * max(p.depth, p.rows) == 1:
+        # One long transform leaves the caches, and one thread does it.
+        seconds *= 4
     spectra = p.g.groups * p.batch * p.depth * p.rows * points
     seconds += 4 * p.heavy * p.width * spectra / cost.stream
     moved = 2 * p.width * points * count

@@ -24,7 +24,7 @@ _FEW = 11
 _TAP, _OUTPUT, _LEFT = 0.5e-9, 7e-9, 0.9e-9
 _BLOCK = 32
 # Channels that a vector holds, and bytes from which memory comes fresh from the system.
-_LANES, _FRESH = 16, 20 << 20
+_LANES, _FRESH = 16, 16 << 20
 
 
 def last(p: Problem) -> bool:
@@ -54,7 +54,9 @@ def estimate(p: Problem, cost: Costs) -> Estimate | str:
     if p.single and g.groups == 1:
         seconds = p.flops / cost.native_single
         if not gathers:
-            seconds += p.outputs / cost.native_point
+            # Results of all lanes of a vector are written, of which one counts.
+            fresh = not p.traces and _LANES * p.width * p.outputs > 2 * _FRESH
+            seconds += (4 if fresh else 1) * p.outputs / cost.native_point
     else:
         seconds = p.heavy * p.flops * (1 + _LANES / p.rows) / cost.native
         if g.groups > 1:

@@ -42,7 +42,7 @@ _BAND = 2**20
 # points, and of making one element of M.
 _COPY, _ADD, _RUN, _MAKE = 12, 60, 600, 60
 # The same beginning as a part of starting one array operation.
-_RUN_CALLS = 0.01
+_RUN_CALLS = 0.005
 # Inner lengths and columns of a product at which it runs at half its speed.
 _SHORT, _NARROW = 8, 12
 
