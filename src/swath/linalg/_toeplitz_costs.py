@@ -13,19 +13,18 @@ from ..sliding.costs import of
 __all__ = ["cheapest", "dense", "native", "recursion"]
 
 Array = Any
-# Array operations of a step of the recursion; passes over vectors for the two that determine the
-# inverse and for a right-hand side (each a product and a sum, twice); arrays that a pass reads or
-# writes.
-_CALLS, _PASSES, _PASSES_SIDE, _ARRAYS = 16, 8, 4, 2.5
-# Passes over the matrix that a factorisation takes beyond its multiply-adds: what is left of the
-# time of orders 64 and 1000 (NumPy with OpenBLAS, two cores of a Xeon, 2026-11).
-_LU_PASSES = 40
+# Starts of array operations in a step of the recursion; passes over vectors for the two that
+# determine the inverse and for a right-hand side (each a product and a sum, twice); and passes over
+# the matrix that a factorisation takes beyond its multiply-adds. All beside fitted rates, from the
+# times of 1000 systems of order 64 and of one of order 1000 (two cores of a Xeon, 2026-11).
+_CALLS, _PASSES, _PASSES_SIDE = 6, 8, 4
+_LU_PASSES = 17
 
 
 def recursion(be: Backend, like: Array, lanes: int, k: int, n: int) -> float:
     """Levinson's recursion in steps of array operations, for k right-hand sides each."""
     rates = of(*be.place(like)).costs
-    passes = lanes * (_PASSES + _PASSES_SIDE * k) * _ARRAYS * be.itemsize(like.dtype)
+    passes = lanes * (_PASSES + _PASSES_SIDE * k) * be.itemsize(like.dtype)
     # Compiled steps have masks instead of vectors that grow.
     elements = n * n if be.traces else n * n / 2
     return n * _CALLS * rates.call + passes * elements / rates.stream

@@ -168,7 +168,7 @@ def oaconvolve(in1: Any, in2: Any, mode: str = "full", axes: Any = None) -> Any:
     """Convolve two arrays along some axes by Fourier transforms of short frames.
 
     SciPy adds the overlaps of its frames' outputs; here frames overlap and their outputs join
-    (overlap-save), which gives the same sums. Frames run along one sliding axis; over several the
+    (overlap-save), which gives the same sums. Frames have up to three sliding axes; over more the
     whole is transformed, as by `fftconvolve`.
 
     Parameters

@@ -116,7 +116,7 @@ def _windows(be: Backend, g: Sliding, x: Array, shifts: int) -> Windows:
 
     (B, C, *K', rows, …), channels last (B, rows, …, *K', C), where the library has views.
     """
-    _xp, r = be.xp, g.rank
+    r = g.rank
     at = 1 if g.last else 2
     axes, first = tuple(range(at, at + r)), g.spans[0]
     if shifts == 1:
@@ -181,7 +181,7 @@ def pack(be: Backend, g: Sliding, w: Array) -> Array:
 
 def unpack(be: Backend, g: Sliding, w: Array, sizes: tuple[int, int]) -> Array:
     """The inverse of `pack`."""
-    _xp, (rows, depth) = be.xp, sizes
+    rows, depth = sizes
     if g.last:
         w = be.permute(w, (0, 2, 1, 3))
     else:
