@@ -56,9 +56,9 @@ def estimate(p: Problem, cost: Costs) -> Estimate:
     """One pass or one small matrix product for every tap."""
     simple = p.depth == 1 if p.traces else p.single
     # A compiler makes one pass of all products and sums that it unrolls, from registers.
-    # With products added as they are made a block of planes takes eight calls.
+    # With products added as they are made a block of planes takes eight calls, and half the passes.
     fused = p.fuses and _planar(p)
-    passes = (0.5 if p.taps <= UNROLLED else 1) if p.traces else 3
+    passes = (0.5 if p.taps <= UNROLLED else 1) if p.traces else 1.5 if fused else 3
     each = passes * p.rows if simple else p.depth + 3 * p.rows
     moved = p.taps * p.width * p.places * each
     steps = 8 if fused else p.taps * (2 if simple else 4)
