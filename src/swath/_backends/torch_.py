@@ -302,7 +302,8 @@ class TorchBackend(Backend):
             pays = role in ("max", "sum", "spread")
         else:
             pays = _POOL_START + native * g.taps * outputs < own * work
-        if role == "scatter" and len(arrays) == 3:
+        placed = role == "scatter" and len(arrays) == 3
+        if placed:
             # That it pays was decided when the places were kept.
             arrays, pays = tuple(a.contiguous() for a in arrays), True
         if not pays or not all(a.is_contiguous() for a in arrays):
@@ -336,7 +337,7 @@ class TorchBackend(Backend):
             return back(found, g.shape)
         if role == "max":
             return back(torch.max_pool2d(planes(x), size, stride, pad, dilation), g.out)
-        if role == "scatter" and len(arrays) == 3:
+        if placed:
             places = planes(arrays[1])
         else:
             y, places = aten.max_pool2d_with_indices(planes(x), size, stride, pad, dilation)
