@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from libraries import timer
+from libraries import device, timer
 
 EPS = {"float32": 2.0**-23, "float64": 2.0**-52}
 
@@ -161,7 +161,7 @@ def measure(trial: Trial, seconds: float, backend: str = "numpy") -> dict[str, T
     hopeless = {k for k, t in first.items() if t > max(seconds, _SLOW * fastest, 0.5)}
     for label, contender in contenders.items():
         # A first call that compiled says nothing of the second.
-        compiles = backend == "jax"
+        compiles = backend == "jax" or device(backend) == "gpu"
         if label != "swath" and label in hopeless and not compiles:
             once[label] = first[label]
         else:

@@ -36,6 +36,7 @@ def about(backends: Sequence[str] = BACKENDS) -> dict[str, Any]:
         "versions": versions,
         "blas": blas(),
         "devices": {b: device(b) for b in BACKENDS if not usable(b)},
+        "gpu": gpu(),
         "rates": rates(backends),
     }
 
@@ -56,6 +57,19 @@ def processor() -> str:
     table = {key.strip(): value.strip() for key, value in lines.items()}
     wide = "AVX-512" if "avx512f" in table.get("flags", "") else "no AVX-512"
     return f"{table.get('model name', platform.processor())}, {wide}"
+
+
+def gpu() -> str:
+    """Name of the GPU and version of its driver; empty where there is none."""
+    if usable("cupy"):
+        return ""
+    import cupy
+
+    runtime = cupy.cuda.runtime
+    name = runtime.getDeviceProperties(0)["name"].decode()
+    versions = (runtime.runtimeGetVersion(), runtime.driverGetVersion())
+    cuda, driver = (f"{v // 1000}.{v % 1000 // 10}" for v in versions)
+    return f"{name}, CUDA {cuda}, cupy {cupy.__version__}, driver for CUDA {driver}"
 
 
 def blas() -> list[str]:

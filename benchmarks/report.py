@@ -107,6 +107,11 @@ def bars(outcomes: Sequence[Outcome], least: bool = False) -> list[Bar]:
     return found
 
 
+def on_gpu(outcomes: Sequence[Outcome]) -> bool:
+    """Whether all of them were measured on a GPU."""
+    return bool(outcomes) and all(o.get("device") == "gpu" for o in outcomes)
+
+
 def means(outcomes: Sequence[Outcome], least: bool = False) -> list[list[str]]:
     """Geometric means by family (rows) and library (columns), and the number of rows of each."""
     backends = sorted({o["backend"] for o in outcomes}, key=list(_ORDER).index)
@@ -188,7 +193,7 @@ def summary(
         "What is aimed at:",
     ]
     judged = bars(outcomes, least)
-    if layout is columns:
+    if layout is columns or on_gpu(outcomes):
         judged = [bar for bar in judged if bar.verdict != "not measured"]
     table = [["", "aim", "found", ""]]
     for bar in judged:
@@ -214,6 +219,8 @@ def facts(about: Outcome) -> str:
         f"- Versions: {versions}",
         f"- BLAS and threads: {'; '.join(about['blas'])}",
     ]
+    if about.get("gpu"):
+        lines.append(f"- GPU: {about['gpu']}")
     for device, rates in about["rates"].items():
         shown = ", ".join(
             f"{name} {rate:g} {'GB/s' if name == 'copy' else 'GFLOP/s'}"

@@ -9,7 +9,8 @@ A ratio is a peer's median time divided by swath's: above 1, swath is faster. `-
 rows whose name (family-row-library) contains one of the texts. On a machine that others use,
 threads that wait for each other are slowed far more than single ones; `--threads 1` and `--least`,
 which compares the least times, then say more. The same rows run on a GPU: JAX and CuPy use it where
-they find one, PyTorch with `--device gpu`. `python benchmarks/run.py` does the same in a checkout.
+they find one, PyTorch with `--device gpu`; what ran on one goes to a section of its own.
+`python benchmarks/run.py` does the same in a checkout.
 """
 
 from __future__ import annotations
@@ -237,7 +238,8 @@ def main() -> int:
     else:
         print("\n" + report.summary(outcomes, asked.least))
     if asked.update:
-        report.update(asked.update, "rows", report.markdown(about, outcomes, asked.least))
+        section = "gpu rows" if report.on_gpu(outcomes) else "rows"
+        report.update(asked.update, section, report.markdown(about, outcomes, asked.least))
     if asked.plot:
         report.plot(outcomes, asked.plot, asked.least)
     return int(any("wrong" in o or "error" in o for o in outcomes))

@@ -56,6 +56,12 @@ class Row:
         """The row's device object, or None for the default."""
         if self.backend == "strict" and self.device_name:
             return self.namespace.Device(self.device_name)
+        if self.backend == "torch":
+            return self.namespace.device(self.device_name)
+        if self.backend == "jax" and self.device_name:
+            import jax
+
+            return jax.devices(self.device_name)[0]
         return None
 
     @property
@@ -108,6 +114,8 @@ class Row:
                 if (table.size)
                 else self.namespace.zeros(table.shape, dtype=kind, device=self.device)
             )
+        if self.device is not None:
+            return self.namespace.asarray(table, device=self.device)
         return self.namespace.asarray(table)
 
     def numpy(self, x: Any) -> np.ndarray:
@@ -178,12 +186,21 @@ def missing(settings: dict[str, Any]) -> str | None:
             return f"{package} is not installed"
     if settings.get("gpu"):
         try:
-            cupy = importlib.import_module(settings["backend"])
-            if cupy.cuda.runtime.getDeviceCount() < 1:
+            if not _gpus(settings["backend"]):
                 return "no GPU found"
-        except Exception as error:  # without a driver CuPy raises its own kinds
+        except Exception as error:  # without a driver the libraries raise their own kinds
             return f"no GPU found ({type(error).__name__})"
     return None
+
+
+def _gpus(backend: str) -> int:
+    """How many GPUs a library finds."""
+    library = importlib.import_module(backend)
+    if backend == "cupy":
+        return library.cuda.runtime.getDeviceCount()
+    if backend == "torch":
+        return library.cuda.device_count()
+    return len(library.devices("gpu"))
 
 
 def required(settings: dict[str, Any]) -> bool:

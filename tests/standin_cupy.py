@@ -3,20 +3,27 @@
 `install()` puts modules named cupy and cupyx in place of the installed ones, which must have been
 importable: the stand-in offers only names that they have, and binds every call to their
 signatures. Arrays refuse to become NumPy arrays unasked, as CuPy's do; functions refuse NumPy
-arrays. It shows that the adapter asks CuPy for nothing that CuPy does not have; it cannot show
-that a kernel on a GPU computes the right thing.
+arrays. Kernels given as C++ are compiled for the processor. It shows that the adapter asks CuPy for
+nothing that CuPy does not have, and that the text of a kernel says the right thing; it cannot show
+what a GPU makes of it.
 """
 
 from __future__ import annotations
 
 import ast
 import contextlib
+import ctypes
 import importlib
 import importlib.util
 import inspect
+import os
+import shutil
+import subprocess
 import sys
+import tempfile
 import types
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -225,6 +232,84 @@ def _as_strided(x: np.ndarray, shape: Any = None, strides: Any = None) -> np.nda
     return np.lib.stride_tricks.as_strided(x, shape, strides)
 
 
+_CXX = """
+#include <algorithm>
+#include <cstddef>
+{headers}
+using std::min; using std::max;
+typedef long long int64; typedef int int32;
+{types}
+extern "C" void run(ptrdiff_t n, void** a) {{
+{arguments}
+for (ptrdiff_t i = 0; i < n; ++i) {{ {results} {text} }} }}
+"""
+_C_NAMES = {
+    "float32": "float", "float64": "double", "complex64": "std::complex<float>",
+    "complex128": "std::complex<double>", "int8": "signed char", "uint8": "unsigned char",
+    "int16": "short", "uint16": "unsigned short", "int32": "int", "uint32": "unsigned",
+    "int64": "long long", "uint64": "unsigned long long",
+}  # fmt: skip
+
+
+class ElementwiseKernel:
+    """cupy.ElementwiseKernel, its text compiled by the machine's C++ compiler: raw arrays and
+    scalars in, results in the order of memory out."""
+
+    def __init__(
+        self, in_params: str, out_params: str, operation: str, name: str = "kernel"
+    ) -> None:
+        self.inputs = [p.split() for p in in_params.split(",")]
+        self.outputs = [p.split() for p in out_params.split(",")]
+        self.operation, self.name = operation, name
+
+    def __call__(self, *args: Any) -> None:
+        params = [*self.inputs, *self.outputs]
+        assert len(args) == len(params), f"{self.name} takes {len(params)} arguments"
+        letters, values, lines, results = {}, [], [], []
+        for number, (param, value) in enumerate(zip(params, args, strict=True)):
+            *raw, kind, name = param
+            host = value._host if isinstance(value, ndarray) else np.asarray(value)
+            if kind.isupper():
+                assert letters.setdefault(kind, host.dtype) == host.dtype, f"{self.name}: {name}"
+            else:
+                host = host.astype(kind)
+            assert host.flags.c_contiguous
+            values.append(host)
+            if raw:
+                lines.append(f"const {kind}* {name} = (const {kind}*) a[{number}];")
+            elif number < len(self.inputs):
+                assert host.ndim == 0, "arrays that are not raw are results here"
+                lines.append(f"const {kind} {name} = *(const {kind}*) a[{number}];")
+            else:
+                results.append(f"{kind}& {name} = (({kind}*) a[{number}])[i];")
+        types = "".join(f"typedef {_C_NAMES[d.name]} {k}; " for k, d in letters.items())
+        headers = "#include <complex>" if "complex" in types else ""
+        text = _CXX.format(
+            headers=headers,
+            types=types,
+            arguments="\n".join(lines),
+            results=" ".join(results),
+            text=self.operation,
+        )
+        pointers = (ctypes.c_void_p * len(values))(*(v.ctypes.data for v in values))
+        _compiled(text).run(ctypes.c_ssize_t(args[-1]._host.size), pointers)
+
+
+@cache
+def _compiled(text: str) -> ctypes.CDLL:
+    folder = Path(tempfile.mkdtemp(prefix="swath-kernel-"))
+    try:
+        (folder / "kernel.cpp").write_text(text, encoding="utf-8")
+        done = subprocess.run(
+            [os.environ.get("CXX", "c++"), "-shared", "-fPIC", "-o", "kernel.so", "kernel.cpp"],
+            cwd=folder, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr + text
+        return ctypes.CDLL(str(folder / "kernel.so"))
+    finally:
+        shutil.rmtree(folder)
+
+
 def source_signature(module: str, name: str) -> list[str] | None:
     """Parameters of a function by reading the module's source, without importing it."""
     spec = importlib.util.find_spec(module.partition(".")[0])
@@ -288,6 +373,7 @@ def install() -> types.ModuleType:
         del sys.modules[name]
     cupy = made["cupy"]
     cupy.ndarray = ndarray  # type: ignore[attr-defined]
+    cupy.ElementwiseKernel = ElementwiseKernel  # type: ignore[attr-defined]
     cupy.__version__ = _REAL["cupy"].__version__  # type: ignore[attr-defined]
     cupy.dtype = np.dtype  # type: ignore[attr-defined]
     cupy.asnumpy = lambda a: a.get() if isinstance(a, ndarray) else np.asarray(a)  # type: ignore[attr-defined]

@@ -18,7 +18,8 @@ import pytest
 
 import standin_cupy
 
-ADAPTER = Path(__file__).parents[1] / "src" / "swath" / "_backends" / "cupy_.py"
+BACKENDS = Path(__file__).parents[1] / "src" / "swath" / "_backends"
+ADAPTER = [BACKENDS / "cupy_.py", BACKENDS / "cuda.py"]
 pytestmark = [pytest.mark.needs("cupy")]
 
 RUN_CASES = """
@@ -121,12 +122,90 @@ assert np.isnan(both[1]).all()
 """)
 
 
+def test_kernels_compiled_for_the_processor():
+    """Products and reductions of drawn windows, beside those of NumPy's passes."""
+    in_subprocess("""
+import random
+import numpy as np
+import standin_cupy
+cupy = standin_cupy.install()
+import swath
+from swath._backends import backend_named
+from swath.geometry import Sliding, Span, Windows
+from swath.sliding import plan, reduce
+
+gpu, cpu, rng, made = backend_named("cupy"), backend_named("numpy"), random.Random(3), set()
+numbers = np.random.default_rng(3)
+
+def span():
+    while True:
+        s = Span(rng.randint(1, 9), rng.randint(1, 4), rng.randint(1, 3), rng.randint(1, 2),
+                 rng.randint(-1, 4), rng.randint(-1, 4))
+        if s.out > 0 and s.length + min(s.low, 0) + min(s.high, 0) > 0:
+            return s
+
+for i in range(16):
+    rank, groups, last = rng.randint(1, 3), rng.choice([1, 1, 2]), rng.random() < 0.5
+    g = Sliding(tuple(span() for _ in range(rank)), groups=groups, last=last, method="native")
+    kind = rng.choice(["float32", "float64", "complex64"])
+    x = numbers.integers(-9, 9, g.x_shape(2, 2 * groups)).astype(kind)
+    w = numbers.integers(-9, 9, g.w_shape(3 * groups, 2)).astype(kind)
+    y = numbers.integers(-9, 9, g.y_shape(2, 3 * groups)).astype(kind)
+    for role, a, b in (("y", x, w), ("x", w, y)):
+        got = plan.run(gpu, role, g, gpu.from_host(a), gpu.from_host(b))
+        np.testing.assert_array_equal(got.get(), plan.run(cpu, role, g, a, b))
+
+    shape = [rng.randint(1, 3) for _ in range(rng.randint(0, 2))]
+    axes = tuple(range(len(shape), len(shape) + rank))
+    shape += [s.length for s in g.spans] + [rng.randint(1, 3) for _ in range(rng.randint(0, 1))]
+    windows = Windows(tuple(shape), axes, g.spans)
+    kind = rng.choice(["float32", "float64", "int32", "int8"])
+    x = numbers.integers(-3, 3, shape).astype(kind)
+    if kind.startswith("float"):
+        x[numbers.random(shape) < 0.1] = np.nan
+        x[numbers.random(shape) < 0.1] = -np.inf
+    y = numbers.integers(-9, 9, windows.out).astype("float32")
+    here = gpu.from_host(x)
+    for key in ("largest", "places", "scatter", "sums", "spread"):
+        def computed(be, x, y):
+            if key == "largest":
+                return [reduce.window_extreme(windows, x, largest=True)]
+            if key == "places":
+                return reduce.extreme_places(be, windows, x, largest=True)
+            if key == "scatter":
+                return [reduce.scatter(windows, y, x)]
+            if key == "sums":
+                return [reduce.sum_windows(windows, x)]
+            return [reduce._SPREAD.forward(be, windows, y)]
+        got, want = computed(gpu, here, gpu.from_host(y)), computed(cpu, x, y)
+        for a, b in zip(got, want):
+            np.testing.assert_array_equal(a.get(), b, err_msg=f"{key} {windows}")
+sizes = standin_cupy._compiled.cache_info().currsize
+assert sizes > 20, sizes
+# Wider windows go axis by axis; sums and their transpose divide once.
+wide = Windows((40, 50, 2), (0, 1), (Span(40, 9, 2, 1, 4, 4), Span(50, 12, 3, 1, 5, 6)))
+x = numbers.integers(-99, 99, wide.shape).astype("float64")
+y = numbers.integers(-99, 99, wide.out).astype("float64")
+for role, a in (("sum", x), ("spread", y), ("max", x)):
+    got = gpu.native_pool(role, wide, 0, gpu.from_host(a), divisor=1 if role == "max" else 108)
+    if role == "max":
+        want = reduce.window_extreme(wide, a, largest=True)
+    else:
+        core = reduce._SPREAD if role == "spread" else reduce._SUM
+        want = core.forward(cpu, wide, a) / 108
+    np.testing.assert_array_equal(got.get(), want)
+""")
+
+
 # -- names and keywords
+
+
+_FUTURE = "from __future__ import annotations"
 
 
 def used_names():
     """Every dotted name below cupy or cupyx in the adapter, with the keywords of its calls."""
-    tree = ast.parse(ADAPTER.read_text(encoding="utf-8"))
+    tree = ast.parse("\n".join(p.read_text("utf-8").replace(_FUTURE, "") for p in ADAPTER))
     roots = {"cp": "cupy"}
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("cupy"):

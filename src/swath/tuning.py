@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from ._backends import Backend, backend_named
+from ._backends import WIDE, Backend, backend_named
 from .geometry import Sliding, Span
 from .sliding import costs, plan
 from .sliding.costs import Costs, Measured
@@ -65,11 +65,11 @@ class Product:
             f"{self.dtype}"
         )
 
-    def problem(self, be: Backend) -> Problem:
-        """As the planner sees it."""
+    def problem(self, be: Backend, kind: str = "cpu") -> Problem:
+        """As the planner sees it on a kind of device."""
         return Problem(
             self.role, self.g, self.batch, self.depth, self.rows, self.dtype, be.traces,
-            be.mutable, be.native_roles, be.fuses,
+            be.mutable, be.native_roles, be.fuses, 1 if kind == "cpu" else WIDE,
         )  # fmt: skip
 
     def operands(self, seed: int = 0) -> list[np.ndarray]:
@@ -182,7 +182,7 @@ def timed(be: Backend, product: Product, device: Any = None) -> Timed:
     """Least seconds of every algorithm, rounds interleaved."""
     operands = [be.from_host(a, device) for a in product.operands()]
     place = be.place(operands[0])
-    made = plan.choose(product.problem(be), place)
+    made = plan.choose(product.problem(be, place[1]), place)
     calls: dict[str, Callable[[], Any]] = {}
     found: dict[str, float] = {}
 
@@ -220,7 +220,7 @@ def _once(run: Callable[[], Any]) -> float:
 # -- fitting ---------------------------------------------------------------------------------------
 
 
-def fitted(be: Backend, results: Sequence[Timed], before: Costs) -> Costs:
+def fitted(be: Backend, results: Sequence[Timed], before: Costs, kind: str = "cpu") -> Costs:
     """Rates under which predicted times come near the measured ones, and choices near the best.
 
     First the nearest in logarithms, an algorithm far from the best of its product counting little;
@@ -229,7 +229,7 @@ def fitted(be: Backend, results: Sequence[Timed], before: Costs) -> Costs:
     """
     from scipy.optimize import least_squares
 
-    problems = [(r.product.problem(be), r.seconds) for r in results]
+    problems = [(r.product.problem(be, kind), r.seconds) for r in results]
     start = np.log(np.asarray(astuple(before)))
 
     def misses(logs: np.ndarray, weight: float) -> np.ndarray:
@@ -294,22 +294,25 @@ def tune(
     before = costs.of(*place).costs
     products = drawn(seed)
     results = [timed(be, next(products), device) for _ in each(iter(range(count)))]
-    rates = fitted(be, results, before)
+    rates = fitted(be, results, before, place[1])
     threads = os.environ.get("OMP_NUM_THREADS") or str(_cores())
     measured = Measured(
         library, place[1], place[2] or costs.processor(), rates, _versions(library),
         datetime.date.today().isoformat(),
         f"fitted by `swath tune` to {count} products of seed {seed}, {threads} threads",
     )  # fmt: skip
-    return measured, f"predicted over measured time, off by a factor of {_off(be, results, rates)}"
+    return (
+        measured,
+        f"predicted over measured time, off by a factor of {_off(be, results, rates, place[1])}",
+    )
 
 
-def _off(be: Backend, results: Sequence[Timed], rates: Costs) -> str:
+def _off(be: Backend, results: Sequence[Timed], rates: Costs, kind: str) -> str:
     """Median and 95th percentile of how far predictions are from what was measured."""
     logs = sorted(
         abs(log(c.seconds / r.seconds[c.method]))
         for r in results
-        for c in plan.predicted(r.product.problem(be), rates)[0]
+        for c in plan.predicted(r.product.problem(be, kind), rates)[0]
         if c.method in r.seconds
     )
     cuts = statistics.quantiles(logs, n=20)

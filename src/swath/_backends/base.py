@@ -24,6 +24,10 @@ Array = Any
 WORKSPACE: ContextVar[int | None] = ContextVar("swath_workspace", default=None)
 
 
+# Blocks that fit a core's cache for one that fills a GPU: starting an operation there takes as long
+# as reading tens of megabytes.
+WIDE = 2**8
+
 # Runs of points, a stride long, that windows are joined from at most: more are gathered by index.
 _RUNS = 64
 
@@ -94,6 +98,10 @@ class Backend:
     def place(self, x: Array) -> tuple[str, str, str]:
         """What the planner's rates are of: library, kind of device, name of a GPU."""
         return self.name, self.kind, ""
+
+    def wide(self, x: Array) -> int:
+        """How many blocks, each of which fits a core's cache, are taken at once where x is."""
+        return 1 if self.place(x)[1] == "cpu" else WIDE
 
     def same_device(self, a: Array, b: Array) -> bool:
         """Whether a and b may meet in one operation without a transfer."""

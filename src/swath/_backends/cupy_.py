@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -13,7 +14,8 @@ import numpy as np
 from cupy.lib.stride_tricks import as_strided
 
 from ..errors import UnsupportedError
-from .base import Array, Backend
+from . import cuda
+from .base import WIDE, Array, Backend
 from .numpy_ import NumpyBackend
 
 __all__ = ["CupyBackend", "make"]
@@ -24,11 +26,24 @@ def _name_of(device: int) -> str:
     return cp.cuda.runtime.getDeviceProperties(device)["name"].decode()
 
 
+# Taps of a window that one thread reads at most.
+_TAPS = 64
+
+
+def _by_axes(g: Any) -> list[Any]:
+    """The windows of each axis by itself, one after the other."""
+    shape, found = list(g.shape), []
+    for axis, span in zip(g.axes, g.spans, strict=True):
+        found.append(replace(g, shape=tuple(shape), axes=(axis,), spans=(span,)))
+        shape[axis] = span.out
+    return found
+
+
 class CupyBackend(NumpyBackend):
     """The CUDA adapter; CuPy shares NumPy's array model, so only the calls differ."""
 
     kind = "gpu"
-    native_roles = ()
+    native_roles = ("y",)
     fuses = False
 
     def device(self, x: Array) -> Any:
@@ -36,6 +51,9 @@ class CupyBackend(NumpyBackend):
 
     def place(self, x: Array) -> tuple[str, str, str]:
         return self.name, self.kind, _name_of(x.device.id)
+
+    def wide(self, x: Array) -> int:
+        return WIDE
 
     def same_device(self, a: Array, b: Array) -> bool:
         return a.device == b.device
@@ -135,6 +153,10 @@ class CupyBackend(NumpyBackend):
         b = cp.broadcast_to(b, (*lead, *b.shape[-2:]))
         return solve_triangular(a, b, lower=lower)
 
+    def native_levinson_seconds(self, like: Array, n: int) -> float:
+        # SciPy's recursion is for memory of the host.
+        return float("inf")
+
     def cholesky(self, a: Array) -> Array:
         from cupyx import errstate
 
@@ -163,6 +185,36 @@ class CupyBackend(NumpyBackend):
 
         with errstate(linalg="raise"):
             return super().solve(a, b)
+
+    def native_product(self, role: str, g: Any, a: Array, b: Array) -> Array:
+        return cuda.product(g, a, b)
+
+    def native_pool(self, role: str, g: Any, work: int, *arrays: Array, divisor: int = 1) -> Any:
+        x = arrays[-1]
+        axes, sizes = g.axes, [s.size for s in g.spans]
+        together = axes == tuple(range(axes[0], axes[-1] + 1))
+        if x.dtype.kind not in "iufc" or x.dtype == cp.float16 or not together:
+            return None
+        if g.taps > _TAPS:
+            # Axis by axis, where that says the same.
+            if len(axes) == 1 or max(sizes) > _TAPS or role not in ("max", "sum", "spread"):
+                return None
+            parts = _by_axes(g)[:: -1 if role == "spread" else 1]
+            for part in parts:
+                by = divisor if part is parts[-1] else 1
+                x = self.native_pool(role, part, work, x, divisor=by)
+            return x
+        if role == "sum":
+            return cuda.sums(g, x, divisor)
+        if role == "spread":
+            return cuda.spread(g, x, divisor)
+        if role == "max":
+            return cuda.extremes(g, x)
+        if role == "places":
+            return cuda.extremes(g, x, cp.int64)
+        if role == "scatter":
+            return cuda.scatter(g, arrays[0], x)
+        return None
 
     def fft(self, x: Array, axes: Sequence[int], lengths: Sequence[int]) -> Array:
         transform = cp.fft.fftn if x.dtype.kind == "c" else cp.fft.rfftn

@@ -13,7 +13,7 @@ import array_api_compat.torch as xp
 import numpy as np
 import torch
 
-from .base import Array, Backend, Core
+from .base import WIDE, Array, Backend, Core
 from .host import levinson, levinson_seconds
 
 __all__ = ["make"]
@@ -61,6 +61,9 @@ class TorchBackend(Backend):
 
     def place(self, x: Array) -> tuple[str, str, str]:
         return _HOST if x.is_cpu else _place(x.device)
+
+    def wide(self, x: Array) -> int:
+        return 1 if x.is_cpu else WIDE
 
     def new_like(self, x: Array, shape: tuple[int, ...], dtype: Any = None, fill: Any = 0) -> Array:
         # x.new_… follows x through torch.func.vmap, where torch.zeros would not be batched.
@@ -214,9 +217,12 @@ class TorchBackend(Backend):
         if a.dtype != b.dtype:
             kind = torch.promote_types(a.dtype, b.dtype)
             a, b = a.to(kind), b.to(kind)
-        if a.is_cuda and _LEVEL.get() != "fast":
-            with _full_precision():
-                return torch.matmul(a, b)
+        if a.is_cuda:
+            if not (a.dtype.is_floating_point or a.dtype.is_complex):
+                return _integer_product(a, b)
+            if _LEVEL.get() != "fast":
+                with _full_precision():
+                    return torch.matmul(a, b)
         return torch.matmul(a, b)
 
     def solve_triangular(
@@ -436,6 +442,21 @@ def _beside(w: Array, x: Array) -> Array:
     rows = stored.reshape(-1, w.shape[0]).t().contiguous()
     rows = rows.reshape(w.shape[0], *w.shape[2:], w.shape[1])
     return rows.permute(0, w.ndim - 1, *range(1, w.ndim - 1))
+
+
+# Elements of the products that are summed at a time.
+_TERMS = 2**24
+
+
+def _integer_product(a: Array, b: Array) -> Array:
+    """The matrix product of integers on CUDA, for which cuBLAS has none; modulo 2^bits."""
+    shape = (*torch.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])
+    total = a.new_zeros(shape)
+    step = max(1, _TERMS // max(1, total.numel()))
+    for k in range(0, a.shape[-1], step):
+        terms = a[..., :, k : k + step, None] * b[..., None, k : k + step, :]
+        total += terms.sum(-2, dtype=a.dtype)
+    return total
 
 
 # Its switches are attributes made at run time.

@@ -185,7 +185,7 @@ def _block(
     length = min(_LENGTH[p], 1 << max(0, m - 1).bit_length())
     bits = (p - (length - 1).bit_length()) // 2
     tile = m
-    if be.mutable and be.kind == "cpu":
+    if be.mutable and be.wide(inverse) == 1:
         # Slices stay in the cache.
         tile = max(length, _TILE_BYTES // (q * be.itemsize(inverse.dtype)) // length * length)
     found = []

@@ -28,7 +28,7 @@ def narrow(columns: int) -> bool:
 
 def block_count(be: Backend, a: Array) -> int:
     """Blocks of rows of a (..., m, n) for a pass; 1 where a library does better with the whole."""
-    if be.traces or be.kind != "cpu" or not be.mutable or a.ndim > 2 or not narrow(a.shape[-1]):
+    if be.traces or be.wide(a) > 1 or not be.mutable or a.ndim > 2 or not narrow(a.shape[-1]):
         return 1
     size = a.shape[-1] * a.shape[-2] * be.itemsize(a.dtype)
     return max(1, -(-size // _BLOCK_BYTES))

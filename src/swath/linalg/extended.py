@@ -35,7 +35,7 @@ from .. import _ops, arguments
 from .._backends import Backend
 from ..autodiff import Core, apply
 from ..registry import operation
-from ._scaling import adjoint, matrices
+from ._scaling import adjoint, matrices, power
 
 __all__ = [
     "Cut",
@@ -210,7 +210,7 @@ def power_above(be: Backend, a: Array, axes: int | tuple[int, ...] | None) -> Ar
     top = xp.max(xp.abs(a), axis=axes, keepdims=True)
     safe = xp.where(top > 0, top, xp.ones_like(top))
     two = be.new_like(safe, (), fill=2.0)
-    found = two ** (xp.floor(xp.log2(safe)) + 1)
+    found = power(be, two, xp.floor(xp.log2(safe)) + 1)
     return xp.where(xp.isfinite(top), found, xp.full_like(found, float("nan")))
 
 

@@ -13,7 +13,7 @@ from .._backends import Backend, backend_of, register_result
 from ..errors import ArgumentError, ArgumentTypeError, describe
 from . import extended
 from ._pair_sums import pair_sums
-from ._scaling import weights_of
+from ._scaling import power, weights_of
 
 __all__ = [
     "GramState",
@@ -167,7 +167,7 @@ def _stepped(be: Backend, g: _Chunk, *arrays: Array) -> tuple[Array, ...]:
         # Weights to at most 1, by a power of four: its root goes to the columns.
         most = extended.power_above(be, be.detach(w), None)
         two = be.new_like(most, (), fill=2.0)
-        root = xp.reshape(two ** xp.ceil(0.5 * xp.log2(most)), ())
+        root = xp.reshape(power(be, two, xp.ceil(0.5 * xp.log2(most))), ())
         count = xp.sum(xp.astype(w != 0, rows.dtype), dtype=rows.dtype)
         w = (w / root) / root
     safe = xp.where(top == 0, xp.ones_like(top), top)

@@ -169,7 +169,7 @@ class _Slabs:
     rows: int
 
 
-def _fit(be: Backend, g: Rate, batch: int, each: int, kind: Any) -> _Slabs:
+def _fit(be: Backend, g: Rate, batch: int, each: int, x: Array) -> _Slabs:
     """Slabs whose scratch stays within the workspace; `each` counts the channels of x and y.
 
     Everything at once where results cannot be written into place, or the plan alone is wanted.
@@ -178,12 +178,12 @@ def _fit(be: Backend, g: Rate, batch: int, each: int, kind: Any) -> _Slabs:
     whole = _Slabs(batch, layout.count)
     if plan.capturing() or not (be.mutable or be.traces):
         return whole
-    width = be.itemsize(kind) * each
+    width = be.itemsize(x.dtype) * each
     row = width * max(layout.n, layout.groups[0].hop)
     if be.traces:
         budget = current_workspace(width * batch * max(g.length, g.count)) // _COPIES
     else:
-        budget = _SLAB
+        budget = _SLAB * be.wide(x)
     if batch * layout.count * row <= budget:
         return whole
     if layout.count * row <= budget:
@@ -211,7 +211,7 @@ def _turned(be: Backend, groups: int, h: Any) -> Any:
 
 def _resampled(be: Backend, g: Rate, x: Any, h: Any) -> Any:
     xp, batch, filters, layout = be.xp, x.shape[0], h.shape[0], g.rows
-    slabs = _fit(be, g, batch, x.shape[1] + filters, x.dtype)
+    slabs = _fit(be, g, batch, x.shape[1] + filters, x)
 
     def block(group: _Group, table: Any, x: Any, rows: int) -> Any:
         """A group's outputs in `rows` rows, of the stretch of x that they read."""
@@ -267,7 +267,7 @@ def _tap_gradient(be: Backend, g: Rate, x: Any, y: Any) -> Any:
 def _table_gradient(be: Backend, g: Rate, group: _Group, x: Any, y: Any) -> Any:
     """The gradient of a group's matrix."""
     xp, batch, filters, layout = be.xp, x.shape[0], y.shape[1], g.rows
-    slabs = _fit(be, g, batch, x.shape[1] + filters, x.dtype)
+    slabs = _fit(be, g, batch, x.shape[1] + filters, x)
 
     def block(x: Any, y: Any, rows: int) -> Any:
         y = xp.reshape(y, (y.shape[0], filters, rows, layout.n))

@@ -517,7 +517,8 @@ def _windowed(
 def _pieces(be: Backend, points: int, count: int, *arrays: Any) -> list[tuple[int, int]]:
     """First and last window of each piece; one piece where results cannot be written into place."""
     whole = not be.mutable or any(isinstance(a, Node) for a in arrays) or be.recorded(*arrays)
-    each = max(1, _PIECE // (points * be.itemsize(primal(arrays[0]).dtype)))
+    first = primal(arrays[0])
+    each = max(1, _PIECE * be.wide(first) // (points * be.itemsize(first.dtype)))
     each = count if whole else min(each, count)
     return [(first, min(first + each, count)) for first in range(0, count, each)]
 

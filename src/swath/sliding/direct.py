@@ -65,7 +65,7 @@ def estimate(p: Problem, cost: Costs) -> Estimate:
     if p.traces and simple:
         # Those that are not unrolled are steps of a compiled loop.
         steps = 2 if p.taps <= UNROLLED else 0.1 * p.taps
-    blocks = 1 if p.traces else max(1, max(p.x_bytes, p.y_bytes) // _BLOCK)
+    blocks = 1 if p.traces else max(1, max(p.x_bytes, p.y_bytes) // (_BLOCK * p.wide))
     # What begins a slab anew costs more than the operations in it.
     steps += 0 if p.traces or fused or blocks == 1 else 30
     seconds = moved / cost.stream + steps * blocks * cost.call
@@ -85,7 +85,7 @@ def scratch(p: Problem) -> int:
         return (
             x
             + (2 * x if p.role == "w" else 0)
-            + 4 * max(_BLOCK * (4 if p.fuses else 1), plane)
+            + 4 * max(min(_BLOCK * p.wide * (4 if p.fuses else 1), p.y_bytes), plane)
             + p.g.groups * p.taps * p.width
         )
     if p.single and p.role != "w":
@@ -98,7 +98,7 @@ def tile(p: Problem) -> tuple[int, int]:
     """Operands and results of a slab; planes are cut by `run`."""
     if _planar(p):
         return 0, 0
-    return max(p.x_bytes, p.y_bytes), _BLOCK
+    return max(p.x_bytes, p.y_bytes), _BLOCK * p.wide
 
 
 def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
@@ -207,7 +207,7 @@ def _planes(be: Backend, g: Sliding, x: Array, w: Array) -> Array:
     reach = sum((n - 1) * hop for n, hop in zip(g.sizes, hops, strict=True))
     x, w = xp.reshape(x, (batch, planes, -1)), xp.reshape(w, (planes, -1))
     beyond = sum((n - 1) * step for n, step in zip(g.out[1:], steps[1:], strict=True)) + 1
-    most = max(1, _BLOCK // be.itemsize(x.dtype))
+    most = max(1, _BLOCK * be.wide(x) // be.itemsize(x.dtype))
     rows = min(g.out[0], max(1, most // steps[0]))
     some = min(planes, max(1, most // (rows * steps[0])))
     for entry, at, low in product(range(batch), range(0, planes, some), range(0, g.out[0], rows)):
@@ -246,7 +246,7 @@ def _planes_last(be: Backend, g: Sliding, x: Array, w: Array) -> Array:
     line = xp.reshape(w, (-1, 1, planes))
     line = xp.reshape(xp.broadcast_to(line, (line.shape[0], inner, planes)), (-1, inner * planes))
     size = prod(g.out[1:-1]) * inner * planes
-    most = _BLOCK * (4 if be.fuses else 1) // be.itemsize(x.dtype)
+    most = _BLOCK * be.wide(x) * (4 if be.fuses else 1) // be.itemsize(x.dtype)
     rows = min(g.out[0], max(1, most // size))
     for entry, low in product(range(batch), range(0, g.out[0], rows)):
         high = min(low + rows, g.out[0])

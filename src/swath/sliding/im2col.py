@@ -82,14 +82,14 @@ def _gathered(p: Problem) -> int:
     return p.places // max(1, first.out) * rows * remainders * p.depth * (p.taps // shifts)
 
 
-def _most(g: Sliding, depth: int, rows: int, width: int) -> int:
+def _most(g: Sliding, depth: int, rows: int, width: int, wide: int) -> int:
     """Points of the first axis whose windows and results stay in the cache."""
     taps = prod(g.sizes)
     if taps == 1:
         # Channels last the points of a whole batch are the rows of one matrix.
         return g.out[0] * (2**31 if g.last and g.groups == 1 else 1)
     line, inner = g.groups * (depth * taps // _shifts(g, depth) + 2 * rows), prod(g.out[1:])
-    return max(1, _PLACES // inner, _COLUMNS // (width * inner * line))
+    return max(1, _PLACES // inner, _COLUMNS * wide // (width * inner * line))
 
 
 def scratch(p: Problem) -> int:
@@ -97,7 +97,7 @@ def scratch(p: Problem) -> int:
     g, q = p.g, p
     shifts = _shifts(g, p.depth)
     if p.mutable:
-        most = _most(g, p.depth, p.rows, p.width)
+        most = _most(g, p.depth, p.rows, p.width, p.wide)
         q = p.slab(Slabs(min(p.batch, max(1, most // g.out[0])), min(most, g.out[0])))
     # Groups of channels that lie apart are gathered before they are joined.
     copies = 0 if p.taps == 1 else 2 if g.last and g.groups > 1 else 1
@@ -198,8 +198,9 @@ def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
     rows = b.shape[last] // g.groups if role == "w" else packed
     total: Any = None
     out: Any = None
-    width = be.itemsize(a.dtype)
-    shifts, parts = _parts(be, g, batch, depth, rows, width, mutable=be.mutable)
+    shifts, parts = _parts(
+        be, g, batch, depth, rows, be.itemsize(a.dtype), be.wide(a), mutable=be.mutable
+    )
     windows = _windows(be, g, fitted(be, g, a), shifts)
     if role == "y" and shifts == g.groups == len(parts) == 1 and (g.last or batch == 1):
         return _at_once(be, g, windows[0][1], b)
@@ -224,10 +225,18 @@ def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
 
 @lru_cache(maxsize=4096)
 def _parts(
-    be: Backend, g: Sliding, batch: int, depth: int, rows: int, width: int, *, mutable: bool
+    be: Backend,
+    g: Sliding,
+    batch: int,
+    depth: int,
+    rows: int,
+    width: int,
+    wide: int,
+    *,
+    mutable: bool,
 ) -> tuple[int, list[tuple[slice, int, int]]]:
     """Taps that are views, and what is computed at a time; `mutable` as the library is now."""
-    most = _most(g, depth, rows, width) if mutable else 0
+    most = _most(g, depth, rows, width, wide) if mutable else 0
     return _shifts(g, depth), list(pieces(be, batch, g.out[0], most))
 
 

@@ -47,6 +47,8 @@ def estimate(p: Problem, cost: Costs) -> Estimate | str:
     g = p.g
     if p.native == ("line",):
         return _line(p, cost)
+    if p.native == ("y",):
+        return _threads(p, cost)
     if p.role not in p.native or g.rank > 3 or p.dtype not in ("float32", "float64"):
         return "the library has no kernel for it"
     # PyTorch has no kernel of its own for float64: columns, and a product for every group.
@@ -73,6 +75,14 @@ def estimate(p: Problem, cost: Costs) -> Estimate | str:
         seconds += p.w_bytes / (cost.gather / 32)
     moved = p.width * (p.inputs + p.outputs)
     return Estimate(seconds + 10 * cost.call, p.flops, moved)
+
+
+def _threads(p: Problem, cost: Costs) -> Estimate | str:
+    """A kernel of one thread for each result, which reads its window where it lies."""
+    if p.role != "y" or p.dtype not in ("float32", "float64", "complex64", "complex128"):
+        return "the library has no kernel for it"
+    seconds = p.heavy * p.flops / cost.native_single + p.outputs / cost.native_point
+    return Estimate(seconds + 4 * cost.call, p.flops, p.width * (p.inputs + p.outputs))
 
 
 def _line(p: Problem, cost: Costs) -> Estimate | str:

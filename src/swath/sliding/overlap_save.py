@@ -59,7 +59,7 @@ def estimate(p: Problem, cost: Costs) -> Estimate | str:
     seconds += (4 + 12 * p.g.rank) * cost.call
     seconds += 2 * p.heavy * p.width * spectra / cost.stream
     if not p.traces:
-        groups = 1 + total * points * p.batch * p.depth * p.g.groups // _group(p.g)
+        groups = 1 + total * points * p.batch * p.depth * p.g.groups // (_group(p.g) * p.wide)
         seconds += 4 * p.g.rank * groups * cost.call
     moved = 2 * p.width * (p.inputs + p.outputs)
     return Estimate(seconds, work, moved, BOUND.format(points), transforms=True)
@@ -80,7 +80,7 @@ def scratch(p: Problem) -> int:
         return spectra + x + y + 2 * p.width * channels * gathered
     # A group is at least one frame of every channel: gathered, its spectra, products and outputs.
     channels = p.batch * p.g.groups * p.depth
-    group = max(min(_group(p.g), channels * gathered), channels * points)
+    group = max(min(_group(p.g) * p.wide, channels * gathered), channels * points)
     return spectra + x + 2 * y + 4 * p.width * group * (1 + p.rows // p.depth)
 
 
@@ -174,18 +174,18 @@ def run(be: Backend, role: str, g: Sliding, x: Array, w: Array) -> Array:
             product = product[(..., *valid[:-1], slice(None))]
         return be.ifft(product, axes[-1:], points[-1:], real=is_real)[..., valid[-1]]
 
-    each = prod(points) * batch * x.shape[1]
+    each, most = prod(points) * batch * x.shape[1], _group(g) * be.wide(x)
     lead = (slice(None),) * 3
     # (B, q, G, *counts, *hops), in memory (B, G, q, count, hop, count, hop …)
     memory = (0, 2, 1, *(i for k in range(r) for i in (3 + k, 3 + r + k)))
-    if not be.mutable or each * prod(counts) <= _group(g):
+    if not be.mutable or each * prod(counts) <= most:
         out = xp.permute_dims(part(blocks), memory)
     else:
         space = [n for pair in zip(counts, hops, strict=True) for n in pair]
         out = be.empty_like(blocks, (batch, groups, filters, *space))
         order = (0, 2, 1, *range(3, 3 + 2 * r, 2), *range(4, 4 + 2 * r, 2))
         target = xp.permute_dims(out, order)
-        for cut in _groups_of(counts, max(1, _group(g) // each)):
+        for cut in _groups_of(counts, max(1, most // each)):
             target[(*lead, *cut, ...)] = part(blocks[(*lead, *cut, ...)])
     whole = [n * m for n, m in zip(counts, hops, strict=True)]
     out = xp.reshape(out, (batch, groups * filters, *whole))

@@ -15,7 +15,7 @@ from functools import lru_cache
 from math import prod
 from typing import Any
 
-from .._backends import WORKSPACE, Backend
+from .._backends import WIDE, WORKSPACE, Backend
 from ..errors import ArgumentError
 from ..geometry import Sliding
 from . import (
@@ -360,6 +360,7 @@ def _call(
         mutable,
         target.native_roles,
         target.fuses,
+        1 if place[1] == "cpu" else WIDE,
     )
     if batch * depth * rows * g.groups == 0 or 0 in (*g.out, *g.lengths, *g.sizes):
         return _Call(problem, kind, work, result_shape(role, g, batch, depth, rows), None)

@@ -65,6 +65,8 @@ class Problem:
         Roles for which the library has a kernel of its own.
     fuses : bool
         Whether sums of elementwise products take one pass for each product.
+    wide : int
+        How many blocks, each of which fits a core's cache, are taken at once (see `Backend.wide`).
     """
 
     role: str
@@ -77,6 +79,7 @@ class Problem:
     mutable: bool = True
     native: tuple[str, ...] = ()
     fuses: bool = False
+    wide: int = 1
 
     @property
     def width(self) -> int:

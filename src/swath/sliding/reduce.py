@@ -302,7 +302,7 @@ def _filled(
 ) -> Array:
     """The array of outputs whose every slab `part` writes."""
     out, scratch = be.empty_like(x, g.out, kind), Scratch(be, x)
-    for inputs, outputs, windows in slabs(g, be.itemsize(x.dtype), be.kind):
+    for inputs, outputs, windows in slabs(g, be.itemsize(x.dtype), be.wide(x)):
         part(scratch, windows, inputs, outputs, out[outputs])
     return out
 
@@ -314,7 +314,7 @@ def _gathered_back(
     part: Callable[[Scratch, Windows, Index, Index, Array], None],
 ) -> Array:
     """The array of inputs to which every slab of outputs adds what `part` writes."""
-    scratch, parts = Scratch(be, y), slabs(g, be.itemsize(y.dtype), be.kind)
+    scratch, parts = Scratch(be, y), slabs(g, be.itemsize(y.dtype), be.wide(y))
     # Slabs share inputs, or leave some out, where a sliding axis is cut.
     whole = all(
         parts[0].outputs[axis].stop == span.out for axis, span in zip(g.axes, g.spans, strict=True)

@@ -33,7 +33,7 @@ Array = Any
 Index = tuple[slice, ...]
 
 # Bytes of one slab: a few arrays of this size stay in a core's cache.
-_SLAB = {"cpu": 2**20, "gpu": 2**24}
+_SLAB = 2**20
 
 
 class Slab(NamedTuple):
@@ -45,9 +45,9 @@ class Slab(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def slabs(g: Windows, itemsize: int, kind: str) -> tuple[Slab, ...]:
+def slabs(g: Windows, itemsize: int, wide: int) -> tuple[Slab, ...]:
     """The problem in parts that fit the cache and keep scratch arrays small."""
-    limit = _SLAB[kind]
+    limit = _SLAB * wide
     out = g.out
     full = tuple(slice(0, n) for n in g.shape), tuple(slice(0, n) for n in out)
     spans = dict(zip(g.axes, g.spans, strict=True))

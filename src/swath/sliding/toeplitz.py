@@ -68,7 +68,7 @@ def estimate(p: Problem, cost: Costs) -> Estimate:
     moved = p.x_bytes + 2 * gathered + (2 + frames) * p.y_bytes + 4 * band
     # Boxes and outputs are copied run by run.
     runs = _runs(t, box, p.depth, columns) * tiles
-    pieces = 1 if p.traces else max(1, gathered // _BOXES)
+    pieces = 1 if p.traces else max(1, gathered // (_BOXES * p.wide))
     calls = 12 + 4 * p.g.rank + (8 + 2 * frames) * pieces
     if p.traces:
         # Without strided views boxes and the matrix are gathered by index.
@@ -92,7 +92,7 @@ def scratch(p: Problem) -> int:
     # A piece is at least one tile along the axis that is cut, and whole along the others.
     least = tiles // p.batch // -(-spans[joined].out // t[joined])
     each = p.width * max(inner // frames, columns)
-    piece = min(tiles, max(least, _BOXES // each) + frames)
+    piece = min(tiles, max(least, _BOXES * p.wide // each) + frames)
     return 2 * p.width * piece * (inner // frames + 2 * columns) + band
 
 
@@ -180,14 +180,14 @@ class _Tiles:
         # The axis along which pieces are cut: the first would repeat J − 1 frames.
         self.cut = 1 if self.joined else 0
 
-    def pieces(self, batch: int, width: int) -> list[tuple[int, int, int, int]]:
+    def pieces(self, batch: int, width: int, wide: int) -> list[tuple[int, int, int, int]]:
         """(first and last batch entry, first and last tile of one axis) of every piece."""
         count = self.counts[self.cut]
         if not self.be.mutable:
             return [(0, batch, 0, count)]
         row = width * self.g.groups * max(self.inner, self.columns)
         row *= prod(self.counts) // count
-        rows = max(1, _BOXES // row)
+        rows = max(1, _BOXES * wide // row)
         chunk = max(1, rows // count)
         return [
             (entry, min(entry + chunk, batch), first, min(first + rows, count))
@@ -347,11 +347,11 @@ _tiles = lru_cache(maxsize=4096)(_Tiles)
 
 def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
     """The products of role "y" and "w", channels first."""
-    batch, width = a.shape[0], be.itemsize(a.dtype)
+    batch, width, wide = a.shape[0], be.itemsize(a.dtype), be.wide(a)
     if role == "y":
         f = _tiles(be, g, batch, b.shape[1], b.shape[0] // g.groups)
         band = f.band(b)
-        pieces = f.pieces(batch, width)
+        pieces = f.pieces(batch, width, wide)
         if len(pieces) == 1:
             _, _, first, last = pieces[0]
             return f.y_back(f.times(f.x(a, first, last), band), batch, first, last)
@@ -366,7 +366,7 @@ def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
         return out
     f = _tiles(be, g, batch, a.shape[1] // g.groups, b.shape[1] // g.groups)
     total = None
-    for entry, stop, first, last in f.pieces(batch, width):
+    for entry, stop, first, last in f.pieces(batch, width, wide):
         frames = f.x(a[entry:stop, ...], first, last)
         y = f.y(b[entry:stop, ...], first, last)
         count, terms = frames.shape[2] - f.J + 1, []

@@ -115,14 +115,14 @@ def _tiles(p: Problem) -> int:
     return p.batch * p.g.groups * prod(s.length + s.low + s.high for s in p.g.spans[:lead]) * ends
 
 
-def _most(g: Sliding, depth: int, rows: int, width: int) -> int:
+def _most(g: Sliding, depth: int, rows: int, width: int, wide: int) -> int:
     """Rows of tiles whose transformed input and products stay in the cache."""
     count = filtered(g)
     lead = g.rank - count
     line = prod(s.length + s.low + s.high for s in g.spans[:lead])
     line *= prod(-(-n // 2) for n in g.out[lead + 1 :])
     least = _TILES // prod(-(-n // 2) for n in g.out[lead + 1 :])
-    return max(1, least, _CELLS // (width * 4**count * line * g.groups * (depth + rows)))
+    return max(1, least, _CELLS * wide // (width * 4**count * line * g.groups * (depth + rows)))
 
 
 def scratch(p: Problem) -> int:
@@ -131,7 +131,7 @@ def scratch(p: Problem) -> int:
     tiles = _tiles(p)
     if p.mutable:
         ends = -(-g.out[g.rank - count] // 2)
-        most = _most(g, p.depth, p.rows, p.width)
+        most = _most(g, p.depth, p.rows, p.width, p.wide)
         chunk = min(p.batch, max(1, most // ends))
         tiles = tiles // p.batch * chunk * min(most, ends) // ends
     # A half of one pass, and with taps before the filtered axes a product to be added.
@@ -390,7 +390,7 @@ def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
     depth, rows = a.shape[-1 if g.last else 1] // g.groups, b.shape[-1 if g.last else -2]
     y = be.empty_like(a, g.y_shape(batch, g.groups * rows))
     part = _Pieces(f, a)
-    most = _most(g, depth, rows, be.itemsize(a.dtype))
+    most = _most(g, depth, rows, be.itemsize(a.dtype), be.wide(a))
     for entries, first, last in pieces(be, batch, f.tiles[0], most):
         m = _products(be, f, part(entries, first, last), b, taps)
         f.write(m, y, entries, first, last)
