@@ -169,7 +169,7 @@ class _Slabs:
     rows: int
 
 
-def _fit(be: Backend, g: Rate, batch: int, each: int, x: Array) -> _Slabs:
+def _fit(be: Backend, g: Rate, batch: int, each: int, x: Any) -> _Slabs:
     """Slabs whose scratch stays within the workspace; `each` counts the channels of x and y.
 
     Everything at once where results cannot be written into place, or the plan alone is wanted.
