@@ -62,8 +62,8 @@ def _torch(x, h, rates, bound, outputs):
     import torch
 
     p, q = rates
-    bank, low, moves = _bank(h.numpy(), p, q, outputs)
-    w = torch.from_numpy(bank)[:, None]
+    bank, low, moves = _bank(h.cpu().numpy(), p, q, outputs)
+    w = torch.from_numpy(bank)[:, None].to(h.device)
     high = (moves - 1) * q + w.shape[2] - low - len(x)
 
     def run(x):

@@ -15,9 +15,10 @@ from typing import Any
 import array_api_compat
 
 from ..errors import ArgumentTypeError
-from .base import WIDE, WORKSPACE, Backend, Core
+from .base import COLUMNS, WIDE, WORKSPACE, Backend, Core
 
 __all__ = [
+    "COLUMNS",
     "WIDE",
     "WORKSPACE",
     "Backend",

@@ -28,6 +28,9 @@ WORKSPACE: ContextVar[int | None] = ContextVar("swath_workspace", default=None)
 # as reading tens of megabytes.
 WIDE = 2**8
 
+# Channels of results from which CuPy gathers windows for a matrix product.
+COLUMNS = 6
+
 # Runs of points, a stride long, that windows are joined from at most: more are gathered by index.
 _RUNS = 64
 

@@ -16,7 +16,9 @@ from typing import Any
 
 import cupy as cp
 
-__all__ = ["extremes", "product", "scatter", "spread", "sums"]
+from .base import COLUMNS
+
+__all__ = ["extremes", "kernel_gradient", "product", "scatter", "spread", "sums"]
 
 Array = Any
 
@@ -31,8 +33,9 @@ def _place(axis: int) -> str:
     return """
     const I p# = rest % out#; rest /= out#;
     const I s# = p# * stride# - low#;
-    const I a# = s# < 0 ? (dil# - 1 - s#) / dil# : 0;
-    const I b# = min(size#, (len# - s# + dil# - 1) / dil#);""".replace("#", str(axis))
+    I a# = max((I) 0, -s#), b# = len# - s#;
+    if (dil# > 1) { a# = (a# + dil# - 1) / dil#; b# = (b# + dil# - 1) / dil#; }
+    b# = min(size#, b#);""".replace("#", str(axis))
 
 
 def _taps(rank: int, body: str) -> str:
@@ -88,7 +91,7 @@ _PRODUCT = """
     const I from = o / rows * depth;
     T sum = 0;
     for (I c = 0; c < depth; ++c) {{
-    const I here = at + (from + c) * {channel}, kernel = (o * depth + c) * taps;
+    const I here = at + (from + c) * {channel};
     {loop} }}
     y = sum;"""
 _CHANNEL = "const I o = rest % (groups * rows); rest /= groups * rows;"
@@ -96,14 +99,75 @@ _CHANNEL = "const I o = rest % (groups * rows); rest /= groups * rows;"
 
 @cache
 def _product_text(rank: int, last: bool) -> str:
-    point = "q * channels" if last else "q"
+    # The kernel is (O, depth, *K), channels last (*K, depth, O): neighbours read neighbours.
+    w = "(k * depth + c) * groups * rows + o" if last else "(o * depth + c) * taps + k"
     return _PRODUCT.format(
         last=_CHANNEL if last else "",
         first="" if last else _CHANNEL,
         places="".join(_place(axis) for axis in reversed(range(rank))),
         channel="1" if last else "plane",
-        loop=_taps(rank, f"sum += w[kernel + k] * x[here + {point}];"),
+        loop=_taps(rank, f"sum += w[{w}] * x[here + {'q * channels' if last else 'q'}];"),
     )
+
+
+_COLUMN = """
+    I rest = i;
+    {places}
+    const I channels = groups * depth;
+    const I q = {point};
+    const bool inside = {inside};
+    y = inside ? x[{at}] : T(0);"""
+
+
+@cache
+def _columns_text(rank: int, last: bool) -> str:
+    order = list(reversed(range(rank)))
+    taps = [f"const I j{d} = rest % size{d}; rest /= size{d};" for d in order]
+    places = [f"const I s{d} = rest % out{d} * stride{d} - low{d}; rest /= out{d};" for d in order]
+    entry, point = "const I b = rest % batch; rest /= batch;", "0"
+    for d in range(rank):
+        point = f"({point}) * len{d} + s{d} + dil{d} * j{d}"
+    inside = " && ".join(f"s{d} + dil{d} * j{d} >= 0 && s{d} + dil{d} * j{d} < len{d}"
+                         for d in range(rank))  # fmt: skip
+    if last:  # (G, B, *out, *K, depth)
+        lines = ["const I c = rest % depth; rest /= depth;", *taps, *places, entry]
+        at = "(b * plane + q) * channels + rest * depth + c"
+    else:  # (G, depth, *K, B, *out)
+        lines = [*places, entry, *taps]
+        at = "(b * channels + rest) * plane + q"
+    return _COLUMN.format(places="\n    ".join(lines), point=point, inside=inside, at=at)
+
+
+def _laid(g: Any, x: Array) -> tuple[Array, bool]:
+    """x as it lies in memory, and whether channels are last there."""
+    order = (0, *range(2, 2 + g.rank), 1)
+    last = not x.flags.c_contiguous and x.transpose(order).flags.c_contiguous
+    return (x.transpose(order), True) if last else (cp.ascontiguousarray(x), False)
+
+
+def _plain(g: Any) -> bool:
+    """Whether windows are the points of x as it lies: one tap, without groups."""
+    return g.groups == 1 and all(s.size == s.stride == 1 and s.low == s.high == 0 for s in g.spans)
+
+
+def _columns(g: Any, x: Array, last: bool, depth: int) -> Array:
+    """Windows as (G, depth·K, B·P), channels last (G, B·P, K·depth); zeros where they leave x."""
+    batch, taps, places = x.shape[0], prod(g.sizes) * depth, x.shape[0] * prod(g.out)
+    if _plain(g) and (last or batch == 1):
+        return x.reshape((1, places, taps) if last else (1, taps, places))
+    with x.device:
+        y = cp.empty((g.groups, places, taps) if last else (g.groups, taps, places), x.dtype)
+    kernel = _kernel(
+        "columns", g.rank, "raw T x", "T y", "batch groups depth plane",
+        _columns_text(g.rank, last), max(x.size, y.size) > _NARROW,
+    )  # fmt: skip
+    kernel(x, batch, g.groups, depth, prod(g.lengths), *_numbers(g.spans), y)
+    return y
+
+
+def _times(a: Array, b: Array) -> Array:
+    """Products of the matrices of each group; one is not a batch."""
+    return (a[0] @ b[0])[None] if len(a) == 1 else a @ b
 
 
 def product(g: Any, x: Array, w: Array) -> Array:
@@ -112,21 +176,53 @@ def product(g: Any, x: Array, w: Array) -> Array:
     Channels may lie last in memory; they then do so in the result.
     """
     kind = cp.result_type(x, w)
-    x, w = x.astype(kind, copy=False), cp.ascontiguousarray(w.astype(kind, copy=False))
-    order = (0, *range(2, 2 + g.rank), 1)
-    last = not x.flags.c_contiguous and x.transpose(order).flags.c_contiguous
-    x = x.transpose(order) if last else cp.ascontiguousarray(x)
+    x, last = _laid(g, x.astype(kind, copy=False))
+    w, r = w.astype(kind, copy=False), g.rank
     batch, rows, depth = x.shape[0], w.shape[0] // g.groups, w.shape[1]
-    shape = (batch, *g.out, w.shape[0]) if last else (batch, w.shape[0], *g.out)
-    with x.device:
-        y = cp.empty(shape, kind)
-    kernel = _kernel(
-        "product", g.rank, "raw T x, raw T w", "T y", "groups rows depth taps plane",
-        _product_text(g.rank, last), max(x.size, y.size, w.size) > _NARROW,
-    )  # fmt: skip
-    sizes = g.groups, rows, depth, prod(g.sizes), prod(g.lengths)
-    kernel(x, w, *sizes, *_numbers(g.spans), y)
-    return y.transpose((0, 1 + g.rank, *range(1, 1 + g.rank))) if last else y
+    if last:
+        w = w.transpose((*range(2, 2 + r), 1, 0))
+    if _plain(g) and not last:
+        y = cp.matmul(w.reshape(rows, depth), x.reshape(batch, depth, -1)).reshape(
+            batch, rows, *g.out
+        )
+    elif rows >= COLUMNS:
+        columns = _columns(g, x, last, depth)
+        if last:
+            w = w.reshape(-1, g.groups, rows).transpose(1, 0, 2)
+            y = _times(columns, w).transpose(1, 0, 2).reshape(batch, *g.out, -1)
+        else:
+            y = _times(w.reshape(g.groups, rows, -1), columns)
+            y = y.reshape(-1, batch, prod(g.out)).transpose(1, 0, 2)
+            y = cp.ascontiguousarray(y).reshape(batch, -1, *g.out)
+    else:
+        w = cp.ascontiguousarray(w)
+        with x.device:
+            shape = (*g.out, g.groups * rows) if last else (g.groups * rows, *g.out)
+            y = cp.empty((batch, *shape), kind)
+        kernel = _kernel(
+            "product", r, "raw T x, raw T w", "T y", "groups rows depth taps plane",
+            _product_text(r, last), max(x.size, y.size, w.size) > _NARROW,
+        )  # fmt: skip
+        sizes = g.groups, rows, depth, prod(g.sizes), prod(g.lengths)
+        kernel(x, w, *sizes, *_numbers(g.spans), y)
+    return y.transpose((0, 1 + r, *range(1, 1 + r))) if last else y
+
+
+def kernel_gradient(g: Any, x: Array, y: Array) -> Array:
+    """The product of x (B, C, *S) and y (B, O, *out) that is a kernel, (O, C/groups, *K)."""
+    kind, r = cp.result_type(x, y), g.rank
+    x, last = _laid(g, x.astype(kind, copy=False))
+    y = y.astype(kind, copy=False)
+    batch, depth = x.shape[0], x.shape[-1 if last else 1] // g.groups
+    columns = _columns(g, x, last, depth)
+    y = y.reshape(batch, g.groups, -1, prod(g.out))
+    if last:
+        y = y.transpose(1, 0, 3, 2).reshape(g.groups, columns.shape[1], -1)
+        w = _times(columns.transpose(0, 2, 1), y)  # (G, K·depth, O/G)
+        w = w.reshape(g.groups, *g.sizes, depth, -1)
+        return w.transpose(0, 2 + r, 1 + r, *range(1, 1 + r)).reshape(-1, depth, *g.sizes)
+    y = y.transpose(1, 2, 0, 3).reshape(g.groups, -1, columns.shape[2])
+    return _times(y, columns.transpose(0, 2, 1)).reshape(-1, depth, *g.sizes)
 
 
 # -- reductions ------------------------------------------------------------------------------------

@@ -43,7 +43,7 @@ class CupyBackend(NumpyBackend):
     """The CUDA adapter; CuPy shares NumPy's array model, so only the calls differ."""
 
     kind = "gpu"
-    native_roles = ("y",)
+    native_roles = ("y", "w")
     fuses = False
 
     def device(self, x: Array) -> Any:
@@ -187,7 +187,7 @@ class CupyBackend(NumpyBackend):
             return super().solve(a, b)
 
     def native_product(self, role: str, g: Any, a: Array, b: Array) -> Array:
-        return cuda.product(g, a, b)
+        return cuda.product(g, a, b) if role == "y" else cuda.kernel_gradient(g, a, b)
 
     def native_pool(self, role: str, g: Any, work: int, *arrays: Array, divisor: int = 1) -> Any:
         x = arrays[-1]

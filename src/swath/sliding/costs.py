@@ -87,15 +87,15 @@ class Measured:
 
 
 # Of libraries and devices without an entry of their own.
-_FALLBACK = {"cpu": ("numpy", "cpu"), "gpu": ("cupy", "gpu")}
+_FALLBACK = {"cpu": ("numpy", "cpu"), "gpu": ("torch", "gpu")}
 
 
 @cache
 def shipped() -> dict[tuple[str, str], Measured]:
     """What is in costs.json beside this file, which `swath tune` wrote for CPUs.
 
-    Rates of a GPU are a placeholder of the right order for one of a data centre: ratios matter,
-    and they are alike from one GPU to the next.
+    Rates of a GPU are of one of a data centre: ratios matter, and they are alike from one GPU to
+    the next.
     """
     entries = read(Path(__file__).with_name("costs.json"), whole=True)
     return {(e.library, e.kind): e for e in reversed(entries)}

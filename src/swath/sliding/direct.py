@@ -185,10 +185,13 @@ def _forward_in_place(be: Backend, g: Sliding, x: Array, w: Array) -> Array:
         # One channel in, one out: a tap is a number.
         for tap, outputs, inputs in g.each_tap():
             wj = w[(*tap, 0, 0)] if g.last else w[(0, 0, *tap)]
-            y[_at(g, outputs)] += wj * x[_at(g, inputs)]
+            # An array of its own: y[…] += … would be written back by some libraries.
+            part = y[_at(g, outputs)]
+            part += wj * x[_at(g, inputs)]
         return y
     for tap, outputs, inputs in g.each_tap():
-        y[_at(g, outputs)] += _mix(be, g, _tap(be, g, w, tap), x[_at(g, inputs)])
+        part = y[_at(g, outputs)]
+        part += _mix(be, g, _tap(be, g, w, tap), x[_at(g, inputs)])
     return y
 
 
@@ -288,7 +291,8 @@ def _spread_in_place(be: Backend, g: Sliding, w: Array, y: Array) -> Array:
     x = be.new_like(y, shape, dtype=be.xp.result_type(w, y))
     for tap, outputs, inputs in g.each_tap():
         m = be.xp.matrix_transpose(_tap(be, g, w, tap))
-        x[_at(g, inputs)] += _mix(be, g, m, y[_at(g, outputs)])
+        part = x[_at(g, inputs)]
+        part += _mix(be, g, m, y[_at(g, outputs)])
     return x
 
 

@@ -48,15 +48,20 @@ def roles(p: Problem) -> tuple[str, ...]:
     return ("y", "w")
 
 
-def _shifts(g: Sliding, depth: int) -> int:
-    """Taps of the first axis that are views of the columns; 1 where all are gathered."""
+def _shifts(g: Sliding, depth: int, wide: int) -> int:
+    """Taps of the first axis that are views of the columns; 1 where all are gathered.
+
+    On a GPU gathering costs less than the products that there are more of.
+    """
+    if wide > 1:
+        return 1
     first, *rest = g.sizes
     return first if rest and first > 1 and depth * prod(rest) >= _TERMS else 1
 
 
 def estimate(p: Problem, cost: Costs) -> Estimate | str:
     """Matrix products, and the copying of windows."""
-    shifts = _shifts(p.g, p.depth)
+    shifts = _shifts(p.g, p.depth, p.wide)
     gathered = p.width * _gathered(p)
     # Operands and result are read and written even where nothing is gathered.
     # Of one channel a window is a column of single points.
@@ -73,7 +78,7 @@ def estimate(p: Problem, cost: Costs) -> Estimate | str:
 
 def _gathered(p: Problem) -> int:
     """Points of all gathered windows."""
-    g, shifts = p.g, _shifts(p.g, p.depth)
+    g, shifts = p.g, _shifts(p.g, p.depth, p.wide)
     if shifts == 1:
         return p.places * p.depth * p.taps
     first = g.spans[0]
@@ -88,14 +93,14 @@ def _most(g: Sliding, depth: int, rows: int, width: int, wide: int) -> int:
     if taps == 1:
         # Channels last the points of a whole batch are the rows of one matrix.
         return g.out[0] * (2**31 if g.last and g.groups == 1 else 1)
-    line, inner = g.groups * (depth * taps // _shifts(g, depth) + 2 * rows), prod(g.out[1:])
+    line, inner = g.groups * (depth * taps // _shifts(g, depth, wide) + 2 * rows), prod(g.out[1:])
     return max(1, _PLACES // inner, _COLUMNS * wide // (width * inner * line))
 
 
 def scratch(p: Problem) -> int:
     """The windows, operands in the order of a product, and products that are added up."""
     g, q = p.g, p
-    shifts = _shifts(g, p.depth)
+    shifts = _shifts(g, p.depth, p.wide)
     if p.mutable:
         most = _most(g, p.depth, p.rows, p.width, p.wide)
         q = p.slab(Slabs(min(p.batch, max(1, most // g.out[0])), min(most, g.out[0])))
@@ -171,10 +176,10 @@ def pack(be: Backend, g: Sliding, w: Array) -> Array:
     """w as (shifts, G, O/G, D·K'); channels last: (shifts, G, K'·D, O/G)."""
     if g.last:
         depth, rows = w.shape[-2], w.shape[-1] // g.groups
-        w = be.reshape(w, (_shifts(g, depth), -1, g.groups, rows))
+        w = be.reshape(w, (_shifts(g, depth, be.wide(w)), -1, g.groups, rows))
         return be.permute(w, (0, 2, 1, 3))
     depth = w.shape[1]
-    w = be.reshape(w, (w.shape[0], depth, _shifts(g, depth), -1))
+    w = be.reshape(w, (w.shape[0], depth, _shifts(g, depth, be.wide(w)), -1))
     w = be.permute(w, (2, 0, 1, 3))
     return be.reshape(w, (w.shape[0], g.groups, w.shape[1] // g.groups, -1))
 
@@ -237,7 +242,7 @@ def _parts(
 ) -> tuple[int, list[tuple[slice, int, int]]]:
     """Taps that are views, and what is computed at a time; `mutable` as the library is now."""
     most = _most(g, depth, rows, width, wide) if mutable else 0
-    return _shifts(g, depth), list(pieces(be, batch, g.out[0], most))
+    return _shifts(g, depth, wide), list(pieces(be, batch, g.out[0], most))
 
 
 def _at_once(be: Backend, g: Sliding, found: Array, w: Array) -> Array:

@@ -1,14 +1,14 @@
 """The array library's own kernel.
 
 That of layers is made for many channels and slow for one; NumPy's is one of a single channel along
-one axis, good for few samples or few taps.
+one axis, good for few samples or few taps. CuPy, which has none, gets some from its adapter.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from .._backends import Backend
+from .._backends import COLUMNS, Backend
 from ..geometry import Sliding
 from .costs import Costs
 from .problem import Estimate, Problem, as_is
@@ -17,6 +17,9 @@ __all__ = ["estimate", "last", "pack", "roles", "run", "scratch", "tile", "unpac
 
 Array = Any
 pack = unpack = as_is
+
+# The roles of CuPy's kernels, which are of this library.
+_OWN = ("y", "w")
 
 # Seconds that NumPy's convolution takes for a product of up to so many taps, for every output of
 # more, and for each of those left over from whole blocks: the BLAS begins anew at every output.
@@ -47,8 +50,8 @@ def estimate(p: Problem, cost: Costs) -> Estimate | str:
     g = p.g
     if p.native == ("line",):
         return _line(p, cost)
-    if p.native == ("y",):
-        return _threads(p, cost)
+    if p.native == _OWN:
+        return _own(p, cost)
     if p.role not in p.native or g.rank > 3 or p.dtype not in ("float32", "float64"):
         return "the library has no kernel for it"
     # PyTorch has no kernel of its own for float64: columns, and a product for every group.
@@ -77,12 +80,33 @@ def estimate(p: Problem, cost: Costs) -> Estimate | str:
     return Estimate(seconds + 10 * cost.call, p.flops, moved)
 
 
-def _threads(p: Problem, cost: Costs) -> Estimate | str:
-    """A kernel of one thread for each result, which reads its window where it lies."""
-    if p.role != "y" or p.dtype not in ("float32", "float64", "complex64", "complex128"):
+def _gathers(p: Problem) -> bool:
+    """Whether CuPy's kernels make a matrix product of it."""
+    return p.role == "w" or p.rows >= COLUMNS
+
+
+def _columns(p: Problem) -> int:
+    """Bytes of the windows that CuPy's kernels gather for a matrix product."""
+    return 0 if _plain(p) else p.width * p.places * p.depth * p.taps
+
+
+def _plain(p: Problem) -> bool:
+    """Whether windows are single points of x as it lies."""
+    low = any(s.low or s.high for s in p.g.spans)
+    return p.taps == p.g.groups == 1 and p.g.strideless and not low
+
+
+def _own(p: Problem, cost: Costs) -> Estimate | str:
+    """CuPy: one thread for each result reads its window where it lies, or columns are gathered."""
+    if p.role not in p.native or p.dtype not in ("float32", "float64", "complex64", "complex128"):
         return "the library has no kernel for it"
-    seconds = p.heavy * p.flops / cost.native_single + p.outputs / cost.native_point
-    return Estimate(seconds + 4 * cost.call, p.flops, p.width * (p.inputs + p.outputs))
+    moved, columns = p.width * (p.inputs + p.outputs), _columns(p)
+    if not _gathers(p):
+        seconds = p.heavy * p.flops / cost.native_single + p.outputs / cost.native_point
+        return Estimate(seconds + 4 * cost.call, p.flops, moved)
+    seconds = p.heavy * p.flops * (1 + 8 / p.rows) / cost.gemm
+    seconds += (2 * columns + 4 * p.y_bytes) / cost.gather
+    return Estimate(seconds + (8 if columns else 3) * cost.call, p.flops, moved + 2 * columns)
 
 
 def _line(p: Problem, cost: Costs) -> Estimate | str:
@@ -101,6 +125,10 @@ def _line(p: Problem, cost: Costs) -> Estimate | str:
 
 def scratch(p: Problem) -> int:
     """Operands in orders of the library's own: those of derivatives more often."""
+    if p.native == _OWN:
+        # The product before it is in order; channels last it is.
+        columns = _columns(p) if _gathers(p) else 0
+        return columns + p.w_bytes + (0 if p.g.last and p.role == "y" else p.y_bytes)
     if p.native == ("line",):
         return p.x_bytes + p.y_bytes + p.w_bytes
     if p.g.last and p.g.rank > 1 and not p.traces:
