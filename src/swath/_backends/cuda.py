@@ -10,7 +10,7 @@ multiprocessor. The text is compiled once for each number of sliding axes, dtype
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from math import prod
 from typing import Any
 
@@ -75,7 +75,8 @@ def _kernel(name: str, rank: int, arrays: str, results: str, numbers: str, text:
     return cp.ElementwiseKernel(f"{arrays}, {given}", results, f"{types}\n{text}", f"swath_{name}")
 
 
-def _numbers(spans: Sequence[Any]) -> list[int]:
+@lru_cache(maxsize=4096)
+def _numbers(spans: tuple[Any, ...]) -> list[int]:
     return [n for s in spans
             for n in (s.out, s.length, s.size, s.stride, s.dilation, s.low)]  # fmt: skip
 
