@@ -84,6 +84,8 @@ class Backend:
     traces = False
     #: Kind of device, "cpu" or "gpu".
     kind = "cpu"
+    #: Bytes of what is best computed with at once: half of a second-level cache, and few calls.
+    block_bytes = 1 << 20
 
     def __init__(self, xp: Any, name: str) -> None:
         self.xp = xp

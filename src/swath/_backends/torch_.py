@@ -51,6 +51,9 @@ def _place(device: Any) -> tuple[str, str, str]:
 class TorchBackend(Backend):
     """The adapter for CPU, CUDA and the other devices of PyTorch."""
 
+    # A call costs more than NumPy's.
+    block_bytes = 1 << 22
+
     @property
     def mutable(self) -> bool:  # type: ignore[override]
         # Under torch.func.vmap a new array has no batch axis, and adding into it fails.
@@ -234,6 +237,8 @@ class TorchBackend(Backend):
 
     def cholesky(self, a: Array) -> Array:
         factor, info = torch.linalg.cholesky_ex(a)
+        if a.is_cpu and self.concrete(info.any()) == 0:
+            return factor
         return torch.where((info == 0)[..., None, None], factor, float("nan"))
 
     def sparse_rows(

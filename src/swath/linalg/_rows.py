@@ -1,7 +1,8 @@
 """Passes over the rows of tall matrices: sums of functions of blocks of rows that fit the cache.
 
 A matrix of a million rows is read from memory once per pass, whatever is computed from a block of
-its rows while it is in the cache; matrix products over the whole would each read it again.
+its rows while it is in the cache; matrix products over the whole would each read it again. So it is
+with many small matrices, which are solved some at a time (`by_problems`).
 """
 
 from __future__ import annotations
@@ -12,11 +13,19 @@ from typing import Any
 from .._backends import Backend
 from ._scaling import adjoint, adjoint_times, real_product, squares
 
-__all__ = ["block_count", "by_rows", "gram_of_rows", "narrow", "residual_sums", "weigh"]
+__all__ = [
+    "block_count",
+    "by_problems",
+    "by_rows",
+    "gram_of_rows",
+    "narrow",
+    "residual_sums",
+    "weigh",
+]
 
 Array = Any
-# Bytes of a block of rows: half of the second-level cache of common processors, and few calls.
-_BLOCK_BYTES = 1 << 20
+# Bytes of the matrices solved at a time, in blocks: what is made of them stays near.
+_BATCH_BLOCKS = 8
 # Wider matrices are computed with long enough for reading them not to matter.
 _WIDEST = 192
 
@@ -31,7 +40,35 @@ def block_count(be: Backend, a: Array) -> int:
     if be.traces or be.wide(a) > 1 or not be.mutable or a.ndim > 2 or not narrow(a.shape[-1]):
         return 1
     size = a.shape[-1] * a.shape[-2] * be.itemsize(a.dtype)
-    return max(1, -(-size // _BLOCK_BYTES))
+    return max(1, -(-size // be.block_bytes))
+
+
+def by_problems(
+    be: Backend,
+    function: Callable[..., tuple[Array, ...]],
+    a: Array,
+    *arrays: Array,
+) -> tuple[Array, ...]:
+    """function(a, *arrays), some matrices a (..., m, n) of a batch at a time.
+
+    Arrays without axes are the same for all; results without axes are flags, true where one is.
+    """
+    xp, size = be.xp, be.itemsize(a.dtype)
+    for n in a.shape:
+        size *= n
+    many = be.kind == "cpu" and be.mutable and not be.traces and a.ndim > 2
+    count = min(a.shape[0], size // (_BATCH_BLOCKS * be.block_bytes)) if many else 1
+    if count <= 1:
+        return function(a, *arrays)
+    step = -(-a.shape[0] // count)
+    found = [
+        function(*(v[i : i + step, ...] if v.ndim else v for v in (a, *arrays)))
+        for i in range(0, a.shape[0], step)
+    ]
+    return tuple(
+        xp.concat(list(v), axis=0) if v[0].ndim else xp.any(xp.stack(list(v)))
+        for v in zip(*found, strict=True)
+    )
 
 
 def by_rows(

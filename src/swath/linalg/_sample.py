@@ -81,7 +81,7 @@ def preview(
     A column without a sampled entry says nothing; the whole is tried.
     """
     xp, m = be.xp, int(a.shape[-2])
-    a, b, w = (None if v is None else v[..., ::step, :] for v in (a, b, w))
+    a, b, w = (None if v is None else be.packed(v[..., ::step, :]) for v in (a, b, w))
     g = step * gram_of_rows(be, a, w)
     first = scaled_cholesky(be, g if ridge is None else g + diagonal_matrix(be, ridge, g), m)
     good = first.definite & (first.condition <= limit)
@@ -95,9 +95,9 @@ def preview(
             if x is not None and ridge is not None:
                 low = low - xp.astype(ridge, low.dtype)[..., None] * x
             change = d * be.matmul(root, be.matmul(adjoint(be, root), d * low))
-            change = xp.where(good[..., None, None] & xp.isfinite(change), change, 0 * d)
             x = change if x is None else x + change
-        return scale, root, good, x
+        fine = good[..., None, None] & xp.isfinite(x)
+        return scale, root, good, xp.where(fine, x, 0 * d)
 
     def plain() -> tuple[Array, ...]:
         return solved(first.scale, first.root, good, 0)

@@ -26,6 +26,7 @@ __all__ = [
     "scaled_root",
     "squares",
     "weights_of",
+    "where_not_all",
 ]
 
 Array = Any
@@ -49,8 +50,8 @@ def real_product(be: Backend, u: Array, v: Array) -> Array:
 
 def squares(be: Backend, v: Array) -> Array:
     """Σ|v|² over rows, (..., k) with the axis kept."""
-    square = real_product(be, v, v)
-    return be.xp.sum(square, axis=-2, keepdims=True, dtype=square.dtype)
+    found = be.xp.vecdot(v, v, axis=-2)[..., None, :]
+    return be.xp.real(found) if be.is_complex(found) else found
 
 
 def identity(be: Backend, n: int, like: Array) -> Array:
@@ -96,10 +97,17 @@ def power(be: Backend, two: Array, exponent: Array) -> Array:
 def power_of_two(be: Backend, size: Array, share: float) -> Array:
     """2 to the −⌊share·log2(size)⌋: scaling by it rounds nothing; 1 where size is not positive."""
     xp = be.xp
-    good = (size > 0) & xp.isfinite(size)
+    good = (size > 0) & (size <= float(xp.finfo(size.dtype).max))
     safe = xp.where(good, size, xp.ones_like(size))
     two = be.new_like(safe, (), fill=2.0)
     return power(be, two, -xp.floor(share * xp.log2(safe)))
+
+
+def where_not_all(be: Backend, flags: Array, v: Array, other: Array) -> Array:
+    """Matrices v where the flags hold, else `other`; no copy where all are known to hold."""
+    if be.concrete(be.xp.all(flags)) is True:
+        return v
+    return be.xp.where(flags[..., None, None], v, other)
 
 
 def column_scales(be: Backend, a: Array) -> Array:
@@ -110,11 +118,11 @@ def column_scales(be: Backend, a: Array) -> Array:
 def quiet(be: Backend, b: Array) -> Array:
     """b with all entries of a column NaN where one is infinite: inf − inf warns on NumPy."""
     xp = be.xp
-    if not be.is_complex(b) and 0 not in b.shape:
-        # Two numbers tell, where they can be read.
-        ends = xp.isfinite(xp.max(b)) & xp.isfinite(xp.min(b))
-        if be.concrete(ends) is True:
-            return b
+    with be.quiet():
+        # One number tells, where it can be read, unless the sum overflows.
+        known = be.concrete(xp.isfinite(xp.sum(b)))
+    if known is True:
+        return b
     fine = xp.all(xp.isfinite(b), axis=-2, keepdims=True)
     return xp.where(fine, b, be.new_like(b, (), fill=float("nan")))
 

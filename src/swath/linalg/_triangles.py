@@ -11,13 +11,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from .._backends import Backend
-from ._scaling import adjoint, all_finite, diagonal, identity, power_of_two
+from ._scaling import adjoint, all_finite, diagonal, identity, power_of_two, where_not_all
 
 __all__ = [
     "Cholesky",
     "condition_limit",
     "improve",
-    "norm_one",
     "orthogonalise",
     "scaled_cholesky",
     "shift_of",
@@ -46,15 +45,15 @@ def upper_inverse(be: Backend, factor: Array) -> Array:
     return be.upper_inverse(factor, eye)
 
 
-def norm_one(be: Backend, v: Array) -> Array:
-    """‖v‖₁ of Hermitian matrices."""
-    return be.xp.max(be.xp.sum(be.xp.abs(v), axis=-1), axis=-1)
+def _norm(be: Backend, v: Array) -> Array:
+    """‖v‖ of Frobenius: for Hermitian matrices at most √n times the largest eigenvalue."""
+    return be.xp.linalg.vector_norm(v, axis=(-2, -1))
 
 
-def _estimate(be: Backend, g: Array, root: Array) -> Array:
-    """Condition of B from G = BᴴB and Z: κ₂ ≤ √(‖G‖₁‖Z Zᴴ‖₁) ≤ √n·κ₂."""
+def _estimate(be: Backend, norm: Array, root: Array) -> Array:
+    """Condition of B from ‖BᴴB‖ and Z: κ₂ ≤ √(‖BᴴB‖‖Z Zᴴ‖) ≤ √n·κ₂."""
     xp = be.xp
-    found = xp.sqrt(norm_one(be, g) * norm_one(be, be.matmul(root, adjoint(be, root))))
+    found = xp.sqrt(norm * _norm(be, be.matmul(root, adjoint(be, root))))
     return xp.where(found < 1, xp.ones_like(found), found)
 
 
@@ -63,9 +62,9 @@ class Cholesky(NamedTuple):
 
     Attributes
     ----------
-    scale, scaled, root : array
-        D, powers of two that bring the diagonal to between 1 and 4, D G D, and Z, the inverse of
-        its triangle.
+    scale, scaled, norm, root : array
+        D, powers of two that bring the diagonal to between 1 and 4, D G D, its norm, and Z, the
+        inverse of its triangle.
     condition : array
         Of B with its columns scaled, at most √n too large.
     usable, definite : array of bool
@@ -75,6 +74,7 @@ class Cholesky(NamedTuple):
 
     scale: Array
     scaled: Array
+    norm: Array
     root: Array
     condition: Array
     usable: Array
@@ -87,17 +87,22 @@ def scaled_cholesky(be: Backend, g: Array, longest: int) -> Cholesky:
     diag = diagonal(be, g)
     scale = power_of_two(be, diag, 0.5)
     typed = xp.astype(scale, g.dtype)
-    g = typed[..., :, None] * g * typed[..., None, :]
+    g = typed[..., :, None] * g
+    g *= typed[..., None, :]
     info = xp.finfo(g.dtype)
-    # Squares of the smallest columns must not have underflown.
+    # Squares of the smallest columns must not have underflown; no entry is above the largest of
+    # the diagonal, and no NaN misses it.
     least = float(info.smallest_normal) / float(info.eps) * longest
-    usable = all_finite(be, g) & xp.all(diag >= least, axis=-1)
+    usable = xp.all((diag >= least) & (diag <= float(info.max) / 8), axis=-1)
     eye = xp.astype(identity(be, g.shape[-1], g), g.dtype)
-    g = xp.where(usable[..., None, None], g, eye)
+    g = where_not_all(be, usable, g, eye)
     factor = be.cholesky(g)
-    definite = all_finite(be, factor)
-    root = upper_inverse(be, xp.where(definite[..., None, None], factor, eye))
-    return Cholesky(scale, g, root, _estimate(be, g, root), usable, definite & usable)
+    # NaN anywhere reaches the end of the diagonal.
+    definite = xp.isfinite(diagonal(be, factor)[..., -1])
+    root = upper_inverse(be, where_not_all(be, definite, factor, eye))
+    norm = _norm(be, g)
+    condition = _estimate(be, norm, root)
+    return Cholesky(scale, g, norm, root, condition, usable, definite & usable)
 
 
 def shift_of(be: Backend, g: Array, rows: int) -> Array:
@@ -122,7 +127,7 @@ def improve(be: Backend, g: Array, root: Array, rows: int) -> tuple[Array, Array
     whole = all_finite(be, factor)
     inverse = upper_inverse(be, xp.where(whole[..., None, None], factor, eye))
     inverse = xp.where(whole[..., None, None], inverse, xp.full_like(inverse, float("nan")))
-    return be.matmul(root, inverse), _estimate(be, g, inverse), plain
+    return be.matmul(root, inverse), _estimate(be, _norm(be, g), inverse), plain
 
 
 def orthogonalise(
@@ -164,8 +169,7 @@ def orthogonalise(
     # B = Q Z⁻¹ with orthonormal Q: the triangle has the column lengths of B.
     safe = xp.where(whole[..., None, None], root, eye)
     triangle = be.solve_triangular(safe, xp.broadcast_to(eye, tuple(safe.shape)), lower=False)
-    size = norm_one(be, be.matmul(adjoint(be, triangle), triangle))
-    condition = xp.sqrt(size * norm_one(be, be.matmul(root, adjoint(be, root))))
-    condition = xp.where(condition < 1, xp.ones_like(condition), condition)
+    size = _norm(be, be.matmul(adjoint(be, triangle), triangle))
+    condition = _estimate(be, size, root)
     condition = xp.where(whole, condition, xp.full_like(condition, float("inf")))
     return root, condition, settled & whole

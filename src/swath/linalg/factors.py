@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .._backends import Backend
-from ._rows import block_count, by_rows, gram_of_rows, residual_sums, weigh
+from ._rows import block_count, by_problems, by_rows, gram_of_rows, residual_sums, weigh
 from ._sample import Sample, preview, sample_step, with_ridge
 from ._scaling import (
     adjoint,
@@ -34,12 +34,11 @@ from ._scaling import (
     column_scales,
     diagonal_matrix,
     identity,
-    quiet,
     real_product,
     scaled_root,
     squares,
 )
-from ._triangles import Cholesky, condition_limit, norm_one, orthogonalise, scaled_cholesky
+from ._triangles import Cholesky, condition_limit, orthogonalise, scaled_cholesky
 
 __all__ = [
     "Factors",
@@ -141,7 +140,13 @@ def factorise(
     given = [be.detach(v) for v in (a, b, w, ridge) if v is not None]
     step = 1 if recipe.system.wide else sample_step(tuple(a.shape))
     recipe = replace(recipe, blocks=block_count(be, a), step=step)
-    return Factors(*be.run(_factorise, recipe, *given))
+
+    def some(*given: Array) -> tuple[Array, ...]:
+        return be.run(_factorise, recipe, *given)
+
+    # Infinities less infinities are NaN, as they should be.
+    with be.quiet():
+        return Factors(*by_problems(be, some, *given))
 
 
 def _factorise(be: Backend, recipe: Recipe, *given: Array) -> tuple[Array, ...]:
@@ -149,7 +154,7 @@ def _factorise(be: Backend, recipe: Recipe, *given: Array) -> tuple[Array, ...]:
     a, b, *rest = given
     w = rest[0][..., None] if system.weighted else None
     ridge = rest[-1] if system.ridged else None
-    rows = a, quiet(be, b), w
+    rows = a, b, w
     eps = float(xp.finfo(a.dtype).eps)
     # "normal" insists: up to where the Gram matrix in working precision says anything.
     limit = 0.1 * eps**-0.5 if recipe.method == "normal" else condition_limit(eps)
@@ -271,15 +276,18 @@ def _far(
     kappa = condition[..., None, None]
     kappa = xp.where(kappa * eps < 1, kappa, xp.full_like(kappa, 1 / eps))
     rest = xp.sqrt(square)
-    # What is left by Z of CholeskyQR is κ·eps of the correction, both as lengths |B·|.
-    hard = ~(kappa * xp.sqrt(now) <= xp.sqrt(goal) + kappa * rest)
-    if first is None:
-        return hard
-    # By Z of Cholesky's factor, the condition squared times eps.
-    norm = xp.sqrt(norm_one(be, first.scaled))[..., None, None]
-    lengths = [xp.sqrt(squares(be, v)) for v in (change, x)]
-    easy = kappa * lengths[0] > lengths[1] + kappa * rest / (2 * norm)
-    return xp.where(everywhere, easy, hard)
+
+    def hard() -> tuple[Array, ...]:
+        # What is left by Z of CholeskyQR is κ·eps of the correction, both as lengths |B·|.
+        return (~(kappa * xp.sqrt(now) <= xp.sqrt(goal) + kappa * rest),)
+
+    def easy() -> tuple[Array, ...]:
+        # By Z of Cholesky's factor, the condition squared times eps.
+        norm = xp.sqrt(first.norm)[..., None, None]
+        lengths = [xp.linalg.vector_norm(v, axis=-2, keepdims=True) for v in (change, x)]
+        return (kappa * lengths[0] > lengths[1] + kappa * rest / (2 * norm),)
+
+    return hard()[0] if first is None else be.cond(everywhere, easy, hard)[0]
 
 
 def _gram_of_ridge(be: Backend, ridge: Array, like: Array, z: Array | None = None) -> Array:

@@ -377,9 +377,8 @@ def _roots(be: Backend, g: System, f: Factors, a: Array) -> tuple[Array | None, 
     if g.wide:
         shape = (*a.shape[:-2], a.shape[-1])
         return None, be.new_like(a, shape, dtype=f.condition.dtype, fill=float("nan"))
-    square = real_product(be, f.root, f.root)
-    # Squares of the scaled rows alone: those of wild columns would overflow.
-    lengths = f.scale * xp.sqrt(xp.sum(square, axis=-1, dtype=square.dtype))
+    # Lengths of the scaled rows alone: squares of wild columns would overflow.
+    lengths = f.scale * xp.linalg.vector_norm(f.root, axis=-1)
     return xp.astype(f.scale, a.dtype)[..., :, None] * f.root, lengths
 
 

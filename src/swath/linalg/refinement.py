@@ -22,7 +22,7 @@ from typing import Any
 from .._backends import Backend
 from .._backends.base import WORKSPACE
 from . import extended
-from ._rows import block_count, by_rows, residual_sums, weigh
+from ._rows import block_count, by_problems, by_rows, residual_sums, weigh
 from ._scaling import adjoint, adjoint_times, power_of_two, quiet, real_product, squares
 from .factors import System, correction
 
@@ -82,7 +82,13 @@ def refined(be: Backend, plan: Plan, arrays: list[Array]) -> Array:
     """x (..., n, k), and below it Σ w|b − A x|² and the relative size of the last correction."""
     if plan.full:
         return (_full_wide if plan.system.wide else _full)(be, plan, arrays)
-    return _standard(be, plan, arrays)
+
+    def some(*arrays: Array) -> tuple[Array, ...]:
+        return (_standard(be, plan, list(arrays)),)
+
+    # Infinities less infinities are NaN, as they should be.
+    with be.quiet():
+        return by_problems(be, some, *arrays)[0]
 
 
 def _packed(be: Backend, x: Array, *rows: Array) -> Array:
@@ -99,9 +105,8 @@ def _standard(be: Backend, plan: Plan, arrays: list[Array]) -> Array:
 
     def residual(x: Array, *, sharp: bool) -> tuple[Array, ...]:
         """What a correction is computed from, and Σ w|b − A x|²."""
-        fine = quiet(be, b)
         if system.wide:
-            r = weigh(be, w, fine - be.matmul(a, x))
+            r = weigh(be, w, b - be.matmul(a, x))
             return r, squares(be, r)
         length = max(int(x.shape[-2]), -(-int(a.shape[-2]) // plan.blocks))
         leading = _Leading(be, scale, x, length) if sharp else None
@@ -109,7 +114,7 @@ def _standard(be: Backend, plan: Plan, arrays: list[Array]) -> Array:
         def rows(a: Array, b: Array, w: Array | None) -> tuple[Array, ...]:
             return leading.sums(a, b, w) if leading else residual_sums(be, a, b, w, x)
 
-        return by_rows(be, plan.blocks, rows, a, fine, w)
+        return by_rows(be, plan.blocks, rows, a, b, w)
 
     def corrected(x: Array, *, sharp: bool) -> tuple[Array, ...]:
         """x one step on, Σ w|b − A x|² there, and the size of the step."""
@@ -141,6 +146,7 @@ def _standard(be: Backend, plan: Plan, arrays: list[Array]) -> Array:
         )
     if system.wide:
         square = residual(x, sharp=False)[1]
+    x = xp.where(xp.isfinite(x), x, be.new_like(x, (), fill=float("nan")))
     return _packed(be, x, square, xp.zeros_like(square))
 
 
