@@ -128,6 +128,11 @@ class Backend:
         """0 … n−1 beside `like`."""
         return self.xp.arange(n, dtype=dtype, device=self.device(like))
 
+    def eye(self, n: int, like: Array) -> Array:
+        """The identity beside `like`, of its dtype."""
+        i = self.arange(n, like, self.default_int(like))
+        return self.xp.astype(i[:, None] == i[None, :], like.dtype)
+
     def default_float(self, like: Array | None = None) -> Any:
         """The float dtype that integers become in operations that divide."""
         device = None if like is None else self.device(like)
@@ -185,6 +190,12 @@ class Backend:
         `function` is one of a module, `geometry` hashable.
         """
         return function(self, geometry, *arrays)
+
+    def aside(
+        self, function: Callable[..., tuple[Array, ...]], geometry: Any, *arrays: Array
+    ) -> tuple[Array, ...]:
+        """As `run`, for results that nothing differentiates, small beside what they are made of."""
+        return self.run(function, geometry, *arrays)
 
     def traced(self, *arrays: Array) -> bool:
         """Whether the values of any of the arrays are unknown while Python runs."""
@@ -389,6 +400,10 @@ class Backend:
     def matmul(self, a: Array, b: Array) -> Array:
         """Matrix product at the full precision of its dtype (see `swath.precision`)."""
         return self.xp.matmul(a, b)
+
+    def vecdot(self, a: Array, b: Array, axis: int) -> Array:
+        """Σ conj(a)·b along an axis."""
+        return self.xp.vecdot(a, b, axis=axis)
 
     def solve_triangular(
         self, a: Array, b: Array, *, lower: bool, transpose: bool = False

@@ -52,7 +52,7 @@ class TorchBackend(Backend):
     """The adapter for CPU, CUDA and the other devices of PyTorch."""
 
     # A call costs more than NumPy's.
-    block_bytes = 1 << 22
+    block_bytes = 1 << 23
 
     @property
     def mutable(self) -> bool:  # type: ignore[override]
@@ -81,6 +81,9 @@ class TorchBackend(Backend):
     def arange(self, n: int, like: Array, dtype: Any) -> Array:
         return torch.arange(n, dtype=dtype, device=like.device)
 
+    def eye(self, n: int, like: Array) -> Array:
+        return torch.eye(n, dtype=like.dtype, device=like.device)
+
     def default_float(self, like: Array | None = None) -> Any:
         return torch.get_default_dtype()
 
@@ -108,6 +111,16 @@ class TorchBackend(Backend):
 
     def detach(self, x: Array) -> Array:
         return x.detach()
+
+    def aside(
+        self, function: Callable[..., tuple[Array, ...]], geometry: Any, *arrays: Array
+    ) -> tuple[Array, ...]:
+        if _differentiated(arrays):
+            return function(self, geometry, *arrays)
+        # Small operations are a fifth faster where nothing can be recorded; of copies it can.
+        with torch.inference_mode():
+            found = function(self, geometry, *arrays)
+        return tuple(v.clone() for v in found)
 
     def synchronize(self, x: Array) -> None:
         if x.is_cuda:
@@ -227,6 +240,10 @@ class TorchBackend(Backend):
                 with _full_precision():
                     return torch.matmul(a, b)
         return torch.matmul(a, b)
+
+    def vecdot(self, a: Array, b: Array, axis: int) -> Array:
+        # The standard's form, which moves axes first, takes ten times as long for small arrays.
+        return torch.linalg.vecdot(a, b, dim=axis)
 
     def solve_triangular(
         self, a: Array, b: Array, *, lower: bool, transpose: bool = False

@@ -16,7 +16,6 @@ from ._scaling import (
     all_finite,
     column_scales,
     diagonal_matrix,
-    identity,
     squares,
 )
 from ._triangles import orthogonalise, scaled_cholesky
@@ -122,7 +121,7 @@ def _triangle(be: Backend, tall: Array) -> tuple[Array, Array, Array]:
     tall = xp.where(fine, tall, xp.zeros_like(tall))
     scale = column_scales(be, tall)
     tall = tall * xp.astype(scale, tall.dtype)[..., None, :]
-    eye = xp.astype(identity(be, n, tall), tall.dtype)
+    eye = be.eye(n, tall)
     eye = xp.broadcast_to(eye, (*tall.shape[:-2], n, n))
     root, condition, settled = orthogonalise(
         be, lambda z: gram_of_rows(be, tall, None, z), m, (eye, None), None

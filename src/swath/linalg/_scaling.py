@@ -26,7 +26,6 @@ __all__ = [
     "scaled_root",
     "squares",
     "weights_of",
-    "where_not_all",
 ]
 
 Array = Any
@@ -50,7 +49,7 @@ def real_product(be: Backend, u: Array, v: Array) -> Array:
 
 def squares(be: Backend, v: Array) -> Array:
     """Σ|v|² over rows, (..., k) with the axis kept."""
-    found = be.xp.vecdot(v, v, axis=-2)[..., None, :]
+    found = be.vecdot(v, v, -2)[..., None, :]
     return be.xp.real(found) if be.is_complex(found) else found
 
 
@@ -81,7 +80,11 @@ def scaled_root(be: Backend, scale: Array, root: Array) -> Array:
 
 def all_finite(be: Backend, a: Array) -> Array:
     """Whether matrices are finite, one answer for each."""
-    return be.xp.all(be.xp.isfinite(a), axis=(-2, -1))
+    xp = be.xp
+    if be.is_complex(a) or 0 in a.shape:
+        return xp.all(xp.isfinite(a), axis=(-2, -1))
+    # NaN is no number's equal or less.
+    return xp.max(xp.abs(a), axis=(-2, -1)) <= float(xp.finfo(a.dtype).max)
 
 
 def power(be: Backend, two: Array, exponent: Array) -> Array:
@@ -101,13 +104,6 @@ def power_of_two(be: Backend, size: Array, share: float) -> Array:
     safe = xp.where(good, size, xp.ones_like(size))
     two = be.new_like(safe, (), fill=2.0)
     return power(be, two, -xp.floor(share * xp.log2(safe)))
-
-
-def where_not_all(be: Backend, flags: Array, v: Array, other: Array) -> Array:
-    """Matrices v where the flags hold, else `other`; no copy where all are known to hold."""
-    if be.concrete(be.xp.all(flags)) is True:
-        return v
-    return be.xp.where(flags[..., None, None], v, other)
 
 
 def column_scales(be: Backend, a: Array) -> Array:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from .._backends import Backend
-from ._scaling import adjoint, all_finite, diagonal, identity, power_of_two, where_not_all
+from ._scaling import adjoint, all_finite, diagonal, power_of_two
 
 __all__ = [
     "Cholesky",
@@ -40,7 +40,7 @@ def condition_limit(eps: float) -> float:
 
 def upper_inverse(be: Backend, factor: Array) -> Array:
     """R⁻¹ from the lower triangular factor L = Rᴴ."""
-    eye = be.xp.astype(identity(be, factor.shape[-1], factor), factor.dtype)
+    eye = be.eye(factor.shape[-1], factor)
     eye = be.xp.broadcast_to(eye, tuple(factor.shape))
     return be.upper_inverse(factor, eye)
 
@@ -81,6 +81,11 @@ class Cholesky(NamedTuple):
     definite: Array
 
 
+def _whole(be: Backend, factor: Array) -> Array:
+    """Where Cholesky's factors are finite: NaN anywhere reaches the end of the diagonal."""
+    return be.xp.isfinite(factor[..., -1, -1])
+
+
 def scaled_cholesky(be: Backend, g: Array, longest: int) -> Cholesky:
     """The factorisation of Gram matrices of columns of `longest` entries."""
     xp = be.xp
@@ -94,15 +99,14 @@ def scaled_cholesky(be: Backend, g: Array, longest: int) -> Cholesky:
     # the diagonal, and no NaN misses it.
     least = float(info.smallest_normal) / float(info.eps) * longest
     usable = xp.all((diag >= least) & (diag <= float(info.max) / 8), axis=-1)
-    eye = xp.astype(identity(be, g.shape[-1], g), g.dtype)
-    g = where_not_all(be, usable, g, eye)
     factor = be.cholesky(g)
-    # NaN anywhere reaches the end of the diagonal.
-    definite = xp.isfinite(diagonal(be, factor)[..., -1])
-    root = upper_inverse(be, where_not_all(be, definite, factor, eye))
-    norm = _norm(be, g)
-    condition = _estimate(be, norm, root)
-    return Cholesky(scale, g, norm, root, condition, usable, definite & usable)
+    definite = usable & _whole(be, factor)
+    if be.concrete(xp.all(definite)) is not True:
+        eye = be.eye(g.shape[-1], g)
+        g = xp.where(usable[..., None, None], g, eye)
+        factor = xp.where(definite[..., None, None], factor, eye)
+    root, norm = upper_inverse(be, factor), _norm(be, g)
+    return Cholesky(scale, g, norm, root, _estimate(be, norm, root), usable, definite)
 
 
 def shift_of(be: Backend, g: Array, rows: int) -> Array:
@@ -118,15 +122,17 @@ def improve(be: Backend, g: Array, root: Array, rows: int) -> tuple[Array, Array
     Returns the new Z, the condition of B Z, and whether no shift was needed.
     """
     xp = be.xp
-    eye = xp.astype(identity(be, g.shape[-1], g), g.dtype)
     factor = be.cholesky(g)
-    plain = all_finite(be, factor)
-    if be.concrete(xp.all(plain)) is not True:
+    plain = _whole(be, factor)
+    if be.concrete(xp.all(plain)) is True:
+        inverse = upper_inverse(be, factor)
+    else:
+        eye = be.eye(g.shape[-1], g)
         more = xp.astype(shift_of(be, g, rows), g.dtype)[..., None, None]
         factor = xp.where(plain[..., None, None], factor, be.cholesky(g + more * eye))
-    whole = all_finite(be, factor)
-    inverse = upper_inverse(be, xp.where(whole[..., None, None], factor, eye))
-    inverse = xp.where(whole[..., None, None], inverse, xp.full_like(inverse, float("nan")))
+        whole = _whole(be, factor)[..., None, None]
+        inverse = upper_inverse(be, xp.where(whole, factor, eye))
+        inverse = xp.where(whole, inverse, xp.full_like(inverse, float("nan")))
     return be.matmul(root, inverse), _estimate(be, _norm(be, g), inverse), plain
 
 
@@ -146,7 +152,7 @@ def orthogonalise(
     xp = be.xp
     root, have = start
     limit = condition_limit(float(xp.finfo(root.dtype).eps))
-    eye = xp.astype(identity(be, root.shape[-1], root), root.dtype)
+    eye = be.eye(root.shape[-1], root)
     flags = be.new_like(root, tuple(root.shape[:-2]), dtype=be.dtype("bool"), fill=False)
 
     def better(g: Array, state: tuple[Array, ...]) -> tuple[Array, ...]:

@@ -33,7 +33,6 @@ from ._scaling import (
     all_finite,
     column_scales,
     diagonal_matrix,
-    identity,
     real_product,
     scaled_root,
     squares,
@@ -142,7 +141,7 @@ def factorise(
     recipe = replace(recipe, blocks=block_count(be, a), step=step)
 
     def some(*given: Array) -> tuple[Array, ...]:
-        return be.run(_factorise, recipe, *given)
+        return be.aside(_factorise, recipe, *given)
 
     # Infinities less infinities are NaN, as they should be.
     with be.quiet():
@@ -416,7 +415,7 @@ def _hard(
     xp, system = be.xp, recipe.system
     a, _, w = rows
     s, count = min(a.shape[-2:]) if system.wide else a.shape[-1], max(a.shape[-2:])
-    eye = xp.astype(identity(be, s, a), a.dtype)
+    eye = be.eye(s, a)
     eye = xp.broadcast_to(eye, (*a.shape[:-2], s, s))
 
     def through(z: Array) -> Array:

@@ -212,7 +212,7 @@ def _factor(be: Backend, limit: float | None, *arrays: Array) -> tuple[Array, ..
     hi, lo, scale, rows = arrays
     xp, n = be.xp, hi.shape[-1]
     eps = float(xp.finfo(hi.dtype).eps)
-    eye = xp.astype(identity(be, n, hi), hi.dtype)
+    eye = be.eye(n, hi)
     # What makes the matrix of dependent columns definite, below any threshold of the rank.
     gram = extended.add((hi, lo), ((16 * n * eps * eps) * eye, xp.zeros_like(eye)))
     narrow = condition_limit(eps)

@@ -13,7 +13,7 @@ from .._backends import Backend
 from ..autodiff import Core, apply, primal
 from ..errors import ArgumentError, RankDeficientError, describe
 from ..registry import operation
-from ._scaling import adjoint, all_finite, column_scales, identity, matrices
+from ._scaling import adjoint, all_finite, column_scales, matrices
 from ._triangles import shift_of, upper_inverse
 from .normal_equations import gram_product
 
@@ -36,7 +36,7 @@ class _Triangle(Core):
 
     def forward(self, be: Backend, geometry: Any, *arrays: Array) -> Array:
         g, shift = arrays
-        eye = be.xp.astype(identity(be, g.shape[-1], g), g.dtype)
+        eye = be.eye(g.shape[-1], g)
         more = be.xp.astype(shift, g.dtype)[..., None, None]
         return adjoint(be, be.cholesky(g + more * eye))
 
@@ -212,7 +212,7 @@ def _steps(be: Backend, a: Any) -> tuple[Any, Any, Array]:
     for _ in range(_STEPS):
         g = gram_product(q)
         value = primal(g)
-        eye = xp.astype(identity(be, n, value), value.dtype)
+        eye = be.eye(n, value)
         off = xp.max(xp.sum(xp.abs(value - eye), axis=-1), axis=-1)
         triangle = apply(_TRIANGLE, None, g, _shift(be, value, m))
         q = apply(_THROUGH, None, q, triangle)
