@@ -56,7 +56,7 @@ def by_problems(
     xp, size = be.xp, be.itemsize(a.dtype)
     for n in a.shape:
         size *= n
-    many = be.kind == "cpu" and be.mutable and not be.traces and a.ndim > 2
+    many = be.wide(a) == 1 and be.mutable and not be.traces and a.ndim > 2
     count = min(a.shape[0], size // (_BATCH_BLOCKS * be.block_bytes)) if many else 1
     if count <= 1:
         return function(a, *arrays)

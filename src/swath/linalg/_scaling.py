@@ -93,8 +93,11 @@ def power(be: Backend, two: Array, exponent: Array) -> Array:
     Adding far more rounds it to one bit. Where that overflows it stays as it is.
     """
     found = two**exponent
+    if be.place(found)[1] == "cpu":
+        return found
     far = found * (1.0 / float(be.xp.finfo(found.dtype).eps))
-    return be.xp.where(be.xp.isfinite(far), (found + far) - far, found)
+    far = be.xp.where(be.xp.isfinite(far), far, be.xp.zeros_like(far))
+    return (found + far) - far
 
 
 def power_of_two(be: Backend, size: Array, share: float) -> Array:

@@ -280,13 +280,16 @@ def _far(
         # What is left by Z of CholeskyQR is κ·eps of the correction, both as lengths |B·|.
         return (~(kappa * xp.sqrt(now) <= xp.sqrt(goal) + kappa * rest),)
 
+    if first is None:
+        return hard()[0]
+    norm = xp.sqrt(first.norm)[..., None, None]
+
     def easy() -> tuple[Array, ...]:
         # By Z of Cholesky's factor, the condition squared times eps.
-        norm = xp.sqrt(first.norm)[..., None, None]
         lengths = [xp.linalg.vector_norm(v, axis=-2, keepdims=True) for v in (change, x)]
         return (kappa * lengths[0] > lengths[1] + kappa * rest / (2 * norm),)
 
-    return hard()[0] if first is None else be.cond(everywhere, easy, hard)[0]
+    return be.cond(everywhere, easy, hard)[0]
 
 
 def _gram_of_ridge(be: Backend, ridge: Array, like: Array, z: Array | None = None) -> Array:

@@ -45,7 +45,10 @@ def _inner(be: Backend, u: Array, x: Array, ridge: Array) -> Array:
 
 
 class _Inverse(Core):
-    """G⁻¹ s with G = AᴴA + Γ, from a (L, N), s (L, k, n) and γ (L,); linear in s.
+    """G⁻¹ s with G = AᴴA + Γ, from a (L, N), s (L, k, n), γ and `whole` (L,); linear in s.
+
+    `whole` is 1, and NaN where the rank is deficient: the pseudo-inverse, which stands for G⁻¹
+    there, jumps where a or γ move.
 
     With u = G⁻¹ s: u̇ = G⁻¹ (ṡ − Ȧᴴ A u − Aᴴ Ȧ u − γ̇ u). The transpose, with t paired to u̇ without
     conjugate and w = G⁻¹ conj(t): s̄ = conj(w), Ā = −conj(A u) wᵀ − conj(A w) uᵀ summed over the
@@ -56,7 +59,7 @@ class _Inverse(Core):
     linear = (1,)
 
     def forward(self, be: Backend, geometry: Shape, *arrays: Array) -> Array:
-        a, s, ridge = arrays
+        a, s, ridge, _ = arrays
         return minimiser(be, geometry, a, ridge, None, s)[0]
 
     def push(
@@ -67,14 +70,16 @@ class _Inverse(Core):
         out: Array,
         tangents: Sequence[Any],
     ) -> Array:
-        g, (a, _, ridge), (da, ds, dridge) = geometry, arrays, tangents
-        right = be.xp.zeros_like(out) if ds is None else ds
+        g, (a, _, ridge, whole), (da, ds, dridge, _) = geometry, arrays, tangents
+        right = be.xp.zeros_like(out)
         if da is not None:
             right = right - g.adjoint(be, da, g.times(be, a, out))
             right = right - g.adjoint(be, a, g.times(be, da, out))
         if dridge is not None:
             right = right - _column(be, dridge, out) * out
-        return apply(self, g, a, right, ridge)
+        if da is not None or dridge is not None:
+            right = right * _column(be, whole, out)
+        return apply(self, g, a, right if ds is None else right + ds, ridge, whole)
 
     def pull(
         self,
@@ -85,22 +90,23 @@ class _Inverse(Core):
         cotangent: Array,
         wanted: Sequence[bool],
     ) -> Sequence[Any]:
-        g, (a, _, ridge) = geometry, arrays
-        w = apply(self, g, a, _conj(be, cotangent), ridge)
-        results: list[Any] = [None, _conj(be, w) if wanted[1] else None, None]
+        g, (a, _, ridge, whole) = geometry, arrays
+        w = apply(self, g, a, _conj(be, cotangent), ridge, whole)
+        results: list[Any] = [None, _conj(be, w) if wanted[1] else None, None, None]
         if wanted[0]:
             first = g.entries(be, w, _conj(be, g.times(be, a, out)))
-            results[0] = -first - g.entries(be, out, _conj(be, g.times(be, a, w)))
+            found = -first - g.entries(be, out, _conj(be, g.times(be, a, w)))
+            results[0] = found * _column(be, whole, out)[:, 0]
         if wanted[2]:
-            results[2] = -_inner(be, w, out, ridge)
+            results[2] = -_inner(be, w, out, ridge) * whole
         return results
 
     def batch(
         self, be: Backend, geometry: Shape, arrays: Sequence[Array], batched: Sequence[bool]
     ) -> tuple[Any, Sequence[Array], Callable[[Array], Array]]:
         xp = be.xp
-        a, s, ridge = arrays
-        if not (batched[0] or batched[2]):
+        a, s, ridge, whole = arrays
+        if not (batched[0] or batched[2] or batched[3]):
             # One matrix: the new axis joins the right-hand sides.
             count, lanes, k, n = s.shape
             s = xp.reshape(xp.permute_dims(s, (1, 0, 2, 3)), (lanes, count * k, n))
@@ -108,7 +114,7 @@ class _Inverse(Core):
             def finish(out: Array) -> Array:
                 return xp.permute_dims(xp.reshape(out, (lanes, count, k, n)), (1, 0, 2, 3))
 
-            return geometry, (a, s, ridge), finish
+            return geometry, (a, s, ridge, whole), finish
         full = with_batch(be, arrays, batched)
         shape = tuple(full[1].shape)
         merged = [xp.reshape(v, (-1, *v.shape[2:])) for v in full]
@@ -120,8 +126,8 @@ class _Solution(Core):
 
     With r = b − A x: ẋ = G⁻¹ (Ȧᴴ r − γ̇ x + Aᴴ (ḃ − Ȧ x)). The transpose, with t paired to ẋ
     without conjugate and u = G⁻¹ conj(t): b̄ = conj(A u), Ā = conj(r) uᵀ − b̄ xᵀ summed over the
-    entries of A that are one of a, γ̄ = −Re Σ conj(u) x. `whole` (L,) is 1, and NaN where the rank
-    is deficient: there is no derivative there.
+    entries of A that are one of a, γ̄ = −Re Σ conj(u) x. `whole` is that of `_Inverse`: where the
+    rank is deficient x is linear in b still.
     """
 
     name = "sliding_least_squares"
@@ -147,7 +153,9 @@ class _Solution(Core):
             low = low - _column(be, dridge, out) * out
         if high is not None:
             low = low + g.adjoint(be, a, high)
-        return apply(_INVERSE, g, a, low, ridge) * _column(be, whole, out)
+        found = apply(_INVERSE, g, a, low, ridge, whole)
+        moves = da is not None or dridge is not None
+        return found * _column(be, whole, out) if moves else found
 
     def pull(
         self,
@@ -159,15 +167,15 @@ class _Solution(Core):
         wanted: Sequence[bool],
     ) -> Sequence[Any]:
         g, (a, b, ridge, _, whole) = geometry, arrays
-        t = _conj(be, cotangent) * _column(be, whole, cotangent)
-        u = apply(_INVERSE, g, a, t, ridge)
+        u = apply(_INVERSE, g, a, _conj(be, cotangent), ridge, whole)
         back = _conj(be, g.times(be, a, u))
         results: list[Any] = [None, back if wanted[1] else None, None, None, None]
         if wanted[0]:
             rest = _conj(be, b - g.times(be, a, out))
-            results[0] = g.entries(be, u, rest) - g.entries(be, out, back)
+            found = g.entries(be, u, rest) - g.entries(be, out, back)
+            results[0] = found * _column(be, whole, out)[:, 0]
         if wanted[2]:
-            results[2] = -_inner(be, u, out, ridge)
+            results[2] = -_inner(be, u, out, ridge) * whole
         return results
 
 
@@ -358,8 +366,9 @@ def identify_fir(
 
     An input of few frequencies does not tell all taps: where A has a deficient rank (singular
     values below numtaps·eps times the largest), the taps of least norm are found, as by `lstsq`,
-    and there is no derivative (NaN). Otherwise the derivative is that of the minimiser. NaN and
-    infinities in x give NaN, in y in the taps of that output.
+    and they jump where x or ridge move: only the derivative with respect to y is there, of which
+    they are a linear function, the others are NaN. Otherwise the derivative is that of the
+    minimiser. NaN and infinities in x give NaN, in y in the taps of that output.
 
     References
     ----------
@@ -460,8 +469,8 @@ def deconvolve(y: Any, k: Any, *, ridge: Any = 0, axis: int = -1) -> Any:
     zeros, or is small against its maximum, that hardly tells x apart from x plus a wave of that
     frequency, and noise in y is amplified by up to the condition number, about max|K|/min|K|. A
     ridge bounds the gain by 1/(2·√ridge). Beyond a condition of 1/(n·eps) the solution of least
-    norm is found (and has no derivative: NaN); beyond 2048 unknowns an error says that the
-    iteration does not converge.
+    norm is found, which jumps where k or ridge move: its derivatives are NaN but for the one with
+    respect to y. Beyond 2048 unknowns an error says that the iteration does not converge.
 
     Up to 2048 unknowns the Toeplitz matrix of the normal equations is factored and the solution
     refined, as in `identify_fir`; beyond, conjugate gradients with a circulant preconditioner take
