@@ -311,8 +311,8 @@ class Backend:
         raise NotImplementedError
 
     def quiet(self) -> AbstractContextManager[Any]:
-        """No warnings of overflow and invalid values inside."""
-        return nullcontext()
+        """No warnings of overflow and invalid values inside: NumPy's, which others are made of."""
+        return np.errstate(over="ignore", invalid="ignore")
 
     def may_hold_nan(self, x: Array) -> bool:
         """Whether an array of a floating dtype may hold a NaN."""

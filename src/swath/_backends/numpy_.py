@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any
 
@@ -132,9 +131,6 @@ class NumpyBackend(Backend):
         mask = np.negative(flags.view(np.int8)).astype(bits)
         np.bitwise_and(x.view(bits), mask, out=won.view(bits))
         np.bitwise_xor(x.view(bits), won.view(bits), out=kept.view(bits))
-
-    def quiet(self) -> AbstractContextManager[Any]:
-        return np.errstate(over="ignore", invalid="ignore")
 
     def may_hold_nan(self, x: Array) -> bool:
         return bool(np.isnan(x.max())) if x.size else False
