@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import rows
+from quick_jax import compile_quickly
 
 # One set of threads per worker: two pytest workers share two cores.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
@@ -47,6 +48,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*libraries): libraries that a test compares with")
     config.addinivalue_line("markers", "on(*rows): the rows that a test is about")
     config.addinivalue_line("markers", "rows_not_run(*rows): set here on tests about other rows")
+    config.addinivalue_line("markers", "optimised: JAX's programs are as users have them")
     config.stash[_RUN] = _chosen(config)
 
 
@@ -143,6 +145,7 @@ def rng() -> np.random.Generator:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    compile_quickly(item.get_closest_marker("optimised") is None)
     for mark in item.iter_markers("op"):
         item.user_properties.extend(("op", name) for name in mark.args)
 
@@ -173,6 +176,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
             write(name.ljust(width) + "  " + "  ".join(cells))
         write("- : no test of this operation ran on this row in this run")
     _write_differences(terminalreporter, run)
+    _write_slowest(terminalreporter)
     for name, (_, settings) in _ROWS.items():
         if name not in run:
             asked = config.getoption("--rows")
@@ -212,3 +216,16 @@ def _write_differences(terminalreporter: Any, run: list[str]) -> None:
         write(b.ljust(width) + "  " + "  ".join(cells))
     (a, b), (units, case) = max(worst.items(), key=lambda item: item[1][0])
     write(f"largest: {units:.1f} between {a} and {b} in {case}")
+
+
+def _write_slowest(terminalreporter: Any) -> None:
+    """The modules that take most of the time, all of their rows together."""
+    seconds: dict[str, float] = defaultdict(float)
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if hasattr(report, "duration"):
+                seconds[report.nodeid.partition("::")[0]] += report.duration
+    if len(seconds) > 15:
+        terminalreporter.section(f"slowest of {len(seconds)} modules, seconds of all processes")
+        for name, total in sorted(seconds.items(), key=lambda item: -item[1])[:15]:
+            terminalreporter.write_line(f"{total:7.1f}  {name}")

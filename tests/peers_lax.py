@@ -15,9 +15,6 @@ from jax import numpy as jnp
 
 from peers_grid import Case
 
-# Compiled once and run twice: time spent on optimising is lost.
-QUICK = {"xla_backend_optimization_level": 0}
-
 
 def references(cases: list[Case], *others: list[Case]) -> list[list[Any]]:
     """(value, gradients by name) of every layer; for `others`, of the same shapes, too."""
@@ -28,7 +25,7 @@ def references(cases: list[Case], *others: list[Case]) -> list[list[Any]]:
         ]
 
     with jax.enable_x64(True):
-        compiled = jax.jit(program, compiler_options=QUICK)
+        compiled = jax.jit(program)
         runs = [compiled([(c.arrays, c.cotangent) for c in batch]) for batch in (cases, *others)]
     return [jax.tree.map(np.asarray, run) for run in runs]
 

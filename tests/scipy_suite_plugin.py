@@ -30,6 +30,7 @@ from typing import Any
 import pytest
 from scipy._lib import _array_api as scipy_testing
 
+from quick_jax import compile_quickly
 from scipy_suite import BARE, LARGE, NAMES, NUMPY_ONLY, OTHERS, VALUES_DECIDE
 
 BACKEND = os.environ["SWATH_SUITE_BACKEND"]
@@ -179,6 +180,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Any:
     before, start = Counter(calls), time.perf_counter()
+    compile_quickly(True)
     if BACKEND == "jax.numpy" and len(outcomes) % 300 == 0:
         # Thousands of compiled programs fill the memory.
         sys.modules["jax"].clear_caches()

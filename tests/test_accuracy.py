@@ -18,7 +18,7 @@ from swath.testing import _host, assert_close, tolerance
 
 WINDOWED = ("direct", "im2col", "toeplitz", "native")
 SPECTRAL = ("fft", "overlap_save")
-pytestmark = pytest.mark.op("sliding.correlate")
+pytestmark = [pytest.mark.optimised, pytest.mark.op("sliding.correlate")]
 
 
 def nasty(rng, shape, dtype, spread=12):

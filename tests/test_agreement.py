@@ -15,6 +15,7 @@ import swath
 from over_cases import Call, arrays_in, beside, params, random_like
 from swath.testing import _host
 
+pytestmark = pytest.mark.optimised
 # Units of eps·scale that two rows may differ by: sums in another order, FFTs of another library,
 # solutions of well-conditioned systems.
 ALLOWED = 256.0

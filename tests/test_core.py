@@ -298,6 +298,7 @@ def test_large_products_in_slabs_equal_loops_in_whole(xp, rng):
 
 @pytest.mark.on("jax", "jax-jit")
 @pytest.mark.op("sliding.correlate", "sliding.spread", "sliding.kernel_gradient")
+@pytest.mark.optimised
 def test_traced_products_go_in_slabs_within_a_workspace(xp, rng):
     import jax
 

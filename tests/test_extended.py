@@ -10,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import swath
+from quick_jax import compile_quickly
 from swath._backends import backend_of
 from swath.linalg import extended
 from swath.testing import assert_close
 
+pytestmark = pytest.mark.optimised
 KINDS = ["float32", "float64"]
 
 
@@ -146,6 +148,21 @@ def test_slices_add_up_and_their_products_are_exact(rows, columns, seed, kind):
     scale = np.abs(a).max(axis=1)[:, None] * np.abs(b).max(axis=0)
     eps = float(np.finfo(kind).eps)
     assert worst(got, exact(a) @ exact(b), scale.astype(float)) <= 8 * columns * eps**2
+
+
+@pytest.mark.on("jax-jit")
+def test_jax_contracts_here_and_not_where_it_compiles_quickly(xp):
+    """What the mark `optimised` is for (see quick_jax)."""
+    import jax
+
+    x = xp.asarray([1 + 2.0**-30] * 4)
+    z = -(x * x)
+    rest = []
+    for quick in (False, True):
+        compile_quickly(quick)
+        rest.append(xp.numpy(jax.jit(lambda x, z: x * x + z)(x, z)))
+    assert np.all(rest[0] == 2.0**-60)
+    assert np.all(rest[1] == 0)
 
 
 def test_pairs():

@@ -47,9 +47,7 @@ def compiled(xp, program, given):
         return program(given)
     import jax
 
-    from peers_lax import QUICK
-
-    return jax.jit(program, compiler_options=QUICK)(given)
+    return jax.jit(program)(given)
 
 
 # -- calls

@@ -15,6 +15,7 @@ from swath.geometry import Sliding, Span
 from swath.sliding import correlate, kernel_gradient, plan, spread
 from swath.sliding.problem import Problem
 
+pytestmark = pytest.mark.optimised
 # Geometry, batch, input and output channels.
 PROBLEMS = [
     (Sliding((Span(600, 7, 1, 1, 3, 3), Span(400, 7, 1, 1, 3, 3))), 1, 1, 1),

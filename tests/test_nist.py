@@ -16,6 +16,7 @@ import swath
 from oracles_linalg import exact_solution
 from test_least_squares import NIST, design, digits, householder
 
+pytestmark = pytest.mark.optimised
 lstsq = swath.linalg.lstsq
 NAMES = [d["name"] for d in NIST]
 SETS = {d["name"]: d for d in NIST}

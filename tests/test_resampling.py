@@ -269,6 +269,7 @@ def test_memory_of_a_change_of_rate(xp, up, down, mode):
 
 @RAISE
 @pytest.mark.on("jax-jit")
+@pytest.mark.optimised
 @pytest.mark.parametrize("up, down", [(3, 2), (160, 147)])
 def test_a_compiled_change_of_rate_goes_slab_by_slab(xp, rng, up, down):
     import jax

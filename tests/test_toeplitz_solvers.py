@@ -478,6 +478,7 @@ def test_direct_methods_need_memory_in_proportion(rng, method):
 
 
 @pytest.mark.on("jax-jit")
+@pytest.mark.optimised
 def test_ten_thousand_unknowns_compile_to_one_loop(xp):
     """Both recursions and the branch between them: a program whose scratch is vectors."""
     import jax

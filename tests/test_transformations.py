@@ -126,6 +126,7 @@ def test_jax_linearize_checkpoint_and_scan(xp, case):
 
 
 @pytest.mark.on("jax")
+@pytest.mark.optimised
 def test_gradient_of_a_convolution_keeps_no_copy_of_the_input_per_tap(xp):
     """Traced shift-and-add would keep 121 shifted inputs for an 11 × 11 kernel."""
     import jax
