@@ -68,6 +68,22 @@ def test_drawn_products_are_computed_by_all_algorithms(xp):
     assert first == again != list(itertools.islice(tuning.drawn(6), 9))
 
 
+@pytest.mark.needs("torch")
+def test_rates_read_off_single_operations(xp):
+    be = backend_named("numpy")
+    rates = asdict(tuning.read_off(be, BEFORE, size=2**16))
+    for name, rate in asdict(BEFORE).items():
+        # NumPy has no kernel of layers.
+        if name.startswith("native"):
+            assert rates[name] == rate
+        else:
+            assert 1e-3 < rates[name] / rate < 1e3, name
+    torch = backend_named("torch")
+    rates = asdict(tuning.read_off(torch, BEFORE, size=2**16))
+    assert all(0 < v < float("inf") for v in rates.values())
+    assert rates["native_point"] != BEFORE.native_point
+
+
 def test_regret_lets_a_transform_win_only_where_the_contract_does(xp):
     product = next(tuning.drawn(0))
     near = tuning.Timed(product, {"direct": 3.0, "toeplitz": 2.0, "fft": 1.0}, "direct")

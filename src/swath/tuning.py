@@ -1,8 +1,11 @@
-"""`swath tune`: rates of the installed libraries on this machine, fitted to measured times.
+"""`swath tune`: rates of the installed libraries on this machine, from measured times.
 
 Products are drawn by a seed, every algorithm that applies computes each of them, and the rates of
 `swath.sliding.costs` are those under which the predicted times come nearest to the measured ones.
 So whatever an algorithm's estimate counts is measured where it counts, calls included.
+
+On a GPU calls take most of the time of products that a processor is tuned with, and say little of
+the rest: there each rate is read off one large operation.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple, dataclass, fields, replace
-from math import exp, log, prod
+from math import exp, log, log2, prod
 from typing import Any
 
 import numpy as np
@@ -26,7 +29,7 @@ from .sliding import costs, plan
 from .sliding.costs import Costs, Measured
 from .sliding.problem import Problem
 
-__all__ = ["Product", "Timed", "drawn", "fitted", "timed", "tune"]
+__all__ = ["Product", "Timed", "drawn", "fitted", "read_off", "timed", "tune"]
 
 # Multiply-adds of a drawn product: about 10 ms of one core.
 _MOST = 4e8
@@ -220,7 +223,7 @@ def _once(run: Callable[[], Any]) -> float:
 # -- fitting ---------------------------------------------------------------------------------------
 
 
-def fitted(be: Backend, results: Sequence[Timed], before: Costs, kind: str = "cpu") -> Costs:
+def fitted(be: Backend, results: Sequence[Timed], before: Costs) -> Costs:
     """Rates under which predicted times come near the measured ones, and choices near the best.
 
     First the nearest in logarithms, an algorithm far from the best of its product counting little;
@@ -229,7 +232,7 @@ def fitted(be: Backend, results: Sequence[Timed], before: Costs, kind: str = "cp
     """
     from scipy.optimize import least_squares
 
-    problems = [(r.product.problem(be, kind), r.seconds) for r in results]
+    problems = [(r.product.problem(be), r.seconds) for r in results]
     start = np.log(np.asarray(astuple(before)))
 
     def misses(logs: np.ndarray, weight: float) -> np.ndarray:
@@ -267,6 +270,75 @@ def _regretted(pairs: np.ndarray) -> float:
     return float(np.sqrt(1e-4 + max(0.0, drawn_by[0] - drawn_by[1])))
 
 
+def read_off(be: Backend, before: Costs, device: Any = None, size: int = 2**26) -> Costs:
+    """Rates, each from one operation on arrays of up to `size` elements.
+
+    Those of kernels that the library does not have stay as they were.
+    """
+    rng = np.random.default_rng(0)
+
+    def made(*shape: int) -> Any:
+        return be.from_host(rng.standard_normal(shape, dtype=np.float32), device)
+
+    def seconds(function: Callable[..., tuple[Any, ...]], what: Any, *arrays: Any) -> float:
+        def run() -> None:
+            be.synchronize(be.run(function, what, *arrays)[0])
+
+        run()  # compiles
+        return min(_once(run) for _ in range(9))
+
+    def product(g: Sliding, batch: int, depth: int, rows: int) -> tuple[float, float]:
+        """Multiply-adds, and seconds of the library's own kernel."""
+        g = replace(g, method="native")
+        x, w = made(*g.x_shape(batch, g.groups * depth)), made(*g.w_shape(g.groups * rows, depth))
+        flops = float(batch * g.groups * depth * rows * prod(g.out) * prod(g.sizes))
+        return flops, seconds(_computed, ("y", g), x, w)
+
+    side, points, few = int((size // 4) ** 0.5), 4096, made(16)
+    a, x, batch = made(side, side), made(size), made(max(1, size // (4 * points)), points)
+    start = seconds(_sums, 1, few)
+    rates = {
+        "gemm": side**3 / seconds(_squared, None, a),
+        "stream": 12 * size / seconds(_sums, 1, x),
+        "gather": 2 * 4 * 9 * (side - 2) ** 2 / seconds(_gathered, None, a),
+        "fft": batch.shape[0] * points * log2(points) / seconds(_transformed, points, batch),
+        "call": max(1e-9, (seconds(_sums, 101, few) - start) / 100),
+    }
+    if "y" in be.native_roles:
+        n = max(256, size // 8)
+        line = Sliding((Span(n, 129, low=64, high=64),))
+        flops, taken = product(line, 1, 1, 1)
+        rates["native_single"] = flops / taken
+        flops, taken = product(Sliding((Span(n, 3, low=1, high=1),)), 1, 1, 1)
+        rates["native_point"] = n / max(taken - flops / rates["native_single"], taken / 2)
+        n = max(8, int((size // 512) ** 0.5) // 2)
+        plane = Span(n, 3, low=1, high=1)
+        for name, groups, depth in (("native", 1, 64), ("native_groups", 128, 1)):
+            flops, taken = product(Sliding((plane, plane), groups=groups), 8, depth, depth)
+            rates[name] = flops / taken
+    return replace(before, **{k: float(f"{v:.3g}") for k, v in rates.items()})
+
+
+def _sums(be: Backend, count: int, x: Any) -> tuple[Any, ...]:
+    y = x
+    for _ in range(count):
+        y = y + x
+    return (y,)
+
+
+def _squared(be: Backend, _: Any, a: Any) -> tuple[Any, ...]:
+    return (be.matmul(a, a),)
+
+
+def _gathered(be: Backend, _: Any, a: Any) -> tuple[Any, ...]:
+    found = be.windows(a, (3, 3), (1, 1), (1, 1), (0, 1))
+    return (be.reshape(be.permute(found, (2, 3, 0, 1)), (9, -1)),)
+
+
+def _transformed(be: Backend, points: int, x: Any) -> tuple[Any, ...]:
+    return (be.fft(x, (1,), (points,)),)
+
+
 def tune(
     library: str,
     *,
@@ -293,13 +365,16 @@ def tune(
     place = be.place(be.from_host(np.zeros(1, np.float32), device))
     before = costs.of(*place).costs
     products = drawn(seed)
-    results = [timed(be, next(products), device) for _ in each(iter(range(count)))]
-    rates = fitted(be, results, before, place[1])
     threads = os.environ.get("OMP_NUM_THREADS") or str(_cores())
+    how = f"fitted by `swath tune` to {count} products of seed {seed}, {threads} threads"
+    single = read_off(be, before, device) if place[1] == "gpu" else None
+    results = [timed(be, next(products), device) for _ in each(iter(range(count)))]
+    rates = single or fitted(be, results, before)
+    if single:
+        how = "read by `swath tune` off single operations"
     measured = Measured(
         library, place[1], place[2] or costs.processor(), rates, _versions(library),
-        datetime.date.today().isoformat(),
-        f"fitted by `swath tune` to {count} products of seed {seed}, {threads} threads",
+        datetime.date.today().isoformat(), how,
     )  # fmt: skip
     return (
         measured,

@@ -357,6 +357,9 @@ class TorchBackend(Backend):
             found = aten.avg_pool2d(planes(x), size, stride, pad, False, True, divisor)
             return back(found, g.out)
         if role == "spread":
+            if x.is_cuda and last:
+                # Found wrong for windows that overlap (PyTorch 2.11 on an H200).
+                return None
             # Read for its shape and layout alone.
             like = planes(x.new_empty(g.shape))
             found = aten.avg_pool2d_backward(
