@@ -183,9 +183,8 @@ def product(g: Any, x: Array, w: Array) -> Array:
     if last:
         w = w.transpose((*range(2, 2 + r), 1, 0))
     if _plain(g) and not last:
-        y = cp.matmul(w.reshape(rows, depth), x.reshape(batch, depth, -1)).reshape(
-            batch, rows, *g.out
-        )
+        y = w.reshape(rows, depth) @ x.reshape(batch, depth, -1)
+        y = y.reshape(batch, rows, *g.out)
     elif rows >= COLUMNS:
         columns = _columns(g, x, last, depth)
         if last:
