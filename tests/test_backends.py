@@ -132,3 +132,31 @@ def test_available_backends_lists_versions_and_devices():
     assert found["numpy"] == {"version": np.__version__, "devices": ["cpu"]}
     for record in found.values():
         assert ("devices" in record) != ("error" in record)
+
+
+@pytest.mark.on("torch")
+@pytest.mark.parametrize("kind", ["uint8", "int32", "int64"])
+def test_integer_products_where_the_library_has_none(xp, rng, kind, monkeypatch):
+    """PyTorch has no product of integer matrices on CUDA: sums of broadcast terms, in pieces."""
+    from swath._backends import torch_
+
+    monkeypatch.setattr(torch_, "_TERMS", 50)
+    info = np.iinfo(kind)
+    a, b = (rng.integers(info.min, info.max, s, dtype=kind) for s in ((2, 1, 3, 7), (5, 7, 4)))
+    got = torch_._integer_product(xp.asarray(a), xp.asarray(b))
+    np.testing.assert_array_equal(xp.numpy(got), a @ b)
+
+
+@pytest.mark.on("numpy")
+def test_powers_of_two_are_rounded_to_one_bit_on_a_gpu(xp, monkeypatch):
+    """Its power function is off by some units; here the 2 is."""
+    from swath.linalg._scaling import power
+
+    be = backend_of(np.ones(1))
+    monkeypatch.setattr(be, "place", lambda x: ("numpy", "gpu", ""))
+    exponents = np.arange(-1000.0, 1001.0)
+    few = np.arange(-8.0, 9.0)
+    for two in (np.nextafter(2.0, 1.0), np.nextafter(2.0, 3.0)):
+        assert np.count_nonzero(two**few != 2.0**few) > 12
+        assert power(be, np.full((), two), few).tolist() == [2.0**n for n in range(-8, 9)]
+    assert power(be, np.full((), 2.0), exponents).tolist() == [2.0**n for n in range(-1000, 1001)]

@@ -95,7 +95,7 @@ def power(be: Backend, two: Array, exponent: Array) -> Array:
     found = two**exponent
     if be.place(found)[1] == "cpu":
         return found
-    far = found * (1.0 / float(be.xp.finfo(found.dtype).eps))
+    far = found * (1.5 / float(be.xp.finfo(found.dtype).eps))
     far = be.xp.where(be.xp.isfinite(far), far, be.xp.zeros_like(far))
     return (found + far) - far
 
