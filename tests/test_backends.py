@@ -159,4 +159,6 @@ def test_powers_of_two_are_rounded_to_one_bit_on_a_gpu(xp, monkeypatch):
     for two in (np.nextafter(2.0, 1.0), np.nextafter(2.0, 3.0)):
         assert np.count_nonzero(two**few != 2.0**few) > 12
         assert power(be, np.full((), two), few).tolist() == [2.0**n for n in range(-8, 9)]
-    assert power(be, np.full((), 2.0), exponents).tolist() == [2.0**n for n in range(-1000, 1001)]
+    with np.errstate(over="ignore"):
+        got = power(be, np.full((), 2.0), exponents)
+    assert got.tolist() == [2.0**n for n in range(-1000, 1001)]
