@@ -166,6 +166,14 @@ def _columns(g: Any, x: Array, last: bool, depth: int) -> Array:
     return y
 
 
+def _alike(a: Array, b: Array) -> tuple[Array, Array, Any]:
+    """Both in one dtype, and that."""
+    if a.dtype == b.dtype:
+        return a, b, a.dtype
+    kind = cp.result_type(a, b)
+    return a.astype(kind, copy=False), b.astype(kind, copy=False), kind
+
+
 def _times(a: Array, b: Array) -> Array:
     """Products of the matrices of each group; one is not a batch."""
     return (a[0] @ b[0])[None] if len(a) == 1 else a @ b
@@ -176,9 +184,9 @@ def product(g: Any, x: Array, w: Array) -> Array:
 
     Channels may lie last in memory; they then do so in the result.
     """
-    kind = cp.result_type(x, w)
-    x, last = _laid(g, x.astype(kind, copy=False))
-    w, r = w.astype(kind, copy=False), g.rank
+    x, w, kind = _alike(x, w)
+    x, last = _laid(g, x)
+    r = g.rank
     batch, rows, depth = x.shape[0], w.shape[0] // g.groups, w.shape[1]
     if last:
         w = w.transpose((*range(2, 2 + r), 1, 0))
@@ -210,9 +218,9 @@ def product(g: Any, x: Array, w: Array) -> Array:
 
 def kernel_gradient(g: Any, x: Array, y: Array) -> Array:
     """The product of x (B, C, *S) and y (B, O, *out) that is a kernel, (O, C/groups, *K)."""
-    kind, r = cp.result_type(x, y), g.rank
-    x, last = _laid(g, x.astype(kind, copy=False))
-    y = y.astype(kind, copy=False)
+    x, y, _ = _alike(x, y)
+    x, last = _laid(g, x)
+    r = g.rank
     batch, depth = x.shape[0], x.shape[-1 if last else 1] // g.groups
     columns = _columns(g, x, last, depth)
     y = y.reshape(batch, g.groups, -1, prod(g.out))
