@@ -140,7 +140,7 @@ _RESHAPE = _unary(
     "reshape",
 )
 _PERMUTE = _unary(
-    lambda be, g, x: be.xp.permute_dims(x, g),
+    lambda be, g, x: be.permute(x, g),
     lambda be, g, x, y, t: be.xp.permute_dims(t, tuple(g.index(i) for i in range(len(g)))),
     "permute",
 )
@@ -262,7 +262,7 @@ class _Concat(Core):
     native = True
 
     def forward(self, be: Backend, geometry: Any, *arrays: Array) -> Array:
-        return be.xp.concat(arrays, axis=geometry)
+        return be.concat(arrays, geometry)
 
     def pull(
         self,

@@ -72,7 +72,7 @@ class Product:
         """As the planner sees it on a kind of device."""
         return Problem(
             self.role, self.g, self.batch, self.depth, self.rows, self.dtype, be.traces,
-            be.mutable, be.native_roles, be.fuses, 1 if kind == "cpu" else WIDE,
+            be.mutable, be.native, be.fuses, 1 if kind == "cpu" else WIDE, be.narrow,
         )  # fmt: skip
 
     def operands(self, seed: int = 0) -> list[np.ndarray]:
@@ -304,7 +304,9 @@ def read_off(be: Backend, before: Costs, device: Any = None, size: int = 2**26) 
         "fft": batch.shape[0] * points * log2(points) / seconds(_transformed, points, batch),
         "call": max(1e-9, (seconds(_sums, 101, few) - start) / 100),
     }
-    if "y" in be.native_roles:
+    plane = Span(64, 3, low=1, high=1)
+    layer = Product("y", Sliding((plane, plane)), 8, 64, 64, "float32").problem(be)
+    if not isinstance(be.native.seconds(layer, before), str):
         n = max(256, size // 8)
         line = Sliding((Span(n, 129, low=64, high=64),))
         flops, taken = product(line, 1, 1, 1)

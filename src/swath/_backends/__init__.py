@@ -15,14 +15,14 @@ from typing import Any
 import array_api_compat
 
 from ..errors import ArgumentTypeError
-from .base import COLUMNS, WIDE, WORKSPACE, Backend, Core
+from .base import WIDE, WORKSPACE, Backend, Core, NativeKernel
 
 __all__ = [
-    "COLUMNS",
     "WIDE",
     "WORKSPACE",
     "Backend",
     "Core",
+    "NativeKernel",
     "backend_named",
     "backend_of",
     "known_names",

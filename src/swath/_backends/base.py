@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import array_api_compat
 import array_api_extra as xpx
@@ -31,6 +31,8 @@ WIDE = 2**8
 # Channels of results from which CuPy gathers windows for a matrix product.
 COLUMNS = 6
 
+# Channels that a vector holds.
+LANES = 16
 # Runs of points, a stride long, that windows are joined from at most: more are gathered by index.
 _RUNS = 64
 
@@ -73,6 +75,41 @@ class Core(Protocol):
     ) -> tuple[Any, Sequence[Array], Callable[[Array], Array]]: ...
 
 
+class NativeKernel(NamedTuple):
+    """A library's own kernel for sliding products, `Backend.native_product`.
+
+    Attributes
+    ----------
+    roles : tuple of str
+        Letters of the results that it computes.
+    seconds : callable
+        What it takes for a problem, given the rates of the device (`Problem` and `Costs` of
+        `swath.sliding`); or, as text, why it does not apply.
+    scratch : callable, optional
+        Bytes that it holds beyond operands and result; else those of kernels of layers.
+    """
+
+    roles: tuple[str, ...]
+    seconds: Callable[[Any, Any], float | str]
+    scratch: Callable[[Any], int] | None = None
+
+
+def no_kernel(p: Any, cost: Any) -> str:
+    """`NativeKernel.seconds` of what the library has no kernel for."""
+    return "the library has no kernel for it"
+
+
+def channels_seconds(p: Any, cost: Any) -> float:
+    """Of kernels of layers, which keep neighbouring channels in the lanes of a vector."""
+    if p.single and p.g.groups == 1:
+        return p.flops / cost.native_single + p.outputs / cost.native_point
+    seconds = p.heavy * p.flops * (1 + LANES / p.rows) / cost.native
+    if p.g.groups > 1:
+        # Few channels of a group fill no vector.
+        seconds += p.flops / (cost.native_groups * min(p.depth, p.rows))
+    return seconds
+
+
 class Backend:
     """The standard-only adapter: functional forms, gathers instead of views, no in-place writes."""
 
@@ -82,6 +119,8 @@ class Backend:
     in_place = False
     #: Whether programs are traced and compiled, so that a Python loop of many steps is costly.
     traces = False
+    #: Columns of a matrix at which the product of a tall matrix and it has half of its speed.
+    narrow = 16
     #: Kind of device, "cpu" or "gpu".
     kind = "cpu"
     #: Bytes of what is best computed with at once: half of a second-level cache, and few calls.
@@ -351,6 +390,10 @@ class Backend:
         """x with its axes in another order."""
         return self.xp.permute_dims(x, order)
 
+    def concat(self, arrays: Sequence[Array], axis: int) -> Array:
+        """Arrays joined along an axis."""
+        return self.xp.concat(arrays, axis=axis)
+
     def flip(self, x: Array, axes: tuple[int, ...]) -> Array:
         """x reversed along axes."""
         return self.xp.flip(x, axis=axes)
@@ -405,6 +448,10 @@ class Backend:
         """Σ conj(a)·b along an axis."""
         return self.xp.vecdot(a, b, axis=axis)
 
+    def matmul_into(self, out: Array, a: Array, b: Array) -> None:
+        """out = the product; of a and out only the last axis need lie without gaps."""
+        out[...] = self.matmul(a, b)
+
     def solve_triangular(
         self, a: Array, b: Array, *, lower: bool, transpose: bool = False
     ) -> Array:
@@ -446,9 +493,8 @@ class Backend:
 
     # -- the library's own kernels --------------------------------------------------------------
 
-    #: Roles of a sliding product (see `Sliding`) for which `native_product` has a kernel; or
-    #: ("line",) for the forward product of one channel along one axis, without steps.
-    native_roles: tuple[str, ...] = ()
+    #: Which products `native_product` computes, and what they cost.
+    native = NativeKernel((), no_kernel)
 
     def native_product(self, role: str, g: Any, a: Array, b: Array) -> Array:
         """A sliding product, channels first, by the library's own convolution of layers."""

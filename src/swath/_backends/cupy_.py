@@ -15,7 +15,7 @@ from cupy.lib.stride_tricks import as_strided
 
 from ..errors import UnsupportedError
 from . import cuda
-from .base import WIDE, Array, Backend
+from .base import COLUMNS, WIDE, Array, Backend, NativeKernel, no_kernel
 from .numpy_ import NumpyBackend
 
 __all__ = ["CupyBackend", "make"]
@@ -39,11 +39,44 @@ def _by_axes(g: Any) -> list[Any]:
     return found
 
 
+def _gathers(p: Any) -> bool:
+    """Whether the kernels make a matrix product of it."""
+    return p.role == "w" or p.rows >= COLUMNS
+
+
+def _columns(p: Any) -> int:
+    """Bytes of the windows that the kernels gather for a matrix product."""
+    low = any(s.low or s.high for s in p.g.spans)
+    # Windows may be single points of x as it lies.
+    plain = p.taps == p.g.groups == 1 and p.g.strideless and not low
+    return 0 if plain else p.width * p.places * p.depth * p.taps
+
+
+def _kernel_seconds(p: Any, cost: Any) -> float | str:
+    """One thread for each result reads its window where it lies, or columns are gathered."""
+    if p.role == "x" or p.dtype not in ("float32", "float64", "complex64", "complex128"):
+        return no_kernel(p, cost)
+    if not _gathers(p):
+        seconds = p.heavy * p.flops / cost.native_single + p.outputs / cost.native_point
+        return seconds + 4 * cost.call
+    columns = _columns(p)
+    seconds = p.heavy * p.flops * (1 + 8 / p.rows) / cost.gemm
+    seconds += (2 * columns + 4 * p.y_bytes) / cost.gather
+    return seconds + (8 if columns else 3) * cost.call
+
+
+def _kernel_scratch(p: Any) -> int:
+    """Columns, and the product before it is in order; channels last it is."""
+    columns = _columns(p) if _gathers(p) else 0
+    return columns + p.w_bytes + (0 if p.g.last and p.role == "y" else p.y_bytes)
+
+
 class CupyBackend(NumpyBackend):
     """The CUDA adapter; CuPy shares NumPy's array model, so only the calls differ."""
 
     kind = "gpu"
-    native_roles = ("y", "w")
+    narrow = Backend.narrow
+    native = NativeKernel(("y", "w"), _kernel_seconds, _kernel_scratch)
     fuses = False
 
     def device(self, x: Array) -> Any:
@@ -83,6 +116,9 @@ class CupyBackend(NumpyBackend):
 
     def matmul(self, a: Array, b: Array) -> Array:
         return self.xp.matmul(a, b)
+
+    def matmul_into(self, out: Array, a: Array, b: Array) -> None:
+        out[...] = self.matmul(a, b)
 
     def packed(self, x: Array) -> Array:
         return cp.ascontiguousarray(x)

@@ -22,7 +22,7 @@ from jax.core import ShapedArray, Tracer
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from .base import WORKSPACE, Array, Backend, Core
+from .base import WORKSPACE, Array, Backend, Core, NativeKernel, channels_seconds, no_kernel
 
 __all__ = ["make"]
 
@@ -36,6 +36,12 @@ def _place() -> tuple[str, str, str]:
     if jax.default_backend() == "cpu":
         return "jax", "cpu", ""
     return "jax", "gpu", jax.devices()[0].device_kind
+
+
+def _layer_seconds(p: Any, cost: Any) -> float | str:
+    if p.role != "y" or p.g.rank > 3 or p.dtype not in ("float32", "float64"):
+        return no_kernel(p, cost)
+    return channels_seconds(p, cost) * (3 if p.g.rank == 3 else 1) + 10 * cost.call
 
 
 class JaxBackend(Backend):
@@ -171,7 +177,7 @@ class JaxBackend(Backend):
         return jnp.linalg.cholesky(a)
 
     # XLA's transposed kernels are slow on the CPU; the transpose goes through its forward one.
-    native_roles = ("y",)
+    native = NativeKernel(("y",), _layer_seconds)
 
     def native_product(self, role: str, g: Any, a: Array, b: Array) -> Array:
         asked = _CONFIG.jax_default_matmul_precision

@@ -13,7 +13,7 @@ import array_api_compat.torch as xp
 import numpy as np
 import torch
 
-from .base import WIDE, Array, Backend, Core
+from .base import LANES, WIDE, Array, Backend, Core, NativeKernel, channels_seconds, no_kernel
 from .host import levinson, levinson_seconds
 
 __all__ = ["make"]
@@ -48,9 +48,47 @@ def _place(device: Any) -> tuple[str, str, str]:
     return "torch", "gpu", name
 
 
+# Points of a single input up to which PyTorch gathers columns itself, and bytes from which memory
+# comes fresh from the system.
+_SMALL, _FRESH = 20480, 16 << 20
+# Taps along a single axis beyond which its kernel for one channel has a tenth of the speed.
+_ROW = 48
+
+
+def _layer_seconds(p: Any, cost: Any) -> float | str:
+    """oneDNN's kernels; of float64, and of one small array, columns and a product per group."""
+    g = p.g
+    if g.rank > 3 or p.dtype not in ("float32", "float64"):
+        return no_kernel(p, cost)
+    small = p.batch * g.groups == p.wide == 1 and p.inputs <= _SMALL
+    if p.width > 4 or (small and (g.rank == 1 or (g.rank == 2 and min(g.sizes) <= 3))):
+        columns = p.width * p.places * p.depth * p.taps
+        seconds = p.heavy * p.flops * (1 + LANES / p.rows) / cost.native
+        seconds += columns / (cost.gather if columns < _FRESH else cost.gather / 16)
+        seconds += 4 * p.batch * g.groups * cost.call
+    else:
+        seconds = channels_seconds(p, cost)
+        if p.single and g.groups == 1:
+            if g.rank == 1 and p.taps > _ROW:
+                seconds += 10 * p.flops / cost.native_single
+            if LANES * p.width * p.outputs > 2 * _FRESH:
+                # Results of all lanes of a vector are written, of which one counts.
+                seconds += 3 * p.outputs / cost.native_point
+        elif g.groups == p.depth == 1:
+            # A single channel of x fills no vector.
+            seconds *= 1.5
+        elif g.rank == 3 and g.last:
+            seconds += p.width * (p.inputs + p.outputs) / (cost.gather / 4)
+    if g.last:
+        # The kernel is laid out anew, point by point.
+        seconds += p.w_bytes / (cost.gather / 32)
+    return seconds + 4 * cost.call
+
+
 class TorchBackend(Backend):
     """The adapter for CPU, CUDA and the other devices of PyTorch."""
 
+    narrow = 8
     # A call costs more than NumPy's.
     block_bytes = 1 << 23
 
@@ -190,6 +228,18 @@ class TorchBackend(Backend):
         # On another device to look would wait for it.
         return x.is_cuda or bool(torch.isnan(x.max()))
 
+    # PyTorch's own: their namesakes of the standard cost as much as a small convolution.
+    def reshape(self, x: Array, shape: tuple[int, ...]) -> Array:
+        return x.reshape(shape)
+
+    def concat(self, arrays: Sequence[Array], axis: int) -> Array:
+        if any(a.dtype != arrays[0].dtype for a in arrays):
+            return xp.concat(tuple(arrays), axis=axis)
+        return torch.cat(tuple(arrays), axis)
+
+    def flip(self, x: Array, axes: tuple[int, ...]) -> Array:
+        return torch.flip(x, axes)
+
     def permute(self, x: Array, order: tuple[int, ...]) -> Array:
         return x.permute(order)
 
@@ -245,6 +295,14 @@ class TorchBackend(Backend):
         # The standard's form, which moves axes first, takes ten times as long for small arrays.
         return torch.linalg.vecdot(a, b, dim=axis)
 
+    def matmul_into(self, out: Array, a: Array, b: Array) -> None:
+        if out.is_cuda or out.ndim != 3 or torch.compiler.is_compiling():
+            out.copy_(self.matmul(a, b))
+        elif out.shape[0] == 1:
+            torch.mm(a[0], b[0], out=out[0])
+        else:
+            torch.bmm(a, b, out=out)
+
     def solve_triangular(
         self, a: Array, b: Array, *, lower: bool, transpose: bool = False
     ) -> Array:
@@ -278,7 +336,7 @@ class TorchBackend(Backend):
         x, info = torch.linalg.solve_ex(a, b)
         return torch.where((info == 0)[..., None, None], x, float("nan"))
 
-    native_roles = ("y", "x", "w")
+    native = NativeKernel(("y", "x", "w"), _layer_seconds)
 
     def native_product(self, role: str, g: Any, a: Array, b: Array) -> Array:
         strides, dilations, low, high, lengths, padding, even = _settings(g)
@@ -435,6 +493,8 @@ def _settings(g: Any) -> tuple[Any, ...]:
     strides, dilations, low, high = (
         tuple(getattr(s, name) for s in g.spans) for name in ("stride", "dilation", "low", "high")
     )
+    # One tap has no neighbours, and kernels with steps between them are slow.
+    dilations = tuple(1 if s.size == 1 else d for s, d in zip(g.spans, dilations, strict=True))
     even = low == high and min(low) >= 0
     lengths = tuple(s.length if even else s.length + s.low + s.high for s in g.spans)
     return strides, dilations, low, high, lengths, low if even else (0,) * g.rank, even

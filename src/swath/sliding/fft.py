@@ -188,7 +188,10 @@ def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
     is_real = not (be.is_complex(a) or be.is_complex(b))
     if not is_real:
         left, right = of_dtype(be, left, kind), of_dtype(be, right, kind)
-    product = mix(be, be.fft(left, axes, lengths), be.fft(right, axes, lengths))
+    if be.mutable and prod(left.shape[:3]) == prod(right.shape[:3]) == 1:
+        product = _paired(be, left, right, axes, lengths)
+    else:
+        product = mix(be, be.fft(left, axes, lengths), be.fft(right, axes, lengths))
     out = be.ifft(product, axes, lengths, real=is_real)
     out = _read(be, out, starts, counts, steps, full)
     if out.dtype != kind:
@@ -199,6 +202,16 @@ def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
     # (B, q, G, *f) -> (B, G·q, *f)
     out = xp.permute_dims(out, (0, 2, 1, *range(3, 3 + r)))
     return xp.reshape(out, (out.shape[0], out.shape[1] * out.shape[2], *out.shape[3:]))
+
+
+def _paired(be: Backend, a: Array, b: Array, axes: Sequence[int], lengths: Sequence[int]) -> Array:
+    """`mix` of single operands, transformed as rows of one array: each gets a thread."""
+    both = be.new_like(a, (2, *lengths))
+    for i, operand in enumerate((a, b)):
+        places = (slice(0, n) for n in operand.shape[3:])
+        both[(i, *places)] = operand[0, 0, 0, ...]
+    both = be.fft(both, axes, lengths)
+    return (both[0, ...] * both[1, ...])[None, None, None, ...]
 
 
 def of_dtype(be: Backend, a: Array, kind: Any) -> Array:

@@ -67,13 +67,16 @@ def estimate(p: Problem, cost: Costs) -> Estimate | str:
     # Of one channel a window is a column of single points.
     passes = 0 if p.taps == 1 else 6 if p.single else 2
     copies = 2 * (p.x_bytes + p.y_bytes) + passes * gathered
+    if p.g.last and not last(p):
+        # Channels are brought to the front and back, point by point.
+        copies += 6 * (p.x_bytes + p.y_bytes)
     added = 3 * (shifts - 1) * p.y_bytes if p.role == "y" else 0
     loss = 1 + 8 / min(p.rows, 64) + 8 / (p.depth * p.taps / shifts)
     seconds = p.heavy * p.flops * loss / cost.gemm
     # Without strided views windows are gathered by index, best where channels are runs.
     slower = (6 if p.g.last else 12) if p.traces else 1
     seconds += slower * copies / cost.gather + added / cost.stream
-    return Estimate(seconds + 20 * cost.call, p.flops, copies + added)
+    return Estimate(seconds + 14 * cost.call, p.flops, copies + added)
 
 
 def _gathered(p: Problem) -> int:

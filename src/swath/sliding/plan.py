@@ -358,9 +358,10 @@ def _call(
         be.name_of(work),
         target.traces,
         mutable,
-        target.native_roles,
+        target.native,
         target.fuses,
         1 if place[1] == "cpu" else WIDE,
+        target.narrow,
     )
     if batch * depth * rows * g.groups == 0 or 0 in (*g.out, *g.lengths, *g.sizes):
         return _Call(problem, kind, work, result_shape(role, g, batch, depth, rows), None)

@@ -12,7 +12,7 @@ from functools import cached_property
 from math import gcd, prod
 from typing import Any, Protocol
 
-from .._backends import Backend
+from .._backends import Backend, NativeKernel
 from ..geometry import Sliding
 from .costs import Costs
 
@@ -61,12 +61,14 @@ class Problem:
         Whether Python loops are unrolled into a program and a compiler arranges scratch arrays.
     mutable : bool
         Whether slabs of a result may be written in place.
-    native : tuple of str
-        Roles for which the library has a kernel of its own.
+    native : NativeKernel
+        The library's own kernel.
     fuses : bool
         Whether sums of elementwise products take one pass for each product.
     wide : int
         How many blocks, each of which fits a core's cache, are taken at once (see `Backend.wide`).
+    narrow : int
+        Columns at which a product of matrices has half of its speed.
     """
 
     role: str
@@ -77,9 +79,10 @@ class Problem:
     dtype: str
     traces: bool = False
     mutable: bool = True
-    native: tuple[str, ...] = ()
+    native: NativeKernel = Backend.native
     fuses: bool = False
     wide: int = 1
+    narrow: int = Backend.narrow
 
     @property
     def width(self) -> int:
