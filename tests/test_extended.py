@@ -53,12 +53,7 @@ def transposed_product(a, r):
     """Aᵀr by exact products and pairwise sums."""
     be = backend_of(a)
     column = r[:, None] * be.xp.ones_like(a)
-    hi, *rest = extended.exact_products(be, a, column)
-    lo = be.xp.zeros_like(hi)
-    for term in rest:
-        hi, error = extended.two_sum(hi, term)
-        lo = lo + error
-    return extended.total(be, (hi, lo), 0)
+    return extended.total(be, extended.multiply(be, (a, be.xp.zeros_like(a)), column), 0)
 
 
 def test_composed_kernel_is_exact_to_twice_the_precision(xp, rng):
@@ -75,17 +70,38 @@ def test_composed_kernel_is_exact_to_twice_the_precision(xp, rng):
         assert worst([xp.numpy(got[0])], each[::2] + each[1::2], scale) <= eps
 
 
-def test_transposed_product_by_pairwise_sums(xp, rng):
+def transposed_error(xp, rng, kind, shape):
+    """Error of `transposed_product` in eps²."""
+    a = (rng.standard_normal(shape) * 10.0 ** rng.uniform(-3, 3, shape)).astype(kind)
+    r = rng.standard_normal(shape[0]).astype(kind)
+    # The last entry makes the first sum cancel.
+    r[-1] = -(a[:-1, 0] @ r[:-1]) / a[-1, 0]
+    # Another function each time: nothing compiled before stands for it.
+    got = xp.call(lambda a, r: transposed_product(a, r), xp.asarray(a), xp.asarray(r))
+    scale = (np.abs(a).T @ np.abs(r)).astype(float)
+    error = worst([xp.numpy(v) for v in got], exact(a).T @ exact(r), scale)
+    return error / float(np.finfo(kind).eps) ** 2
+
+
+@pytest.mark.parametrize("shape", [(37, 3), (64, 8)])
+def test_transposed_product_by_pairwise_sums(xp, rng, shape):
     for kind in kinds_of(xp):
-        eps = float(np.finfo(kind).eps)
-        a = (rng.standard_normal((37, 3)) * 10.0 ** rng.uniform(-3, 3, (37, 3))).astype(kind)
-        r = rng.standard_normal(37).astype(kind)
-        # The last entry makes the first sum cancel.
-        r[-1] = -(a[:-1, 0] @ r[:-1]) / a[-1, 0]
-        got = [xp.numpy(v) for v in xp.call(transposed_product, xp.asarray(a), xp.asarray(r))]
-        want = exact(a).T @ exact(r)
-        scale = (np.abs(a).T @ np.abs(r)).astype(float)
-        assert worst(got, want, scale) <= 30 * eps**2
+        assert transposed_error(xp, rng, kind, shape) <= 30
+
+
+def dekker(be, a, b):
+    """Dekker's product and its error: right where no multiply-add is fused."""
+    p = a[0] * b
+    (ah, al), (bh, bl) = extended.split(be, a[0]), extended.split(be, b)
+    return p, ((ah * bh - p) + ah * bl + al * bh) + al * bl
+
+
+@pytest.mark.on("numpy", "jax-jit")
+def test_transposed_product_tells_dekkers_product_when_compiled(xp, rng, monkeypatch):
+    """XLA fuses it into the sums of larger kernels; smaller ones do not show it."""
+    monkeypatch.setattr(extended, "multiply", dekker)
+    error = transposed_error(xp, rng, "float64", (64, 8))
+    assert (error > 1e6) if xp.mode == "jit" else (error <= 30)
 
 
 @pytest.mark.op("linalg.gram_extended")

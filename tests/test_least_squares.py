@@ -542,8 +542,8 @@ def test_derivative_at_constant_deficient_rank(xp, rng):
     assert_close(np.array(slope), want, atol=1e-6 if xp.x64 else 1e-3, rtol=0)
 
 
-def _loss(a, b, w):
-    x = linalg.lstsq(a, b, weights=w).x
+def _loss(a, b, w, ridge):
+    x = linalg.lstsq(a, b, weights=w, ridge=ridge).x
     return (x * x).sum()
 
 
@@ -553,25 +553,38 @@ def test_jax_second_derivatives_vmap_and_results_through_jit(xp, rng):
     import jax
     import jax.numpy as jnp
 
-    a, b, w = gaussian(rng, 5, 2), gaussian(rng, 5), rng.random(5) + 0.5
+    tables = gaussian(rng, 5, 2), gaussian(rng, 5), rng.random(5) + 0.5, rng.random(2) + 0.5
 
-    def plain(a, b, w):
-        x = jnp.linalg.solve(a.T @ (w[:, None] * a), a.T @ (w * b))
+    def plain(a, b, w, ridge):
+        x = jnp.linalg.solve(a.T @ (w[:, None] * a) + jnp.diag(ridge), a.T @ (w * b))
         return (x * x).sum()
 
-    args = tuple(map(jnp.asarray, (a, b, w)))
+    args = tuple(map(jnp.asarray, tables))
     along = tuple(jnp.asarray(rng.standard_normal(v.shape)) for v in args)
 
     def curvature(loss):
-        slope = jax.grad(loss, argnums=(0, 1, 2))
+        slope = jax.grad(loss, argnums=(0, 1, 2, 3))
         return jax.jit(lambda: jax.jvp(slope, args, along)[1])()
 
-    for got, want in zip(curvature(_loss), curvature(plain), strict=True):
+    wanted = curvature(plain)
+    for got, want in zip(curvature(_loss), wanted, strict=True):
         assert_close(got, np.asarray(want), rtol=1e-9)
+    # Differences of the manual gradient on NumPy say the same.
+    h = 1e-6
+    sides = []
+    for step in (h, -h):
+        a, b, w, ridge = (v + step * np.asarray(d) for v, d in zip(tables, along, strict=True))
+        found, pullback = swath.vjp(linalg.lstsq, a, b, weights=w, ridge=ridge)
+        bars, named = pullback(2 * found.x, with_kwargs=True)
+        sides.append([*bars, named["weights"], named["ridge"]])
+    for high, low, want in zip(*sides, wanted, strict=True):
+        assert_close((high - low) / (2 * h), np.asarray(want), rtol=1e-6)
     stack = jnp.asarray(gaussian(rng, 3, 5, 2))
     got = jax.jit(jax.vmap(linalg.lstsq, in_axes=(0, None)))(stack, args[1])
     assert isinstance(got, type(linalg.lstsq(args[0], args[1])))
-    assert_close(got.x, np.array([numpy_lstsq(s, b) for s in np.asarray(stack)]), rtol=1e-12)
+    assert_close(
+        got.x, np.array([numpy_lstsq(s, tables[1]) for s in np.asarray(stack)]), rtol=1e-12
+    )
     assert got.columns == (0, 1)
 
 
@@ -580,8 +593,8 @@ def test_jax_second_derivatives_vmap_and_results_through_jit(xp, rng):
 def test_torch_second_derivatives_and_vmap(xp, rng):
     import torch
 
-    a, b, w = gaussian(rng, 5, 2), gaussian(rng, 5), rng.random(5) + 0.5
-    args = tuple(torch.tensor(v, requires_grad=True) for v in (a, b, w))
+    tables = gaussian(rng, 5, 2), gaussian(rng, 5), rng.random(5) + 0.5, rng.random(2) + 0.5
+    args = tuple(torch.tensor(v, requires_grad=True) for v in tables)
     assert torch.autograd.gradgradcheck(_loss, args)
     c = tuple(
         torch.tensor(gaussian(rng, *s, kind="complex"), requires_grad=True) for s in ((4, 2), (4,))
@@ -590,7 +603,7 @@ def test_torch_second_derivatives_and_vmap(xp, rng):
     stack = torch.tensor(gaussian(rng, 3, 5, 2))
     right = args[1].detach()
     got = torch.func.vmap(lambda s: linalg.lstsq(s, right).x)(stack)
-    assert_close(got, np.array([numpy_lstsq(s, b) for s in stack.numpy()]), rtol=1e-12)
+    assert_close(got, np.array([numpy_lstsq(s, tables[1]) for s in stack.numpy()]), rtol=1e-12)
 
 
 # -- projection and dependence ---------------------------------------------------------------------

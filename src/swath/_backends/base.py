@@ -444,6 +444,15 @@ class Backend:
         """Matrix product at the full precision of its dtype (see `swath.precision`)."""
         return self.xp.matmul(a, b)
 
+    def gram(self, a: Array) -> Array:
+        """aᴴa of tall matrices."""
+        turned = self.xp.matrix_transpose(a)
+        return self.matmul(self.xp.conj(turned) if self.is_complex(a) else turned, a)
+
+    def times_upper(self, a: Array, z: Array) -> Array:
+        """a z with upper triangular z; what is below their diagonals may be taken for 0."""
+        return self.matmul(a, z)
+
     def vecdot(self, a: Array, b: Array, axis: int) -> Array:
         """Σ conj(a)·b along an axis."""
         return self.xp.vecdot(a, b, axis=axis)

@@ -40,6 +40,8 @@ _LEVEL: ContextVar[str] = ContextVar("swath_torch_precision", default="highest")
 
 
 _HOST = ("torch", "cpu", "")
+# Columns from which on products of a quarter of them are as fast, for each number, as the whole.
+_PARTED = 256
 
 
 @cache
@@ -290,6 +292,35 @@ class TorchBackend(Backend):
                 with _full_precision():
                     return torch.matmul(a, b)
         return torch.matmul(a, b)
+
+    def gram(self, a: Array) -> Array:
+        parts = self._parts(a)
+        if len(parts) == 1:
+            return super().gram(a)
+        # One triangle of blocks: PyTorch calls no product that knows of the symmetry.
+        out = a.new_empty(a.shape[1], a.shape[1])
+        for part in parts:
+            some, below = slice(part.start, None), slice(part.stop, None)
+            torch.mm(a[:, part].mH, a[:, some], out=out[part, some])
+            out[below, part] = out[part, below].mH
+        return out
+
+    def times_upper(self, a: Array, z: Array) -> Array:
+        parts = self._parts(a)
+        if len(parts) == 1:
+            return self.matmul(a, z)
+        out = a.new_empty(a.shape[0], z.shape[1])
+        for part in parts:
+            torch.mm(a[:, : part.stop], z[: part.stop, part], out=out[:, part])
+        return out
+
+    def _parts(self, a: Array) -> list[slice]:
+        """Columns to take together where only a triangle of blocks need be computed."""
+        n = a.shape[-1]
+        if a.ndim > 2 or not a.is_cpu or n < _PARTED or _differentiated((a,)):
+            return [slice(0, n)]
+        step = -(-n // 4)
+        return [slice(i, min(i + step, n)) for i in range(0, n, step)]
 
     def vecdot(self, a: Array, b: Array, axis: int) -> Array:
         # The standard's form, which moves axes first, takes ten times as long for small arrays.

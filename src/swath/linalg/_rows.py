@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .._backends import Backend
-from ._scaling import adjoint, adjoint_times, real_product, squares
+from ._scaling import adjoint_times, real_product, squares
 
 __all__ = [
     "block_count",
@@ -101,10 +101,9 @@ def weigh(be: Backend, w: Array | None, v: Array) -> Array:
 
 
 def gram_of_rows(be: Backend, a: Array, w: Array | None, z: Array | None = None) -> Array:
-    """The Gram matrix of √W A, or of √W A Z; weights a column."""
+    """The Gram matrix of √W A, or of √W A Z with upper triangular Z; weights a column."""
     v = weigh(be, w, a)
-    v = v if z is None else be.matmul(v, z)
-    return be.matmul(adjoint(be, v), v)
+    return be.gram(v if z is None else be.times_upper(v, z))
 
 
 def residual_sums(

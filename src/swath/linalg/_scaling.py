@@ -7,13 +7,14 @@ from typing import Any
 from .. import _ops, arguments
 from .._backends import Backend
 from ..autodiff import primal
-from ..errors import ArgumentError, describe
+from ..errors import ArgumentError, ArgumentTypeError, describe
 
 __all__ = [
     "adjoint",
     "adjoint_times",
     "all_finite",
     "column_scales",
+    "conj",
     "default_rcond",
     "diagonal",
     "diagonal_matrix",
@@ -22,6 +23,8 @@ __all__ = [
     "power_of_two",
     "quiet",
     "real_product",
+    "ridge_number",
+    "ridge_values",
     "scaled_gram",
     "scaled_root",
     "squares",
@@ -31,10 +34,14 @@ __all__ = [
 Array = Any
 
 
+def conj(be: Backend, a: Array) -> Array:
+    """Conjugate; a real array itself."""
+    return be.xp.conj(a) if be.is_complex(a) else a
+
+
 def adjoint(be: Backend, a: Array) -> Array:
     """Conjugate transpose."""
-    t = be.xp.matrix_transpose(a)
-    return be.xp.conj(t) if be.is_complex(a) else t
+    return conj(be, be.xp.matrix_transpose(a))
 
 
 def adjoint_times(be: Backend, a: Array, v: Array) -> Array:
@@ -147,6 +154,32 @@ def weights_of(a: Any, weights: Any) -> Any:
             f"weights must have one entry for each of the {m} rows of A, got {describe(primal(w))}"
         )
     return _ops.cast(w, be.real_dtype(a.dtype))
+
+
+def ridge_number(ridge: Any, *, finite: bool = False) -> float | None:
+    """A ridge that is a number, checked; None for an array."""
+    if isinstance(ridge, bool | complex) or ridge is None:
+        raise ArgumentTypeError(f"ridge must be a real number or array, got {describe(ridge)}")
+    if not isinstance(ridge, int | float):
+        return None
+    if not ridge >= 0 or (finite and ridge == float("inf")):
+        asked = "0 or more, and finite;" if finite else "0 or more,"
+        raise ArgumentError(f"ridge must be {asked} got {ridge!r}")
+    return float(ridge)
+
+
+def ridge_values(be: Backend, ridge: Any, dtype: Any, columns: int | None = None) -> Any:
+    """A ridge that is an array, checked, in a dtype; (..., columns) or () where these are given."""
+    arguments.numeric(be, "ridge", ridge)
+    arguments.real_only(be, "ridge", ridge)
+    if columns is not None and ridge.ndim and ridge.shape[-1] != columns:
+        raise ArgumentError(
+            f"ridge must be a number or have one entry for each of the {columns} columns of A, got "
+            f"{describe(primal(ridge))}"
+        )
+    if be.concrete(be.xp.any(primal(ridge) < 0)) is True:
+        raise ArgumentError("ridge must be 0 or more")
+    return _ops.cast(ridge, dtype)
 
 
 def matrices(a: Any, name: str = "A") -> tuple[Backend, Any]:

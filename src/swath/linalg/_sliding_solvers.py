@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from .._backends import Backend
-from ._scaling import adjoint, identity, power_of_two, scaled_root
+from ._scaling import adjoint, conj, identity, power_of_two, scaled_root
 from ._sliding_maps import Shape, gram_lags, gram_of, rows_of
 from ._toeplitz_iterative import Circulant, circulant_eigenvalues
 from ._toeplitz_maps import length
@@ -88,7 +88,7 @@ def _inverse(be: Backend, g: Shape, a: Array, ridge: Array) -> tuple[Map, Array]
 
     root, whole = be.cond(xp.all(good), easy, hard, a, ridge)
     right = xp.matrix_transpose(root)
-    left = xp.conj(root) if be.is_complex(root) else root
+    left = conj(be, root)
     return lambda s: be.matmul(be.matmul(s, left), right), whole
 
 

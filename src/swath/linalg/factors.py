@@ -379,9 +379,9 @@ def _sums(
     into = scaled_root(be, sample.scale, sample.root)
 
     def through(a: Array, b: Array, w: Array | None) -> tuple[Array, ...]:
-        q = be.matmul(weigh(be, w, a), into)
+        q = be.times_upper(weigh(be, w, a), into)
         r = weigh(be, w, b - be.matmul(a, x))
-        return be.matmul(adjoint(be, q), q), adjoint_times(be, q, r), squares(be, r)
+        return be.gram(q), adjoint_times(be, q, r), squares(be, r)
 
     def others(*arrays: Array) -> tuple[Array, ...]:
         g, low, square = by_rows(be, recipe.blocks, through, *rows)

@@ -19,13 +19,20 @@ from .._backends import Backend, backend_of, register_result
 from ..autodiff import Core, apply, with_batch
 from ..errors import (
     ArgumentError,
-    ArgumentTypeError,
     RankDeficientError,
     UnsupportedError,
     describe,
 )
 from . import extended
-from ._scaling import all_finite, diagonal, identity, power_of_two, real_product
+from ._scaling import (
+    all_finite,
+    diagonal,
+    identity,
+    power_of_two,
+    real_product,
+    ridge_number,
+    ridge_values,
+)
 from ._triangles import condition_limit, improve
 from .dependence import Dependence, check_rcond, find_dependence, sentences
 from .factors import orthogonal
@@ -90,22 +97,17 @@ def options(state: GramState, ridge: Any, on_deficient: Any, rcond: Any) -> Opti
     """Checked options."""
     arguments.choice("on_deficient", on_deficient, ("min_norm", "drop", "raise"))
     limit = check_rcond(rcond)
-    if isinstance(ridge, bool | complex) or ridge is None:
-        raise ArgumentTypeError(f"ridge must be a real number or array, got {describe(ridge)}")
+    if ridge_number(ridge) == 0:
+        return Options(None, on_deficient, limit)
     be, (_, gamma) = arguments.arrays(state=state.high, ridge=ridge)
-    arguments.real_only(be, "ridge", gamma)
     n = state.columns
-    if gamma.ndim > 1 or (gamma.ndim == 1 and gamma.shape[0] != n):
+    if gamma.ndim > 1:
         raise ArgumentError(
             f"ridge must be a number or have one entry for each of the {n} columns of A, got "
             f"{describe(gamma)}"
         )
-    if be.concrete(be.xp.any(gamma < 0)) is True:
-        raise ArgumentError("ridge must be 0 or more")
-    if isinstance(ridge, int | float) and ridge == 0:
-        return Options(None, on_deficient, limit)
-    gamma = be.xp.broadcast_to(be.xp.astype(gamma, state.high.dtype), (n,))
-    return Options(gamma, on_deficient, limit)
+    gamma = ridge_values(be, gamma, state.high.dtype, n)
+    return Options(be.xp.broadcast_to(gamma, (n,)), on_deficient, limit)
 
 
 # -- the sums as a real problem --------------------------------------------------------------------

@@ -17,13 +17,21 @@ from .._backends import Backend, backend_of, register_result
 from ..autodiff import primal
 from ..errors import (
     ArgumentError,
-    ArgumentTypeError,
     RankDeficientError,
     UnsupportedError,
     describe,
 )
 from ..registry import operation
-from ._scaling import adjoint, all_finite, default_rcond, matrices, real_product, weights_of
+from ._scaling import (
+    adjoint,
+    all_finite,
+    default_rcond,
+    matrices,
+    real_product,
+    ridge_number,
+    ridge_values,
+    weights_of,
+)
 from .dependence import check_rcond, find_dependence, sentences
 from .factors import Factors, Recipe, System, factorise
 from .normal_equations import solution
@@ -173,11 +181,8 @@ def _problem(a: Any, b: Any, weights: Any, ridge: Any) -> _Problem:
         a, b = (_ops.cast(v, be.dtype("float32")) for v in (a, b))
     w = None if weights is None else weights_of(a, weights)
     gamma = _ridge(be, a, ridge_array if _is_array(ridge) else ridge)
-    for name, value in (("weights", w), ("ridge", gamma)):
-        if value is not None:
-            plain = primal(value)
-            if be.concrete(be.xp.any(plain < 0)) is True:
-                raise ArgumentError(f"{name} must be 0 or more")
+    if w is not None and be.concrete(be.xp.any(primal(w) < 0)) is True:
+        raise ArgumentError("weights must be 0 or more")
     if vector:
         b = _ops.reshape(b, (*b.shape, 1))
     folded = None
@@ -212,23 +217,13 @@ def _is_array(value: Any) -> bool:
 def _ridge(be: Backend, a: Any, ridge: Any) -> Any:
     """None, or the penalties (..., n) as reals."""
     n = a.shape[-1]
-    if not _is_array(ridge):
-        if isinstance(ridge, bool | complex) or ridge is None:
-            raise ArgumentTypeError(f"ridge must be a real number or array, got {describe(ridge)}")
-        if not ridge >= 0:
-            raise ArgumentError(f"ridge must be 0 or more, got {ridge!r}")
-        if ridge == 0:
-            return None
-        return _ops.fill_like(a, (n,), float(ridge), be.real_dtype(a.dtype))
-    arguments.real_only(be, "ridge", ridge)
-    gamma = _ops.cast(ridge, be.real_dtype(a.dtype))
+    real = be.real_dtype(a.dtype)
+    number = ridge_number(ridge)
+    if number is not None:
+        return _ops.fill_like(a, (n,), number, real) if number else None
+    gamma = ridge_values(be, ridge, real, n)
     if gamma.ndim == 0:
         gamma = _ops.reshape(gamma, (1,))
-    elif gamma.shape[-1] != n:
-        raise ArgumentError(
-            f"ridge must be a number or have one entry for each of the {n} columns of A, got "
-            f"{describe(primal(ridge))}"
-        )
     return _ops.broadcast_to(gamma, (*gamma.shape[:-1], n))
 
 

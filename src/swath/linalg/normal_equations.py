@@ -15,7 +15,8 @@ from .. import _ops, arguments
 from .._backends import Backend, backend_of
 from ..autodiff import Core, apply, primal, with_batch
 from ..registry import operation
-from ._scaling import adjoint, adjoint_times, diagonal, matrices, weights_of
+from ._rows import weigh
+from ._scaling import adjoint, adjoint_times, conj, diagonal, matrices, weights_of
 from .factors import Factors
 from .refinement import Plan, refined
 
@@ -128,10 +129,10 @@ class _Maps:
 
     def weigh(self, v: Array, *, root: bool = False) -> Array:
         """W v, or √W v."""
-        if self.w is None:
-            return v
-        w = self.be.xp.sqrt(self.w) if root else self.w
-        return self.be.xp.astype(w, v.dtype)[..., None] * v
+        w = None if self.w is None else self.w[..., None]
+        if root or w is None:
+            return weigh(self.be, w, v)
+        return self.be.xp.astype(w, v.dtype) * v
 
     def shrink(self, z: Array) -> Array:
         """Γ z (only with ridge)."""
@@ -254,20 +255,17 @@ class _Kernel(Core):
         s, xp = _Maps(be, geometry, arrays), be.xp
         complex_ = be.is_complex(cotangent)
 
-        def conj(v: Array) -> Array:
-            return xp.conj(v) if complex_ else v
-
-        t = conj(cotangent)
+        t = conj(be, cotangent)
         u = s.kernel(t)
         results: list[Any] = [None] * len(arrays)
-        results[1] = conj(u) if wanted[1] else None
+        results[1] = conj(be, u) if wanted[1] else None
         if not (wanted[0] or any(wanted[2:])):
             return results
         turn = xp.matrix_transpose
-        pairs = [(-conj(u), out)]
+        pairs = [(-conj(be, u), out)]
         if not s.plan.full_rank:
-            pairs.append((conj(t - s.normal(u)), s.kernel(out)))
-            pairs.append((conj(s.kernel(u)), s.b - s.normal(out)))
+            pairs.append((conj(be, t - s.normal(u)), s.kernel(out)))
+            pairs.append((conj(be, s.kernel(u)), s.b - s.normal(out)))
         bar = None
         for left, right in pairs:
             term = be.matmul(left, turn(right))
@@ -276,7 +274,7 @@ class _Kernel(Core):
         if s.g.wide:
             # N = X Xᴴ with X = √W A: X̄ = N̄ conj(X) + conj(N̄ᵀ X).
             x = s.weigh(s.a, root=True)
-            rows = be.matmul(bar, conj(x)) + conj(be.matmul(turn(bar), x))
+            rows = be.matmul(bar, conj(be, x)) + conj(be, be.matmul(turn(bar), x))
             if wanted[0]:
                 results[0] = s.weigh(rows, root=True)
             if s.w is not None and wanted[place]:
@@ -286,9 +284,9 @@ class _Kernel(Core):
                 slope = xp.where(root > 0, 0.5 / safe, xp.zeros_like(root))
                 results[place] = slope * xp.sum(part, axis=-1, dtype=s.w.dtype)
             return results
-        right = be.matmul(conj(s.a), bar)
+        right = be.matmul(conj(be, s.a), bar)
         if wanted[0]:
-            results[0] = s.weigh(right + conj(be.matmul(s.a, turn(bar))))
+            results[0] = s.weigh(right + conj(be, be.matmul(s.a, turn(bar))))
         if s.w is not None:
             if wanted[place]:
                 part = xp.real(right * s.a) if complex_ else right * s.a
@@ -402,31 +400,28 @@ class _Solution(Core):
         turn = xp.matrix_transpose
         complex_ = be.is_complex(s.a)
 
-        def conj(v: Array) -> Array:
-            return xp.conj(v) if complex_ else v
-
         def real_sum(v: Array, like: Array) -> Array:
             return xp.sum(xp.real(v) if complex_ else v, axis=-1, dtype=like.dtype)
 
-        t = conj(cotangent)
+        t = conj(be, cotangent)
         u = s.inverse(t)
-        back = conj(s.raised(t))
+        back = conj(be, s.raised(t))
         r = s.b - s.up(out)
         results: list[Any] = [None] * len(arrays)
         if wanted[0]:
-            results[0] = be.matmul(s.weigh(conj(r)), turn(u)) - be.matmul(back, turn(out))
+            results[0] = be.matmul(s.weigh(conj(be, r)), turn(u)) - be.matmul(back, turn(out))
             if not s.plan.full_columns:
                 q = s.weigh(s.up(s.inverse(out)))
-                results[0] = results[0] + be.matmul(conj(q), turn(s.beyond(t)))
+                results[0] = results[0] + be.matmul(conj(be, q), turn(s.beyond(t)))
         if wanted[1]:
             results[1] = back
         place = 2
         if g.weighted:
             if wanted[place]:
-                results[place] = real_sum(conj(s.up(u)) * r, s.w)
+                results[place] = real_sum(conj(be, s.up(u)) * r, s.w)
             place += 1
         if g.ridged and wanted[place]:
-            results[place] = -real_sum(conj(u) * out, s.ridge)
+            results[place] = -real_sum(conj(be, u) * out, s.ridge)
         return results
 
 

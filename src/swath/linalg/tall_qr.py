@@ -13,7 +13,7 @@ from .._backends import Backend
 from ..autodiff import Core, apply, primal
 from ..errors import ArgumentError, RankDeficientError, describe
 from ..registry import operation
-from ._scaling import adjoint, all_finite, column_scales, matrices
+from ._scaling import adjoint, all_finite, column_scales, conj, matrices
 from ._triangles import shift_of, upper_inverse
 from .normal_equations import gram_product
 
@@ -65,8 +65,7 @@ class _Triangle(Core):
         turn = be.xp.matrix_transpose
         z = upper_inverse(be, adjoint(be, out))
         h = _upper(be, be.matmul(cotangent, turn(out)))
-        conj = be.xp.conj(z) if be.is_complex(z) else z
-        return be.matmul(conj, be.matmul(h, turn(z))), None
+        return be.matmul(conj(be, z), be.matmul(h, turn(z))), None
 
 
 class _Through(Core):

@@ -7,7 +7,7 @@ core with the derivative of the least-squares solution -> result.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import inf, prod
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,9 @@ import numpy as np
 from .. import _ops, arguments
 from .._backends import Backend
 from ..autodiff import Core, apply, primal, with_batch
-from ..errors import ArgumentError, ArgumentTypeError, SingularError, describe
+from ..errors import ArgumentError, SingularError, describe
 from ..registry import operation
-from ._scaling import real_product
+from ._scaling import conj, real_product, ridge_number, ridge_values
 from ._sliding_maps import Shape
 from ._sliding_solvers import minimiser
 
@@ -28,10 +28,6 @@ _METHODS = ("covariance", "autocorrelation", "prewindowed", "postwindowed")
 
 
 # -- derivatives -----------------------------------------------------------------------------------
-
-
-def _conj(be: Backend, v: Array) -> Array:
-    return be.xp.conj(v) if be.is_complex(v) else v
 
 
 def _column(be: Backend, ridge: Array, like: Array) -> Array:
@@ -91,11 +87,11 @@ class _Inverse(Core):
         wanted: Sequence[bool],
     ) -> Sequence[Any]:
         g, (a, _, ridge, whole) = geometry, arrays
-        w = apply(self, g, a, _conj(be, cotangent), ridge, whole)
-        results: list[Any] = [None, _conj(be, w) if wanted[1] else None, None, None]
+        w = apply(self, g, a, conj(be, cotangent), ridge, whole)
+        results: list[Any] = [None, conj(be, w) if wanted[1] else None, None, None]
         if wanted[0]:
-            first = g.entries(be, w, _conj(be, g.times(be, a, out)))
-            found = -first - g.entries(be, out, _conj(be, g.times(be, a, w)))
+            first = g.entries(be, w, conj(be, g.times(be, a, out)))
+            found = -first - g.entries(be, out, conj(be, g.times(be, a, w)))
             results[0] = found * _column(be, whole, out)[:, 0]
         if wanted[2]:
             results[2] = -_inner(be, w, out, ridge) * whole
@@ -167,11 +163,11 @@ class _Solution(Core):
         wanted: Sequence[bool],
     ) -> Sequence[Any]:
         g, (a, b, ridge, _, whole) = geometry, arrays
-        u = apply(_INVERSE, g, a, _conj(be, cotangent), ridge, whole)
-        back = _conj(be, g.times(be, a, u))
+        u = apply(_INVERSE, g, a, conj(be, cotangent), ridge, whole)
+        back = conj(be, g.times(be, a, u))
         results: list[Any] = [None, back if wanted[1] else None, None, None, None]
         if wanted[0]:
-            rest = _conj(be, b - g.times(be, a, out))
+            rest = conj(be, b - g.times(be, a, out))
             found = g.entries(be, u, rest) - g.entries(be, out, back)
             results[0] = found * _column(be, whole, out)[:, 0]
         if wanted[2]:
@@ -215,20 +211,8 @@ def _inputs(
         double = be.dtype("complex128" if be.is_complex(a) else "float64")
     a, y = (_moved(_ops.cast(v, double), place, -1) for v in (a, y))
     real = be.real_dtype(double)
-    if isinstance(ridge, int | float | complex):
-        if isinstance(ridge, bool | complex):
-            raise ArgumentTypeError(f"ridge must be a real number or array, got {describe(ridge)}")
-        if not 0 <= ridge < inf:
-            raise ArgumentError(f"ridge must be 0 or more, and finite; got {ridge!r}")
-        gamma = _ops.fill_like(a, (), float(ridge), real)
-    elif gamma is None:
-        raise ArgumentTypeError("ridge must be a real number or array, got None")
-    else:
-        arguments.numeric(be, "ridge", gamma)
-        arguments.real_only(be, "ridge", gamma)
-        gamma = _ops.cast(gamma, real)
-        if be.concrete(be.xp.any(primal(gamma) < 0)) is True:
-            raise ArgumentError("ridge must be 0 or more")
+    fixed = ridge_number(ridge, finite=True)
+    gamma = _ops.fill_like(a, (), fixed, real) if number else ridge_values(be, gamma, real)
     return be, a, y, gamma, place, kind
 
 
