@@ -512,6 +512,20 @@ def test_no_rows_or_no_columns(xp):
     assert_close(point.distance, np.array(2.0))
 
 
+@pytest.mark.on("torch")
+@pytest.mark.op("linalg.lstsq")
+@pytest.mark.parametrize("kind", ["real", "complex"])
+def test_many_columns_by_triangles_of_blocks(xp, rng, kind):
+    a, x = gaussian(rng, 520, 261, kind=kind), gaussian(rng, 261, kind=kind)
+    b = a @ x + gaussian(rng, 520, kind=kind)
+    assert_close(linalg.lstsq(xp.asarray(a), xp.asarray(b)).x, numpy_lstsq(a, b), rtol=1e-11)
+    # CholeskyQR multiplies by triangles.
+    a[:, -1] = a[:, 0] + 1e-7 * a[:, -1]
+    got = linalg.lstsq(xp.asarray(a), xp.asarray(a @ x))
+    assert float(got.condition) > 1e7
+    assert_close(got.x, x, rtol=1e-6)
+
+
 # -- derivatives -----------------------------------------------------------------------------------
 
 
