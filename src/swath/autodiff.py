@@ -157,12 +157,28 @@ class Patch(NamedTuple):
         return be.pad(self.part, widths, 0, gaps)
 
 
+class Call(NamedTuple):
+    """A core's call on nodes: the numbers of its inputs on the tape, None of plain arrays.
+
+    Numbers and not nodes, which know their tape: such a circle would keep all arrays until the
+    garbage is collected.
+    """
+
+    core: Core
+    geometry: Any
+    inputs: tuple[int | None, ...]
+    values: Sequence[Array]
+    out: Array
+    kept: Array | None
+    number: int
+
+
 class Tape:
     """The calls of one forward run, in order."""
 
     def __init__(self) -> None:
         self.size = 0
-        self.calls: list[tuple[Core, Any, tuple[Any, ...], Array, int]] = []
+        self.calls: list[Call] = []
 
     def pull(self, output: Node, cotangent: Array) -> dict[int, Array]:
         """Cotangents of all nodes, by index, given that of one output."""
@@ -170,16 +186,18 @@ class Tape:
         found: dict[int, Array] = {output.index: cotangent}
         # Arrays made here, which nothing else can see: written into.
         owned: set[int] = set()
-        for core, geometry, inputs, out, index in reversed(self.calls):
+        for core, geometry, inputs, values, out, kept, index in reversed(self.calls):
             if index not in found:
                 continue
             ct = found.pop(index) if index != output.index else found[index]
-            wanted = [isinstance(a, Node) for a in inputs]
-            values = [primal(a) for a in inputs]
-            pulled = core.pull(be, geometry, values, out, ct, wanted)
-            for a, p in zip(inputs, pulled, strict=True):
-                if isinstance(a, Node) and p is not None:
-                    _collect(be, found, owned, a.index, p)
+            wanted = [number is not None for number in inputs]
+            if kept is None:
+                pulled = core.pull(be, geometry, values, out, ct, wanted)
+            else:
+                pulled = core.pull_kept(be, geometry, values, kept, ct)
+            for number, p in zip(inputs, pulled, strict=True):
+                if number is not None and p is not None:
+                    _collect(be, found, owned, number, p)
             # What has been passed on is not kept while the next cotangent is computed.
             ct = pulled = p = None
         return found
@@ -213,14 +231,26 @@ def apply(core: Core, geometry: Any, *arrays: Any) -> Any:
     for a in arrays:
         if isinstance(a, Node):
             values = [primal(v) for v in arrays]
-            out = apply(core, geometry, *values)
+            out, kept = _valued(core, geometry, values)
             node = Node(out, a.tape)
-            a.tape.calls.append((core, geometry, arrays, out, node.index))
+            inputs = tuple(v.index if isinstance(v, Node) else None for v in arrays)
+            a.tape.calls.append(Call(core, geometry, inputs, values, out, kept, node.index))
             return node
     be = backend_of(arrays[0])
     if core.native:
         return core.forward(be, geometry, *arrays)
     return be.call(core, geometry, arrays)
+
+
+def _valued(core: Core, geometry: Any, values: Sequence[Any]) -> tuple[Any, Array | None]:
+    """A core's value, and what it keeps for its pullback."""
+    if not core.native and not any(isinstance(v, Node) for v in values):
+        be = backend_of(values[0])
+        if be.in_place and not be.recorded(*values):
+            both = core.kept(be, geometry, *values)
+            if both is not None:
+                return both
+    return apply(core, geometry, *values), None
 
 
 def differentiable(x: Any) -> bool:
@@ -281,15 +311,9 @@ def vjp(
     operation = lookup(op)
     tape = Tape()
 
-    def lift(value: Any) -> Any:
-        # A tuple of arrays is one argument, as (c, r) of a Toeplitz matrix.
-        if isinstance(value, tuple) and any(differentiable(v) for v in value):
-            return tuple(lift(v) for v in value)
-        return Node(value, tape) if differentiable(value) else value
-
-    nodes = [lift(a) for a in args]
+    nodes = [_lifted(a, tape) for a in args]
     allowed = operation.differentiable
-    keywords = {k: lift(v) if k in allowed else v for k, v in kwargs.items()}
+    keywords = {k: _lifted(v, tape) if k in allowed else v for k, v in kwargs.items()}
     # Arrays without a derivative (tables, frequencies) stay plain.
     parameters = list(inspect.signature(operation.function).parameters)
     for i in range(len(nodes)):
@@ -305,23 +329,32 @@ def vjp(
         if isinstance(output, Node):
             _check_cotangent(cotangent, output.value)
             found = tape.pull(output, cotangent)
-
-        def entry(node: Any) -> Any:
-            if isinstance(node, tuple) and any(isinstance(n, Node) for n in node):
-                return tuple(entry(n) for n in node)
-            if not isinstance(node, Node):
-                return None
-            if node.index in found:
-                return found[node.index]
-            be = backend_of(node.value)
-            return be.new_like(node.value, node.shape)
-
-        positional = tuple(entry(n) for n in nodes)
+        positional = tuple(_entry(found, n) for n in nodes)
         if not with_kwargs:
             return positional
-        return positional, {k: entry(v) for k, v in keywords.items() if isinstance(v, Node)}
+        return positional, {k: _entry(found, v) for k, v in keywords.items() if isinstance(v, Node)}
 
     return value, pullback
+
+
+# Functions of the module: a recursive one inside `vjp` would be a cycle that keeps all arrays until
+# the garbage is collected.
+def _lifted(value: Any, tape: Tape) -> Any:
+    """Arrays as nodes; a tuple of arrays is one argument, as (c, r) of a Toeplitz matrix."""
+    if isinstance(value, tuple) and any(differentiable(v) for v in value):
+        return tuple(_lifted(v, tape) for v in value)
+    return Node(value, tape) if differentiable(value) else value
+
+
+def _entry(found: dict[int, Array], node: Any) -> Any:
+    """The cotangent of an argument; None where it has none."""
+    if isinstance(node, tuple) and any(isinstance(n, Node) for n in node):
+        return tuple(_entry(found, n) for n in node)
+    if not isinstance(node, Node):
+        return None
+    if node.index in found:
+        return found[node.index]
+    return backend_of(node.value).new_like(node.value, node.shape)
 
 
 def _check_cotangent(cotangent: Any, value: Array) -> None:

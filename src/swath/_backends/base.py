@@ -345,9 +345,24 @@ class Backend:
         """The flags as bytes 0 and 1, in the same memory."""
         raise NotImplementedError
 
-    def split(self, x: Array, flags: Array, won: Array, kept: Array) -> None:
-        """won = x where the flags hold, kept = x elsewhere, both 0 otherwise; kept may be x."""
+    def take_at(self, x: Array, places: Array) -> Array:
+        """The elements at places of the flattened x."""
         raise NotImplementedError
+
+    def add_at(self, x: Array, places: Array, values: Array) -> None:
+        """Add the flattened values to the elements at places of the flattened x."""
+        raise NotImplementedError
+
+    def each(
+        self, items: Sequence[Any], start: Callable[[], Any], work: Callable[[Any, Any], None]
+    ) -> None:
+        """work(state, item) for every item, in any order, with a state from `start`.
+
+        Side by side, each thread with a state of its own, where the library computes in one.
+        """
+        state = start()
+        for item in items:
+            work(state, item)
 
     def quiet(self) -> AbstractContextManager[Any]:
         """No warnings of overflow and invalid values inside: NumPy's, which others are made of."""
@@ -514,9 +529,9 @@ class Backend:
 
         `role` says what: "max", "places" (maxima and their flat places), "kept" (the same, for a
         derivative that will follow), "scatter" (of the first array to the maxima of the last; the
-        places that "kept" gave may stand between), "sum" or "spread", both over `divisor`. `work`
-        counts the elements that swath's own passes would compute. Results are those of the passes,
-        NaN and ties included.
+        places that "kept" gave may stand between), "fits" (whether "scatter" takes given places),
+        "sum" or "spread", both over `divisor`. `work` counts the elements that swath's own passes
+        would compute. Results are those of the passes, NaN and ties included.
         """
         return None
 

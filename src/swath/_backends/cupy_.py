@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cache
@@ -103,9 +103,15 @@ class CupyBackend(NumpyBackend):
     def into(self, name: str, out: Array, *operands: Any) -> None:
         getattr(cp, name)(*operands, out=out)
 
-    def split(self, x: Array, flags: Array, won: Array, kept: Array) -> None:
-        won[...] = cp.where(flags, x, 0)
-        kept[...] = cp.where(flags, 0, x)
+    def add_at(self, x: Array, places: Array, values: Array) -> None:
+        from cupyx import scatter_add
+
+        scatter_add(x.reshape(-1), places, values.reshape(-1))
+
+    def each(
+        self, items: Sequence[Any], start: Callable[[], Any], work: Callable[[Any, Any], None]
+    ) -> None:
+        Backend.each(self, items, start, work)
 
     def quiet(self) -> AbstractContextManager[Any]:
         return nullcontext()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from ..errors import UnsupportedError
+from . import threads
 from .base import Array, Backend, NativeKernel
 from .host import levinson, levinson_seconds
 
@@ -142,15 +143,16 @@ class NumpyBackend(Backend):
     def as_numbers(self, flags: Array) -> Array:
         return flags.view(np.uint8)
 
-    def split(self, x: Array, flags: Array, won: Array, kept: Array) -> None:
-        if x.dtype.itemsize > 8:
-            won[...], kept[...] = np.where(flags, x, 0), np.where(flags, 0, x)
-            return
-        # By bits: NumPy's `where` branches, and mispredicts every other time.
-        bits = np.dtype(f"i{x.dtype.itemsize}")
-        mask = np.negative(flags.view(np.int8)).astype(bits)
-        np.bitwise_and(x.view(bits), mask, out=won.view(bits))
-        np.bitwise_xor(x.view(bits), won.view(bits), out=kept.view(bits))
+    def take_at(self, x: Array, places: Array) -> Array:
+        return x.reshape(-1)[places]
+
+    def add_at(self, x: Array, places: Array, values: Array) -> None:
+        np.add.at(x.reshape(-1), places, values.reshape(-1))
+
+    def each(
+        self, items: Sequence[Any], start: Callable[[], Any], work: Callable[[Any, Any], None]
+    ) -> None:
+        threads.each(items, start, work)
 
     def may_hold_nan(self, x: Array) -> bool:
         return bool(np.isnan(x.max())) if x.size else False
@@ -335,5 +337,5 @@ def make() -> Backend:
     # glibc returns freed blocks of more than 128 KiB to the system at once, and the page faults of
     # the next ones cost more than the products of a chunk. It stops once it has seen a large block
     # freed; this one is never written, so it takes no memory.
-    np.empty(2**24, np.uint8)
+    np.empty(2**25 - 2**16, np.uint8)
     return NumpyBackend(xp, "numpy")

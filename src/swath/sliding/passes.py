@@ -6,7 +6,7 @@ many by doubling (windows of 1, 2, 4 … taps), on overlapping windows where the
 Padding is never stored: outputs are split where the taps that reach the input change.
 
 The steps keep the order of taps, left before right, so that the same program serves values, the
-places of extremes (ties to the left), and, run backwards, the derivative.
+places of extremes (ties to the left).
 """
 
 from __future__ import annotations
@@ -57,11 +57,10 @@ class Step(NamedTuple):
 
 
 class Program(NamedTuple):
-    """Steps, and the lengths of the registers; `disjoint` where no two steps read one point."""
+    """Steps, and the lengths of the registers."""
 
     lengths: tuple[int, ...]
     steps: tuple[Step, ...]
-    disjoint: bool = False
 
 
 _UNTOUCHED, _MERGED = -1, -2
@@ -167,7 +166,7 @@ def extreme_program(span: Span) -> Program:
     steps = shifts(span)
     if steps is None or span.out == 0:
         chain = _chained(RESULT, span.out, _taps(span))
-        return Program((span.length, span.out), tuple(chain), span.stride >= span.extent)
+        return Program((span.length, span.out), tuple(chain))
     level, points = _first_level(span)
     d, n = span.dilation, points - span.dilation
     lengths, found = [span.length, span.out, n], _chained(2, n, _taps(level))

@@ -11,7 +11,7 @@ elsewhere (compiled or lazy arrays, the bare standard) the same merges are made 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
 from math import frexp, prod
 from typing import Any, NamedTuple
@@ -23,7 +23,7 @@ from ..autodiff import Core, apply, with_batch
 from ..geometry import Span, Windows
 from . import sweep
 from .passes import shifts
-from .sweep import Index, Scratch, lowest, slabs
+from .sweep import Index, Scratch, Slab, lowest, slabs
 
 __all__ = [
     "Extreme",
@@ -301,9 +301,13 @@ def _filled(
     part: Callable[[Scratch, Windows, Index, Index, Array], None],
 ) -> Array:
     """The array of outputs whose every slab `part` writes."""
-    out, scratch = be.empty_like(x, g.out, kind), Scratch(be, x)
-    for inputs, outputs, windows in slabs(g, be.itemsize(x.dtype), be.wide(x)):
+    out = be.empty_like(x, g.out, kind)
+
+    def one(scratch: Scratch, slab: Slab) -> None:
+        inputs, outputs, windows = slab
         part(scratch, windows, inputs, outputs, out[outputs])
+
+    be.each(slabs(g, be.itemsize(x.dtype), be.wide(x)), lambda: Scratch(be, x), one)
     return out
 
 
@@ -314,19 +318,25 @@ def _gathered_back(
     part: Callable[[Scratch, Windows, Index, Index, Array], None],
 ) -> Array:
     """The array of inputs to which every slab of outputs adds what `part` writes."""
-    scratch, parts = Scratch(be, y), slabs(g, be.itemsize(y.dtype), be.wide(y))
+    parts = slabs(g, be.itemsize(y.dtype), be.wide(y))
     # Slabs share inputs, or leave some out, where a sliding axis is cut.
     whole = all(
         parts[0].outputs[axis].stop == span.out for axis, span in zip(g.axes, g.spans, strict=True)
     )
     out = be.empty_like(y, g.shape) if whole else be.new_like(y, g.shape)
-    for inputs, outputs, windows in parts:
+
+    def one(scratch: Scratch, slab: Slab) -> None:
+        inputs, outputs, windows = slab
         if whole:
             part(scratch, windows, inputs, outputs, out[inputs])
-            continue
+            return
         own = scratch("part", windows.shape)
         part(scratch, windows, inputs, outputs, own)
         out[inputs] += own
+
+    # Of slabs in order only neighbours share inputs.
+    for some in (parts,) if whole else (parts[::2], parts[1::2]):
+        be.each(some, lambda: Scratch(be, y), one)
     return out
 
 
@@ -355,12 +365,7 @@ class _Choose(_Keyed):
         t, x = arrays
         if not be.in_place:
             return _choose(be, geometry, t, x)
-        g, largest = geometry
-
-        def part(s: Scratch, windows: Windows, inputs: Index, _: Index, out: Array) -> None:
-            sweep.select_into(be, s, windows, x[inputs], t[inputs], out, largest=largest)
-
-        return _filled(be, g, x, t.dtype, part)
+        return _taken(be, geometry.windows, t, _ahead(be, geometry, x)[1])
 
     def pull(
         self,
@@ -377,7 +382,7 @@ class _Choose(_Keyed):
 class _Scatter(_Keyed):
     """The transpose of `_Choose`: every window's value added at the place of its extreme.
 
-    The places may be given as a third array, as the library's own kernel names them.
+    The places may be given as a third array, as `kept` of the extreme makes them.
     """
 
     name = "scatter"
@@ -389,17 +394,16 @@ class _Scatter(_Keyed):
             # Half precision accumulates in float32 and rounds once.
             y = be.xp.astype(y, be.dtype("float32"))
         g, largest = geometry
-        native = be.native_pool("scatter", g, _work(g), y, *places, x) if largest else None
-        if native is not None:
-            out = native
-        elif not be.in_place:
+        # Numbers in one row are ours, arrays of places the library's own.
+        ours = bool(places) and places[0].ndim == 1
+        out = None
+        if largest and not ours:
+            out = be.native_pool("scatter", g, _work(g), y, *places, x)
+        if out is None and not be.in_place:
             out = _scatter(be, geometry, y, x)
-        else:
-
-            def part(s: Scratch, windows: Windows, inputs: Index, at: Index, out: Array) -> None:
-                sweep.scatter_into(be, s, windows, x[inputs], y[at], out, largest=largest)
-
-            out = _gathered_back(be, g, y, part)
+        if out is None:
+            ahead = places[0] if ours else _ahead(be, geometry, x)[1]
+            out = _put_back(be, g, y, ahead)
         return out if out.dtype == kind else be.xp.astype(out, kind)
 
     def pull(
@@ -462,8 +466,15 @@ class _Extreme(Core):
         return (apply(_SCATTER, geometry, cotangent, arrays[0]),)
 
     def kept(self, be: Backend, geometry: Extreme, *arrays: Array) -> tuple[Array, Array] | None:
+        (x,) = arrays
         g, largest = geometry
-        return be.native_pool("kept", g, _work(g), *arrays) if largest else None
+        native = be.native_pool("kept", g, _work(g), x) if largest else None
+        if native is not None or not be.in_place:
+            return native
+        if largest and be.native_pool("fits", g, 0, x):
+            return extreme_places(be, g, x, largest=True)
+        y, ahead = _ahead(be, geometry, x)
+        return y, be.xp.reshape(ahead, (-1,))
 
     def pull_kept(
         self,
@@ -658,50 +669,143 @@ def extreme_places(be: Backend, g: Windows, x: Array, *, largest: bool) -> tuple
     native = be.native_pool("places", g, _work(g), x) if largest else None
     if native is not None:
         return native
-    kind = be.default_int(x)
-    scales = [prod(s.length for s in g.spans[i + 1 :]) for i in range(len(g.spans))]
-    units = [scale * s.dilation for scale, s in zip(scales, g.spans, strict=True)]
-    starts, outside = [], []
-    for axis, span, scale in zip(g.axes, g.spans, scales, strict=True):
-        shape = [1] * len(g.shape)
-        shape[axis] = span.out
-        start = (be.arange(span.out, x, kind) * span.stride - span.low) * scale
-        starts.append(be.xp.reshape(start, tuple(shape)))
-        outside.append((axis, _nowhere(span)))
-    if not be.in_place:
-        y, places = _places(be, Extreme(g, largest), x, units)
-        for start in starts:
-            places = places + start
-        for axis, cuts in outside:
-            for cut in cuts:
-                n = g.out[axis]
-                at = be.arange(n, x, kind)
-                shape = [1] * len(g.shape)
-                shape[axis] = n
-                lost = be.xp.reshape((at >= cut.start) & (at < cut.stop), tuple(shape))
-                places = be.xp.where(lost, be.new_like(places, (), fill=-1), places)
-        return y, places
-    reach = sum(u * (s.size - 1) for u, s in zip(units, g.spans, strict=True))
-    small = next(
-        n for n in ("uint8", "int16", "int32", "int64") if reach <= be.xp.iinfo(be.dtype(n)).max
-    )
-    places = be.empty_like(x, g.out, kind)
-
-    def part(s: Scratch, windows: Windows, inputs: Index, at: Index, out: Array) -> None:
-        ahead = s("ahead of start", windows.out, be.dtype(small))
-        sweep.places_into(be, s, windows, x[inputs], out, ahead, units, largest=largest)
-        found = places[at]
-        found[...] = ahead
-        for axis, start in zip(g.axes, starts, strict=True):
-            cut = [slice(None)] * len(at)
-            cut[axis] = at[axis]
-            be.into("add", found, found, start[tuple(cut)])
-
-    y = _filled(be, g, x, x.dtype, part)
-    for axis, cuts in outside:
-        for cut in cuts:
-            places[(*[slice(None)] * axis, cut, ...)] = -1
+    scales = [0] * len(g.shape)
+    for i, axis in enumerate(g.axes):
+        scales[axis] = prod(s.length for s in g.spans[i + 1 :])
+    if be.in_place:
+        y, places = _located(be, Extreme(g, largest), x, scales)
+    else:
+        y, places = _searched(be, Extreme(g, largest), x, scales)
+    for cut in _lost(g):
+        if be.in_place:
+            places[cut] = -1
+        else:
+            axis = len(cut) - 2
+            at = be.arange(g.out[axis], x, be.default_int(x))
+            shape = [1] * len(g.shape)
+            shape[axis] = -1
+            lost = (at >= cut[axis].start) & (at < cut[axis].stop)
+            lost = be.xp.reshape(lost, tuple(shape))
+            places = be.xp.where(lost, be.new_like(places, (), fill=-1), places)
     return y, places
+
+
+def _starts(be: Backend, g: Windows, x: Array, scales: Sequence[int]) -> list[tuple[int, Array]]:
+    """Where windows begin, axis by axis; a point counts as the scale of its axis, 0 as nothing."""
+    spans, found = dict(zip(g.axes, g.spans, strict=True)), []
+    for axis, (scale, n) in enumerate(zip(scales, g.out, strict=True)):
+        if not scale:
+            continue
+        start = be.arange(n, x, be.default_int(x))
+        if axis in spans:
+            start = start * spans[axis].stride - spans[axis].low
+        shape = [1] * len(g.shape)
+        shape[axis] = n
+        found.append((axis, be.xp.reshape(start * scale, tuple(shape))))
+    return found
+
+
+def _searched(be: Backend, g: Extreme, x: Array, scales: Sequence[int]) -> tuple[Array, Array]:
+    """Extremes and their places, as functions of padded slices."""
+    spans = zip(g.windows.axes, g.windows.spans, strict=True)
+    y, places = _places(be, g, x, [scales[axis] * span.dilation for axis, span in spans])
+    for _, start in _starts(be, g.windows, x, scales):
+        places = places + start
+    return y, places
+
+
+def _located(be: Backend, g: Extreme, x: Array, scales: Sequence[int]) -> tuple[Array, Array]:
+    """The same, slab by slab."""
+    windows = g.windows
+    starts, (units, small) = _starts(be, windows, x, scales), _units(be, windows, scales)
+    places = be.empty_like(x, windows.out, be.default_int(x))
+
+    def part(s: Scratch, slab: Windows, inputs: Index, at: Index, out: Array) -> None:
+        ahead = s("ahead of start", slab.out, small)
+        sweep.places_into(be, s, slab, x[inputs], out, ahead, units, largest=g.largest)
+        be.into("add", places[at], _begin(starts, at), ahead)
+
+    return _filled(be, windows, x, x.dtype, part), places
+
+
+def _ahead(be: Backend, g: Extreme, x: Array) -> tuple[Array, Array]:
+    """Extremes, and how far in the flattened x each lies behind the first tap of its window."""
+    windows = g.windows
+    units, small = _units(be, windows, _scales(windows))
+    ahead = be.empty_like(x, windows.out, small)
+
+    def part(s: Scratch, slab: Windows, inputs: Index, at: Index, out: Array) -> None:
+        sweep.places_into(be, s, slab, x[inputs], out, ahead[at], units, largest=g.largest)
+
+    return _filled(be, windows, x, x.dtype, part), ahead
+
+
+def _scales(g: Windows) -> list[int]:
+    """How far apart neighbours of every axis lie in the flattened input."""
+    return [prod(g.shape[i + 1 :]) for i in range(len(g.shape))]
+
+
+def _units(be: Backend, g: Windows, scales: Sequence[int]) -> tuple[list[int], Any]:
+    """What a tap of every sliding axis counts, and the dtype of sums of them."""
+    units = [scales[a] * s.dilation for a, s in zip(g.axes, g.spans, strict=True)]
+    return units, sweep.narrowest(
+        be, sum(u * (s.size - 1) for u, s in zip(units, g.spans, strict=True))
+    )
+
+
+def _begin(starts: Sequence[tuple[int, Array]], at: Index) -> Array:
+    """The sum of starts in a part of the outputs."""
+    total: Any = None
+    for axis, start in starts:
+        here = start[(*[slice(None)] * axis, at[axis])]
+        total = here if total is None else total + here
+    return total
+
+
+def _places_of(be: Backend, g: Windows, like: Array, ahead: Array) -> Iterator[tuple[Index, Array]]:
+    """Parts of the outputs and their places in the flattened input, in one row."""
+    ahead = be.xp.reshape(ahead, g.out)
+    kind, scratch = be.default_int(like), Scratch(be, like)
+    starts, lost = _starts(be, g, like, _scales(g)), _lost(g)
+    for _, at, slab in slabs(g, be.itemsize(kind), be.wide(like)):
+        places = scratch("places", slab.out, kind)
+        be.into("add", places, _begin(starts, at), ahead[at])
+        if lost:
+            # Numbers of windows that lie wholly in padding name no place.
+            places[...] = be.xp.clip(places, 0, prod(g.shape) - 1)
+        yield at, be.xp.reshape(places, (-1,))
+
+
+def _taken(be: Backend, g: Windows, t: Array, ahead: Array) -> Array:
+    """t at the extremes; 0 in windows wholly in padding."""
+    y = be.empty_like(t, g.out)
+    for at, places in _places_of(be, g, t, ahead):
+        y[at] = be.xp.reshape(be.take_at(t, places), y[at].shape)
+    for cut in _lost(g):
+        y[cut] = 0
+    return y
+
+
+def _put_back(be: Backend, g: Windows, y: Array, ahead: Array) -> Array:
+    """Every value of y added at the place of its window's extreme, 0 elsewhere."""
+    lost = _lost(g)
+    if lost:
+        y = be.xp.asarray(y, copy=True)
+        for cut in lost:
+            y[cut] = 0
+    out = be.new_like(y, g.shape)
+    for at, places in _places_of(be, g, y, ahead):
+        be.add_at(out, places, y[at])
+    return out
+
+
+def _lost(g: Windows) -> list[tuple[Any, ...]]:
+    """Where windows lie wholly in padding."""
+    return [
+        (*[slice(None)] * axis, cut, ...)
+        for axis, span in zip(g.axes, g.spans, strict=True)
+        for cut in _nowhere(span)
+    ]
 
 
 def _nowhere(span: Span) -> list[slice]:

@@ -14,16 +14,16 @@ from typing import Any, NamedTuple
 
 from .._backends import Backend
 from ..geometry import Span, Windows
-from .passes import SOURCE, Program, Step, extreme_program, spread_program, sum_program
+from .passes import Program, Step, extreme_program, spread_program, sum_program
 
 __all__ = [
     "Index",
     "Scratch",
+    "Slab",
     "extreme_into",
     "lowest",
+    "narrowest",
     "places_into",
-    "scatter_into",
-    "select_into",
     "slabs",
     "spread_into",
     "sum_into",
@@ -33,7 +33,7 @@ Array = Any
 Index = tuple[slice, ...]
 
 # Bytes of one slab: a few arrays of this size stay in a core's cache.
-_SLAB = 2**20
+_SLAB = 2**21
 
 
 class Slab(NamedTuple):
@@ -65,6 +65,8 @@ def slabs(g: Windows, itemsize: int, wide: int) -> tuple[Slab, ...]:
         if span is not None:
             # Halos are read twice: let them be the smaller part.
             step = max(step, -(-4 * span.extent // span.stride))
+        # Equal parts, for threads that share them.
+        step = -(-count // -(-count // step))
         for first in range(0, count, step):
             cut = slice(first, min(first + step, count))
             inside = cut if span is None else span.part(cut.start, cut.stop)[0]
@@ -354,6 +356,12 @@ def places_into(
         x, before = y, found
 
 
+def narrowest(be: Backend, reach: int) -> Any:
+    """The narrowest dtype of numbers up to `reach`."""
+    names = ("uint8", "int16", "int32", "int64")
+    return be.dtype(next(n for n in names if reach <= be.xp.iinfo(be.dtype(n)).max))
+
+
 def _place(
     chooser: _Chooser,
     step: Step,
@@ -403,176 +411,3 @@ def _place(
     be.into("add", number, kept, ahead)
     if first:
         be.into("add", number, number, first)
-
-
-class _Recorded(NamedTuple):
-    """A part of a pass with what was taken in each of its steps."""
-
-    part: Part
-    axis: int
-    span: Span
-    taken: list[Array | None]
-
-
-def _record(
-    be: Backend, scratch: Scratch, g: Windows, x: Array, *, largest: bool, flat: bool
-) -> list[list[_Recorded]]:
-    """What every pass takes, last axis first; `flat` where rows may be taken as one."""
-    chooser = _Chooser(be, scratch, x, largest=largest)
-    found = []
-    for number, (axis, span) in enumerate(_passes(g)[::-1]):
-        y = scratch(("pass", number % 2), _with(tuple(x.shape), axis, span.out))
-        records = []
-        flat = flat and be.contiguous(x)
-        parts = _parts(extreme_program, tuple(x.shape), axis, span, flat)
-        for piece, part in enumerate(parts):
-            along, a, b = _views(part, axis, x, y)
-            registers = _registers(scratch, part.program, along, a, b)
-            taken: list[Array | None] = []
-            for order, step in enumerate(part.program.steps):
-                to = cut(registers[step.to], along, step.at)
-                if step.left < 0:
-                    # Nothing comes of windows wholly in padding.
-                    to[...] = chooser.bottom
-                    taken.append(None)
-                    continue
-                left = cut(registers[step.left], along, step.left_at)
-                if step.right < 0:
-                    to[...] = left
-                    taken.append(None)
-                    continue
-                right = cut(registers[step.right], along, step.right_at)
-                taken.append(chooser.right((axis, piece, order), left, right, step, along))
-                be.into(chooser.better, to, left, right)
-            records.append(_Recorded(part, axis, span, taken))
-        found.append(records)
-        x = y
-    return found
-
-
-def scatter_into(
-    be: Backend, scratch: Scratch, g: Windows, x: Array, y: Array, result: Array, *, largest: bool
-) -> None:
-    """result = every value of y added at the place of its window's extreme in x, 0 elsewhere."""
-    passes = _record(be, scratch, g, x, largest=largest, flat=be.contiguous(result))
-    if not passes:
-        result[...] = y
-    for number, records in enumerate(reversed(passes)):
-        axis, span = records[0].axis, records[0].span
-        target = result
-        if number < len(passes) - 1:
-            target = scratch(
-                ("back", number % 2), _with(tuple(y.shape), axis, span.length), y.dtype
-            )
-        if number == 0:
-            # Overwritten on the way back.
-            own = scratch("cotangent", tuple(y.shape), y.dtype)
-            own[...] = y
-            y = own
-        # Points that several steps reach are added to, others are written once.
-        fresh = len(records) == 1 and records[0].part.program.disjoint
-        covered = (
-            span.size == span.stride and span.low == 0 and span.stride * span.out == span.length
-        )
-        if not (fresh and covered):
-            target[...] = 0
-        edges = [cut(y, axis, r.part.result) for r in records[1:]]
-        sources = [scratch(("edge", i), tuple(e.shape), y.dtype) for i, e in enumerate(edges)]
-        for own, edge in zip(sources, edges, strict=True):
-            own[...] = edge
-            edge[...] = 0
-        for i, record in enumerate(records):
-            along, a, b = _views(record.part, axis, target, y)
-            _scatter(be, scratch, record, along, a, sources[i - 1] if i else b, fresh=fresh)
-        y = target
-
-
-def _scatter(
-    be: Backend,
-    scratch: Scratch,
-    record: _Recorded,
-    axis: int,
-    target: Array,
-    y: Array,
-    *,
-    fresh: bool,
-) -> None:
-    program = record.part.program
-    shape = tuple(y.shape)
-    registers = [target, y]
-    for number, n in enumerate(program.lengths[2:]):
-        registers.append(scratch(("way back", number % 3), _with(shape, axis, n), y.dtype))
-    for step, taken in zip(reversed(program.steps), reversed(record.taken), strict=True):
-        if step.left < 0:
-            continue
-        moved = cut(registers[step.to], axis, step.at)
-        left = cut(registers[step.left], axis, step.left_at)
-        if taken is None:
-            if fresh and step.left == SOURCE:
-                left[...] = moved
-            else:
-                be.into("add", left, left, moved)
-            continue
-        right = cut(registers[step.right], axis, step.right_at)
-        direct = fresh and step.right == SOURCE
-        won = right if direct else scratch("won", tuple(moved.shape), y.dtype)
-        if step.left == SOURCE and fresh:
-            be.split(moved, taken, won, left)
-        elif step.left not in (SOURCE, step.to):
-            # A temporary is read by one step alone: written, and 0 behind and between.
-            _rest(registers[step.left], axis, step.left_at)
-            be.split(moved, taken, won, left)
-        else:
-            be.split(moved, taken, won, moved)
-            if step.left == SOURCE:
-                be.into("add", left, left, moved)
-        if not direct:
-            be.into("add", right, right, won)
-
-
-def _rest(a: Array, axis: int, at: slice) -> None:
-    """0 in what lies outside of a slice."""
-    if (at.step or 1) == 1:
-        cut(a, axis, slice(at.stop, None))[...] = 0
-    else:
-        a[...] = 0
-
-
-def select_into(
-    be: Backend,
-    scratch: Scratch,
-    g: Windows,
-    x: Array,
-    t: Array,
-    result: Array,
-    *,
-    largest: bool,
-) -> None:
-    """result = t at the place of every window's extreme in x, 0 in windows wholly in padding."""
-    passes = _record(be, scratch, g, x, largest=largest, flat=False)
-    if not passes:
-        result[...] = t
-    for number, records in enumerate(passes):
-        axis, span = records[0].axis, records[0].span
-        target = result
-        if number < len(passes) - 1:
-            shape = _with(tuple(t.shape), axis, span.out)
-            target = scratch(("select", number % 2), shape, t.dtype)
-        (record,) = records
-        program = record.part.program
-        registers = [t, target]
-        for i, n in enumerate(program.lengths[2:]):
-            shape = _with(tuple(t.shape), axis, n)
-            registers.append(scratch(("selected", i % 3), shape, t.dtype))
-        for step, taken in zip(program.steps, record.taken, strict=True):
-            to = cut(registers[step.to], axis, step.at)
-            if step.left < 0:
-                to[...] = 0
-                continue
-            left = cut(registers[step.left], axis, step.left_at)
-            if taken is None:
-                to[...] = left
-            else:
-                right = cut(registers[step.right], axis, step.right_at)
-                to[...] = be.xp.where(taken, right, left)
-        t = target
