@@ -41,6 +41,20 @@ def batched(x: Any, rank: int) -> tuple[Any, bool]:
     return _ops.reshape(x, (1, *x.shape)), False
 
 
+class _Frozen(tuple[Any, ...]):
+    """A tuple as a key: (2.0, 2) is not (2, 2), for what checks refuse must not be found."""
+
+    __slots__ = ()
+    __hash__ = tuple.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        same = tuple.__eq__(self, other)
+        return same is True and [*map(type, self)] == [*map(type, other)]  # type: ignore[call-overload]
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+
 def frozen(value: Any) -> Any:
     """Lists as tuples, so that a setting can be a key."""
-    return tuple(frozen(v) for v in value) if isinstance(value, list | tuple) else value
+    return _Frozen(frozen(v) for v in value) if isinstance(value, list | tuple) else value
