@@ -72,6 +72,8 @@ def estimate(p: Problem, cost: Costs) -> Estimate:
         lies = g.rank == p.depth == 1
         pieces = 1 if lies else 1 + (copied + p.y_bytes) // (BUFFER * p.wide)
         moved = p.x_bytes + p.y_bytes
+        # Every product reads M anew: of long kernels each has few rows.
+        moved += 6 * band * (min(made.frames, number[0]) - 1) * pieces
         if lies:
             started = 0.0
         else:
