@@ -18,7 +18,7 @@ import cupy as cp
 
 from .base import COLUMNS
 
-__all__ = ["extremes", "kernel_gradient", "product", "scatter", "spread", "sums"]
+__all__ = ["extremes", "index", "kernel_gradient", "product", "scatter", "spread", "sums"]
 
 Array = Any
 
@@ -329,15 +329,18 @@ def spread(g: Any, y: Array, divisor: int) -> Array:
     return x
 
 
-def scatter(g: Any, y: Array, x: Array) -> Array:
-    """Every window's value of y added at the first place of its maximum in x."""
-    wide = max(x.size, y.size) > _NARROW
-    places = extremes(g, x, cp.int64 if wide else cp.int32)[1]
+def index(x: Array) -> Any:
+    """The dtype of places in x."""
+    return cp.int64 if x.size > _NARROW else cp.int32
+
+
+def scatter(g: Any, y: Array, places: Array) -> Array:
+    """Every window's value of y added at its place."""
     y = cp.ascontiguousarray(y)
     with y.device:
-        out = cp.empty(g.shape, y.dtype)
+        x = cp.empty(g.shape, y.dtype)
     rank = len(g.axes)
     kernel = _kernel("scatter", rank, "raw T y, raw P place", "T x", "points inner",
-                     _back_text("scatter", rank), wide)  # fmt: skip
-    kernel(y, places, *_lengths(g, y.shape), *_numbers(g.spans), out)
-    return out
+                     _back_text("scatter", rank), max(x.size, y.size) > _NARROW)  # fmt: skip
+    kernel(y, places, *_lengths(g, y.shape), *_numbers(g.spans), x)
+    return x

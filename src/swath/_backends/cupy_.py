@@ -254,8 +254,12 @@ class CupyBackend(NumpyBackend):
             return cuda.extremes(g, x)
         if role == "places":
             return cuda.extremes(g, x, cp.int64)
+        if role == "kept":
+            # Numbers in one row would be taken for those of swath's passes.
+            return cuda.extremes(g, x, cuda.index(x)) if x.ndim > 1 else None
         if role == "scatter":
-            return cuda.scatter(g, arrays[0], x)
+            places = arrays[1] if len(arrays) == 3 else cuda.extremes(g, x, cuda.index(x))[1]
+            return cuda.scatter(g, arrays[0], places)
         return None
 
     def fft(self, x: Array, axes: Sequence[int], lengths: Sequence[int]) -> Array:
