@@ -92,7 +92,7 @@ class _Inverse(Core):
         if wanted[0]:
             first = g.entries(be, w, conj(be, g.times(be, a, out)))
             found = -first - g.entries(be, out, conj(be, g.times(be, a, w)))
-            results[0] = found * _column(be, whole, out)[:, 0]
+            results[0] = found * _column(be, whole, out)[:, 0, ...]
         if wanted[2]:
             results[2] = -_inner(be, w, out, ridge) * whole
         return results
@@ -169,7 +169,7 @@ class _Solution(Core):
         if wanted[0]:
             rest = conj(be, b - g.times(be, a, out))
             found = g.entries(be, u, rest) - g.entries(be, out, back)
-            results[0] = found * _column(be, whole, out)[:, 0]
+            results[0] = found * _column(be, whole, out)[:, 0, ...]
         if wanted[2]:
             results[2] = -_inner(be, u, out, ridge) * whole
         return results
