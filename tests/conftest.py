@@ -14,6 +14,8 @@ import pytest
 import rows
 from quick_jax import compile_quickly
 
+# Before any test names dpnp: it looks for devices once.
+rows.find_opencl()
 # One set of threads per worker: two pytest workers share two cores.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 # No file: plans follow from the shipped rates, not from those that this machine was tuned to.

@@ -147,8 +147,6 @@ class Row:
 
 
 def _namespace(backend: str) -> Any:
-    if backend == "dpnp":
-        _find_opencl()
     if backend == "numpy":
         return np
     if backend == "torch":
@@ -158,7 +156,7 @@ def _namespace(backend: str) -> Any:
     return importlib.import_module(_NAMESPACES.get(backend, backend))
 
 
-def _find_opencl() -> None:
+def find_opencl() -> None:
     """Point the SYCL loader to the CPU driver that the wheel intel-opencl-rt installs."""
     if "OCL_ICD_FILENAMES" not in os.environ:
         for found in Path(sys.prefix, "lib").glob("libintelocl.so"):
