@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from ._backends import WIDE, Backend, backend_named
+from ._backends import Backend, backend_named, blocks
 from .geometry import Sliding, Span
 from .sliding import costs, plan
 from .sliding.costs import Costs, Measured
@@ -72,7 +72,7 @@ class Product:
         """As the planner sees it on a kind of device."""
         return Problem(
             self.role, self.g, self.batch, self.depth, self.rows, self.dtype, be.traces,
-            be.mutable, be.native, be.fuses, 1 if kind == "cpu" else WIDE, be.narrow,
+            be.mutable, be.native, be.fuses, blocks(kind), be.narrow,
         )  # fmt: skip
 
     def operands(self, seed: int = 0) -> list[np.ndarray]:

@@ -15,16 +15,16 @@ from typing import Any
 import array_api_compat
 
 from ..errors import ArgumentTypeError
-from .base import WIDE, WORKSPACE, Backend, Core, NativeKernel
+from .base import WORKSPACE, Backend, Core, NativeKernel, blocks
 
 __all__ = [
-    "WIDE",
     "WORKSPACE",
     "Backend",
     "Core",
     "NativeKernel",
     "backend_named",
     "backend_of",
+    "blocks",
     "known_names",
     "register_result",
     "try_backend",

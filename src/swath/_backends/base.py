@@ -28,9 +28,6 @@ WORKSPACE: ContextVar[int | None] = ContextVar("swath_workspace", default=None)
 # as reading tens of megabytes.
 WIDE = 2**8
 
-# Channels of results from which CuPy gathers windows for a matrix product.
-COLUMNS = 6
-
 # Channels that a vector holds.
 LANES = 16
 # Runs of points, a stride long, that windows are joined from at most: more are gathered by index.
@@ -73,6 +70,11 @@ class Core(Protocol):
     def batch(
         self, be: Backend, geometry: Any, arrays: Sequence[Array], batched: Sequence[bool]
     ) -> tuple[Any, Sequence[Array], Callable[[Array], Array]]: ...
+
+
+def blocks(kind: str) -> int:
+    """How many blocks, each of which fits a core's cache, are taken at once on a kind of device."""
+    return 1 if kind == "cpu" else WIDE
 
 
 class NativeKernel(NamedTuple):
@@ -145,7 +147,7 @@ class Backend:
 
     def wide(self, x: Array) -> int:
         """How many blocks, each of which fits a core's cache, are taken at once where x is."""
-        return 1 if self.place(x)[1] == "cpu" else WIDE
+        return blocks(self.place(x)[1])
 
     def same_device(self, a: Array, b: Array) -> bool:
         """Whether a and b may meet in one operation without a transfer."""

@@ -16,12 +16,22 @@ from typing import Any
 
 import cupy as cp
 
-from .base import COLUMNS
-
-__all__ = ["extremes", "index", "kernel_gradient", "product", "scatter", "spread", "sums"]
+__all__ = [
+    "COLUMNS",
+    "extremes",
+    "index",
+    "kernel_gradient",
+    "plain",
+    "product",
+    "scatter",
+    "spread",
+    "sums",
+]
 
 Array = Any
 
+# Channels of results from which windows are gathered for a matrix product.
+COLUMNS = 6
 # Of every sliding axis: results, points, and the fields of a span.
 _FIELDS = ("out", "len", "size", "stride", "dil", "low")
 # Above, indices need 64 bits; products of neighbouring sizes stay below the double.
@@ -146,7 +156,7 @@ def _laid(g: Any, x: Array) -> tuple[Array, bool]:
     return (x.transpose(order), True) if last else (cp.ascontiguousarray(x), False)
 
 
-def _plain(g: Any) -> bool:
+def plain(g: Any) -> bool:
     """Whether windows are the points of x as it lies: one tap, without groups."""
     return g.groups == 1 and all(s.size == s.stride == 1 and s.low == s.high == 0 for s in g.spans)
 
@@ -154,7 +164,7 @@ def _plain(g: Any) -> bool:
 def _columns(g: Any, x: Array, last: bool, depth: int) -> Array:
     """Windows as (G, depth·K, B·P), channels last (G, B·P, K·depth); zeros where they leave x."""
     batch, taps, places = x.shape[0], prod(g.sizes) * depth, x.shape[0] * prod(g.out)
-    if _plain(g) and (last or batch == 1):
+    if plain(g) and (last or batch == 1):
         return x.reshape((1, places, taps) if last else (1, taps, places))
     with x.device:
         y = cp.empty((g.groups, places, taps) if last else (g.groups, taps, places), x.dtype)
@@ -190,7 +200,7 @@ def product(g: Any, x: Array, w: Array) -> Array:
     batch, rows, depth = x.shape[0], w.shape[0] // g.groups, w.shape[1]
     if last:
         w = w.transpose((*range(2, 2 + r), 1, 0))
-    if _plain(g) and not last:
+    if plain(g) and not last:
         y = w.reshape(rows, depth) @ x.reshape(batch, depth, -1)
         y = y.reshape(batch, rows, *g.out)
     elif rows >= COLUMNS:
@@ -256,7 +266,9 @@ def _reduced(rank: int, start: str, body: str, end: str) -> str:
 @cache
 def _texts(name: str, rank: int) -> str:
     if name == "sums":
-        return _reduced(rank, "T sum = 0;", "sum += x[at + q * inner];", "y = sum / T(divisor);")
+        return _reduced(
+            rank, "T sum = 0;", "sum += given[at + q * inner];", "y = sum / T(divisor);"
+        )
     body = "const T v = x[at + q * inner]; " + _FIRST
     end = "y = best;" + (" place = at_;" if name == "places" else "")
     return _reduced(rank, "T best = lowest; I at_ = -1;", body, end)
@@ -272,9 +284,9 @@ def _back_text(name: str, rank: int) -> str:
     for axis in range(rank):
         me = f"({me}) * len{axis} + x{axis}"
     if name == "spread":
-        body, end = "sum += y[at + q * inner];", "x = sum / T(divisor);"
+        body, end = "sum += given[at + q * inner];", "y = sum / T(divisor);"
     else:
-        body, end = "if (place[at + q * inner] == me) sum += y[at + q * inner];", "x = sum;"
+        body, end = "if (place[at + q * inner] == me) sum += given[at + q * inner];", "y = sum;"
     start = f"const I me = {me}; T sum = 0;"
     loop = _windows(rank, body)
     return _REDUCTION.format(places=places, start=start, loop=loop, end=end)
@@ -286,16 +298,24 @@ def _lengths(g: Any, shape: Sequence[int]) -> tuple[int, int]:
     return prod(shape[low:high]), prod(shape[high:])
 
 
+def _reduce(name: str, text: str, g: Any, shape: tuple[int, ...], x: Array, *more: Any) -> Array:
+    """The result of a kernel of one array, and of places or the number that sums are divided by."""
+    x, rank = cp.ascontiguousarray(x), len(g.axes)
+    with x.device:
+        y = cp.empty(shape, x.dtype)
+    placed = name == "scatter"
+    kernel = _kernel(
+        name, rank, "raw T given, raw P place" if placed else "raw T given", "T y",
+        "points inner" if placed else "divisor points inner", text,
+        max(x.size, y.size) > _NARROW,
+    )  # fmt: skip
+    kernel(x, *more, *_lengths(g, x.shape), *_numbers(g.spans), y)
+    return y
+
+
 def sums(g: Any, x: Array, divisor: int) -> Array:
     """The sum of every window over `divisor`."""
-    x = cp.ascontiguousarray(x)
-    with x.device:
-        y = cp.empty(g.out, x.dtype)
-    rank = len(g.axes)
-    kernel = _kernel("sums", rank, "raw T x", "T y", "points inner divisor", _texts("sums", rank),
-                     max(x.size, y.size) > _NARROW)  # fmt: skip
-    kernel(x, *_lengths(g, x.shape), divisor, *_numbers(g.spans), y)
-    return y
+    return _reduce("sums", _texts("sums", len(g.axes)), g, g.out, x, divisor)
 
 
 def extremes(g: Any, x: Array, places: Any = None) -> Any:
@@ -319,14 +339,7 @@ def extremes(g: Any, x: Array, places: Any = None) -> Any:
 
 def spread(g: Any, y: Array, divisor: int) -> Array:
     """The transpose of `sums`."""
-    y = cp.ascontiguousarray(y)
-    with y.device:
-        x = cp.empty(g.shape, y.dtype)
-    rank = len(g.axes)
-    kernel = _kernel("spread", rank, "raw T y", "T x", "points inner divisor",
-                     _back_text("spread", rank), max(x.size, y.size) > _NARROW)  # fmt: skip
-    kernel(y, *_lengths(g, y.shape), divisor, *_numbers(g.spans), x)
-    return x
+    return _reduce("spread", _back_text("spread", len(g.axes)), g, g.shape, y, divisor)
 
 
 def index(x: Array) -> Any:
@@ -336,11 +349,4 @@ def index(x: Array) -> Any:
 
 def scatter(g: Any, y: Array, places: Array) -> Array:
     """Every window's value of y added at its place."""
-    y = cp.ascontiguousarray(y)
-    with y.device:
-        x = cp.empty(g.shape, y.dtype)
-    rank = len(g.axes)
-    kernel = _kernel("scatter", rank, "raw T y, raw P place", "T x", "points inner",
-                     _back_text("scatter", rank), max(x.size, y.size) > _NARROW)  # fmt: skip
-    kernel(y, places, *_lengths(g, y.shape), *_numbers(g.spans), x)
-    return x
+    return _reduce("scatter", _back_text("scatter", len(g.axes)), g, g.shape, y, places)

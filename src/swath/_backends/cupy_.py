@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cache
@@ -15,7 +15,7 @@ from cupy.lib.stride_tricks import as_strided
 
 from ..errors import UnsupportedError
 from . import cuda
-from .base import COLUMNS, WIDE, Array, Backend, NativeKernel, no_kernel
+from .base import WIDE, Array, Backend, NativeKernel, no_kernel
 from .numpy_ import NumpyBackend
 
 __all__ = ["CupyBackend", "make"]
@@ -41,15 +41,12 @@ def _by_axes(g: Any) -> list[Any]:
 
 def _gathers(p: Any) -> bool:
     """Whether the kernels make a matrix product of it."""
-    return p.role == "w" or p.rows >= COLUMNS
+    return p.role == "w" or p.rows >= cuda.COLUMNS
 
 
 def _columns(p: Any) -> int:
     """Bytes of the windows that the kernels gather for a matrix product."""
-    low = any(s.low or s.high for s in p.g.spans)
-    # Windows may be single points of x as it lies.
-    plain = p.taps == p.g.groups == 1 and p.g.strideless and not low
-    return 0 if plain else p.width * p.places * p.depth * p.taps
+    return 0 if cuda.plain(p.g) else p.width * p.places * p.depth * p.taps
 
 
 def _kernel_seconds(p: Any, cost: Any) -> float | str:
@@ -108,10 +105,12 @@ class CupyBackend(NumpyBackend):
 
         scatter_add(x.reshape(-1), places, values.reshape(-1))
 
-    def each(
-        self, items: Sequence[Any], start: Callable[[], Any], work: Callable[[Any, Any], None]
-    ) -> None:
-        Backend.each(self, items, start, work)
+    # One thread starts what the device does; the rest of NumPy's forms are calls of its own.
+    each = Backend.each
+    matmul = Backend.matmul
+    matmul_into = Backend.matmul_into
+    # SciPy's recursion is for memory of the host.
+    native_levinson_seconds = Backend.native_levinson_seconds
 
     def quiet(self) -> AbstractContextManager[Any]:
         return nullcontext()
@@ -119,12 +118,6 @@ class CupyBackend(NumpyBackend):
     def may_hold_nan(self, x: Array) -> bool:
         # To look would wait for the device.
         return True
-
-    def matmul(self, a: Array, b: Array) -> Array:
-        return self.xp.matmul(a, b)
-
-    def matmul_into(self, out: Array, a: Array, b: Array) -> None:
-        out[...] = self.matmul(a, b)
 
     def packed(self, x: Array) -> Array:
         return cp.ascontiguousarray(x)
@@ -194,10 +187,6 @@ class CupyBackend(NumpyBackend):
         a = cp.broadcast_to(a, (*lead, *a.shape[-2:]))
         b = cp.broadcast_to(b, (*lead, *b.shape[-2:]))
         return solve_triangular(a, b, lower=lower)
-
-    def native_levinson_seconds(self, like: Array, n: int) -> float:
-        # SciPy's recursion is for memory of the host.
-        return float("inf")
 
     def cholesky(self, a: Array) -> Array:
         from cupyx import errstate

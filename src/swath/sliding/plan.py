@@ -15,7 +15,7 @@ from functools import lru_cache
 from math import prod
 from typing import Any
 
-from .._backends import WIDE, WORKSPACE, Backend
+from .._backends import WORKSPACE, Backend, blocks
 from ..errors import ArgumentError
 from ..geometry import Sliding
 from . import (
@@ -360,7 +360,7 @@ def _call(
         mutable,
         target.native,
         target.fuses,
-        1 if place[1] == "cpu" else WIDE,
+        blocks(place[1]),
         target.narrow,
     )
     if batch * depth * rows * g.groups == 0 or 0 in (*g.out, *g.lengths, *g.sizes):
