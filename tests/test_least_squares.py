@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -510,6 +513,40 @@ def test_no_rows_or_no_columns(xp):
     point = linalg.project(xp.asarray(np.zeros((4, 0))), xp.asarray(np.ones(4)))
     assert_close(point.projection, np.zeros(4))
     assert_close(point.distance, np.array(2.0))
+
+
+_LARGE_BATCHES = """
+import jax, numpy as np, swath
+from jax import numpy as jnp
+jax.config.update("jax_enable_x64", True)
+rng = np.random.default_rng(5)
+q, v = (np.linalg.qr(rng.standard_normal(s))[0] for s in ((4000, 16, 8), (8, 8)))
+a, b = jnp.asarray((q * np.logspace(0, -10, 8)) @ v), jnp.asarray(rng.standard_normal((4000, 16)))
+solve, factor = swath.linalg.lstsq, swath.linalg.cholesky_qr
+want = np.linalg.lstsq(a[-1], b[-1], rcond=None)[0]
+for found in (lambda a, b: solve(a, b[..., None]).x[..., 0], jax.vmap(lambda a, b: solve(a, b).x)):
+    found = jax.jit(found)
+    for _ in range(3):
+        np.testing.assert_allclose(found(a, b)[-1], want, rtol=1e-3)
+slope = jax.jit(jax.grad(lambda a: jnp.sum(factor(a)[0] ** 3)))
+for _ in range(3):
+    assert np.isfinite(slope(a[:, :, :4])).all()
+"""
+
+
+@pytest.mark.on("jax")
+@pytest.mark.op("linalg.lstsq")
+def test_large_jitted_batches_return_where_there_are_two_threads(xp):
+    """XLA lets batched factorisations that run side by side wait for each other for ever."""
+    done = subprocess.run(
+        [sys.executable, "-c", _LARGE_BATCHES],
+        env={**os.environ, "PJRT_NPROC": "2"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.on("torch")

@@ -235,7 +235,10 @@ class Backend:
     def aside(
         self, function: Callable[..., tuple[Array, ...]], geometry: Any, *arrays: Array
     ) -> tuple[Array, ...]:
-        """As `run`, for results that nothing differentiates, small beside what they are made of."""
+        """As `run`, for results that nothing differentiates, small beside what they are made of.
+
+        All arrays and results have the same leading axes, except results that are flags of all.
+        """
         return self.run(function, geometry, *arrays)
 
     def traced(self, *arrays: Array) -> bool:

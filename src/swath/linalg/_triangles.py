@@ -128,8 +128,11 @@ def improve(be: Backend, g: Array, root: Array, rows: int) -> tuple[Array, Array
         inverse = upper_inverse(be, factor)
     else:
         eye = be.eye(g.shape[-1], g)
-        more = xp.astype(shift_of(be, g, rows), g.dtype)[..., None, None]
-        factor = xp.where(plain[..., None, None], factor, be.cholesky(g + more * eye))
+        shift = shift_of(be, g, rows)
+        # Made of the first factor, so that one factorisation waits for the other: where batched
+        # ones run side by side, as many as XLA's pool has threads, all wait for a thread, for ever.
+        more = xp.astype(xp.where(plain, xp.zeros_like(shift), shift), g.dtype)
+        factor = be.cholesky(g + more[..., None, None] * eye)
         whole = _whole(be, factor)[..., None, None]
         inverse = upper_inverse(be, xp.where(whole, factor, eye))
         inverse = xp.where(whole, inverse, xp.full_like(inverse, float("nan")))

@@ -506,14 +506,14 @@ def orthogonal(
     _, r = xp.linalg.qr(tall, mode="reduced")
     _, s, vh = xp.linalg.svd(r, full_matrices=False)
     count = xp.sum(xp.astype(s > rcond * s[..., :1], be.default_int(tall)), axis=-1)
+    full = count == n
     inverse = _from_svd(be, s, vh, s > 0)
-    # The unscaled triangle, brought into range by one common power of two.
+    # The unscaled triangle, brought into range by one common power of two; 0 where nobody asks.
     common = xp.min(scale, axis=-1, keepdims=True)
-    ratio = xp.astype(common / scale, tall.dtype)
-    _, t, vh = xp.linalg.svd(r * ratio[..., None, :], full_matrices=False)
+    ratio = xp.where(full[..., None], xp.zeros_like(scale), common / scale)
+    _, t, vh = xp.linalg.svd(r * xp.astype(ratio, r.dtype)[..., None, :], full_matrices=False)
     place = be.arange(t.shape[-1], tall, be.default_int(tall))
     kept = (place < count[..., None]) & (t > rcond * t[..., :1])
-    full = count == n
     root = xp.where(full[..., None, None], inverse, _from_svd(be, t, vh, kept))
     scale = xp.where(full[..., None], scale, xp.broadcast_to(common, tuple(scale.shape)))
     rank = xp.where(full, count, xp.sum(xp.astype(kept, count.dtype), axis=-1))

@@ -5,16 +5,16 @@ Public function -> steps A <- A R⁻¹ with Cholesky's factor R of its Gram matr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import _ops, arguments
 from .._backends import Backend
-from ..autodiff import Core, apply, primal
+from ..autodiff import Core, apply, primal, with_batch
 from ..errors import ArgumentError, RankDeficientError, describe
 from ..registry import operation
 from ._scaling import adjoint, all_finite, column_scales, conj, matrices
-from ._triangles import shift_of, upper_inverse
+from ._triangles import shift_of
 from .normal_equations import gram_product
 
 __all__ = ["cholesky_qr"]
@@ -50,8 +50,12 @@ class _Triangle(Core):
     ) -> Array:
         if tangents[0] is None:
             return be.new_like(out, tuple(out.shape))
-        z = upper_inverse(be, adjoint(be, out))
-        return be.matmul(_upper(be, be.matmul(adjoint(be, z), be.matmul(tangents[0], z))), out)
+        lower = adjoint(be, out)
+        # Not by an inverse of R, which does not wait for the tangent: so the triangles of all steps
+        # are solved one after the other (see `improve`), as in `pull` for the cotangent.
+        half = be.solve_triangular(lower, tangents[0], lower=True)
+        m = be.solve_triangular(lower, adjoint(be, half), lower=True)
+        return be.matmul(_upper(be, adjoint(be, m)), out)
 
     def pull(
         self,
@@ -63,21 +67,38 @@ class _Triangle(Core):
         wanted: Sequence[bool],
     ) -> Sequence[Any]:
         turn = be.xp.matrix_transpose
-        z = upper_inverse(be, adjoint(be, out))
         h = _upper(be, be.matmul(cotangent, turn(out)))
-        return be.matmul(conj(be, z), be.matmul(h, turn(z))), None
+        half = be.solve_triangular(conj(be, out), h, lower=False)
+        return turn(be.solve_triangular(out, turn(half), lower=False)), None
 
 
 class _Through(Core):
-    """q R⁻¹ for an upper triangular R, by substitution: what the rows lose is eps of them."""
+    """q R⁻¹ for an upper triangular R, by substitution: what the rows lose is eps of them.
+
+    Derivation. With p = q R⁻¹, ṗ = (q̇ − p Ṙ) R⁻¹.
+    """
 
     name = "through_triangle"
-    native = True
+    linear = (0,)
 
     def forward(self, be: Backend, geometry: Any, *arrays: Array) -> Array:
         q, r = arrays
         turn = be.xp.matrix_transpose
         return turn(be.solve_triangular(r, turn(q), lower=False, transpose=True))
+
+    def push(
+        self,
+        be: Backend,
+        geometry: Any,
+        arrays: Sequence[Array],
+        out: Array,
+        tangents: Sequence[Any],
+    ) -> Array:
+        moved, turned = tangents
+        if turned is not None:
+            term = be.matmul(out, turned)
+            moved = -term if moved is None else moved - term
+        return apply(self, geometry, moved, arrays[1])
 
     def pull(
         self,
@@ -91,6 +112,11 @@ class _Through(Core):
         turn = be.xp.matrix_transpose
         back = turn(be.solve_triangular(arrays[1], turn(cotangent), lower=False))
         return back, -be.matmul(turn(out), back) if wanted[1] else None
+
+    def batch(
+        self, be: Backend, geometry: Any, arrays: Sequence[Array], batched: Sequence[bool]
+    ) -> tuple[Any, Sequence[Array], Callable[[Array], Array]]:
+        return geometry, with_batch(be, arrays, batched), lambda out: out
 
 
 def _upper(be: Backend, m: Array) -> Array:
