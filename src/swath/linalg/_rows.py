@@ -24,8 +24,8 @@ __all__ = [
 ]
 
 Array = Any
-# Bytes of the matrices solved at a time, in blocks: what is made of them stays near.
-_BATCH_BLOCKS = 8
+# Bytes of the matrices solved at a time: what is made of them stays near.
+_BATCH = 8 << 20
 # Wider matrices are computed with long enough for reading them not to matter.
 _WIDEST = 192
 
@@ -57,7 +57,7 @@ def by_problems(
     for n in a.shape:
         size *= n
     many = be.wide(a) == 1 and be.mutable and not be.traces and a.ndim > 2
-    count = min(a.shape[0], size // (_BATCH_BLOCKS * be.block_bytes)) if many else 1
+    count = min(a.shape[0], size // _BATCH) if many else 1
     if count <= 1:
         return function(a, *arrays)
     step = -(-a.shape[0] // count)

@@ -165,7 +165,7 @@ class _Leading:
         self.shift = 1.5 * 2.0 ** (extended.precision(be, kind) - 1 - bits)
         size = scale[..., None]
         self.big = self.both((2 * self.shift) / xp.matrix_transpose(size))
-        self.head, self.tail = self.cut(x, size)
+        self.halves = be.xp.concat(self.cut(x, size), axis=-1)
 
     def both(self, v: Array) -> Array:
         """v + v·i for complex x."""
@@ -184,20 +184,22 @@ class _Leading:
 
     def parts(self, a: Array) -> tuple[Array, Array]:
         """The leading bits of rows of A, and the rest."""
-        top = (a + self.big) - self.big
+        top = a + self.big
+        top -= self.big
         return top, a - top
 
     def sums(self, a: Array, b: Array, w: Array | None) -> tuple[Array, Array]:
         """AᴴW r and Σ w|r|² with r = b − A x; weights a column."""
-        be, matmul = self.be, self.be.matmul
+        be, k = self.be, self.x.shape[-1]
         top, low = self.parts(a)
-        r = (b - matmul(top, self.head)) - (matmul(top, self.tail) + matmul(low, self.x))
+        # Both halves in one pass over the rows.
+        found = be.matmul(top, self.halves)
+        r = (b - found[..., :k]) - (found[..., k:] + be.matmul(low, self.x))
         wr = r if w is None else be.xp.astype(w, r.dtype) * r
-        head, tail = self.cut(wr)
-        rest = adjoint_times(be, top, tail) + adjoint_times(be, low, wr)
+        found = adjoint_times(be, top, be.xp.concat(self.cut(wr), axis=-1))
         part = real_product(be, r, wr)
         square = be.xp.sum(part, axis=-2, keepdims=True, dtype=part.dtype)
-        return adjoint_times(be, top, head) + rest, square
+        return found[..., :k] + (found[..., k:] + adjoint_times(be, low, wr)), square
 
 
 # -- twice the working precision -------------------------------------------------------------------
