@@ -19,6 +19,7 @@ from .._backends import Backend
 from ..geometry import Sliding, Span
 from .costs import Costs
 from .problem import Estimate, Problem, as_is
+from .sweep import Scratch
 
 __all__ = ["UNROLLED", "estimate", "last", "roles", "run", "scratch", "tap_of", "tile", "window"]
 
@@ -32,6 +33,8 @@ _LETTERS, _ROWS = "ABCDEFGHIJKLMNOP", "abdefghijklnopqr"
 UNROLLED = 64
 # Bytes of output computed at a time: three such blocks stay in a core's cache.
 _BLOCK = 2**18
+# Elements of one innermost loop over points and channels.
+_LINE = 1024
 
 
 def _planar(p: Problem) -> bool:
@@ -56,9 +59,10 @@ def estimate(p: Problem, cost: Costs) -> Estimate:
     """One pass or one small matrix product for every tap."""
     simple = p.depth == 1 if p.traces else p.single
     # A compiler makes one pass of all products and sums that it unrolls, from registers.
-    # With products added as they are made a block of planes takes eight calls, and half the passes.
+    # With products added as they are made a block of planes takes eight calls, and a third of the
+    # passes.
     fused = p.fuses and _planar(p)
-    passes = (0.5 if p.taps <= UNROLLED else 1) if p.traces else 1.5 if fused else 3
+    passes = (0.5 if p.taps <= UNROLLED else 1) if p.traces else 0.9 if fused else 3
     each = passes * p.rows if simple else p.depth + 3 * p.rows
     moved = p.taps * p.width * p.places * each
     steps = 8 if fused else p.taps * (2 if simple else 4)
@@ -195,6 +199,27 @@ def _forward_in_place(be: Backend, g: Sliding, x: Array, w: Array) -> Array:
     return y
 
 
+def _framed(
+    be: Backend, scratch: Scratch, name: str, spans: Sequence[Span], x: Array, first: int
+) -> Array:
+    """As `fitted`, in scratch memory; the sliding axes begin at axis `first`."""
+    if all(s.low == 0 == s.high for s in spans):
+        return x
+    kept = [s.kept for s in spans]
+    x = x[(*[_ALL] * first, *(cut for cut, _ in kept), ...)]
+    shape, place = list(x.shape), [_ALL] * first
+    for axis, (_, (low, high)) in enumerate(kept, first):
+        place.append(slice(low, low + shape[axis]))
+        shape[axis] += low + high
+    out = scratch(name, tuple(shape), x.dtype)
+    for axis, (_, (low, high)) in enumerate(kept, first):
+        for cut in (slice(0, low), slice(shape[axis] - high, shape[axis])):
+            if cut.start < cut.stop:
+                out[(*[_ALL] * axis, cut, ...)] = 0
+    out[(*place, ...)] = x
+    return out
+
+
 def _planes(be: Backend, g: Sliding, x: Array, w: Array) -> Array:
     """One channel in and out for every group, channels first, strides of 1.
 
@@ -203,22 +228,25 @@ def _planes(be: Backend, g: Sliding, x: Array, w: Array) -> Array:
     """
     xp, batch, planes = be.xp, x.shape[0], x.shape[1]
     y = be.empty_like(x, g.y_shape(batch, planes), dtype=_result(be, x, w))
-    x = fitted(be, g, x)
-    space = x.shape[2:]
+    w = xp.reshape(w, (planes, -1))
+    space = [s.length + s.low + s.high for s in g.spans]
     steps = [prod(space[i + 1 :]) for i in range(g.rank)]
     hops = [s.dilation * step for s, step in zip(g.spans, steps, strict=True)]
-    reach = sum((n - 1) * hop for n, hop in zip(g.sizes, hops, strict=True))
-    x, w = xp.reshape(x, (batch, planes, -1)), xp.reshape(w, (planes, -1))
     beyond = sum((n - 1) * step for n, step in zip(g.out[1:], steps[1:], strict=True)) + 1
-    most = max(1, _BLOCK * be.wide(x) // be.itemsize(x.dtype))
+    most = max(1, (2 if be.fuses else 1) * _BLOCK * be.wide(x) // be.itemsize(x.dtype))
     rows = min(g.out[0], max(1, most // steps[0]))
     some = min(planes, max(1, most // (rows * steps[0])))
-    for entry, at, low in product(range(batch), range(0, planes, some), range(0, g.out[0], rows)):
+
+    def one(scratch: Scratch, block: tuple[int, int, int]) -> None:
+        entry, at, low = block
         here, high = slice(at, min(at + some, planes)), min(low + rows, g.out[0])
-        total = be.empty_like(y, (here.stop - at, (high - low) * steps[0]))
+        inside, cut = g.spans[0].part(low, high)
+        spans = (cut, *g.spans[1:])
+        part = _framed(be, scratch, "framed", spans, x[entry, here, inside, ...], 1)
+        part = be.reshape(part, (part.shape[0], -1))
+        total = scratch("total", (part.shape[0], (high - low) * steps[0]), y.dtype)
         length = (high - low - 1) * steps[0] + beyond
         if be.fuses:
-            part = x[entry, here, low * steps[0] : low * steps[0] + length + reach]
             part = be.windows(part, g.sizes, (1,) * g.rank, hops, (1,) * g.rank)
             kernel = be.reshape(w[here, ...], (-1, *g.sizes))
             taps = _LETTERS[: g.rank]
@@ -226,63 +254,111 @@ def _planes(be: Backend, g: Sliding, x: Array, w: Array) -> Array:
             turned = xp.matrix_transpose(total[:, :length])
             be.einsum_into(f"cm{taps},c{taps}->mc", turned, part, kernel, order="F")
         else:
-            term = be.empty_like(total, total.shape)
+            term = scratch("term", tuple(total.shape), y.dtype)
             for number, tap in enumerate(_taps(g)):
-                start = low * steps[0] + sum(n * j for n, j in zip(hops, tap, strict=True))
-                part, by = x[entry, here, start : start + length], w[here, number : number + 1]
-                be.into("multiply", (term if number else total)[:, :length], part, by)
+                start = sum(n * j for n, j in zip(hops, tap, strict=True))
+                moved, by = part[:, start : start + length], w[here, number : number + 1]
+                be.into("multiply", (term if number else total)[:, :length], moved, by)
                 if number:
                     be.into("add", total[:, :length], total[:, :length], term[:, :length])
-        total = xp.reshape(total, (here.stop - at, high - low, *space[1:]))
+        total = be.reshape(total, (total.shape[0], high - low, *space[1:]))
         kept = total[(_ALL, _ALL, *(slice(0, n) for n in g.out[1:]))]
         y[(entry, here, slice(low, high), ...)] = kept
+
+    blocks = product(range(batch), range(0, planes, some), range(0, g.out[0], rows))
+    be.each(list(blocks), lambda: Scratch(be, x), one)
     return y
 
 
 def _planes_last(be: Backend, g: Sliding, x: Array, w: Array) -> Array:
     """The same, channels last: the last sliding axis and the channels are one long stretch."""
-    xp, batch, planes, r = be.xp, x.shape[0], x.shape[-1], g.rank
-    y = be.empty_like(x, g.y_shape(batch, planes), dtype=_result(be, x, w))
+    xp, planes, r = be.xp, x.shape[-1], g.rank
+    y = be.empty_like(x, g.y_shape(x.shape[0], planes), dtype=_result(be, x, w))
+    blocks = _blocks_last(be, g, x)
+    w = xp.reshape(w, (-1, 1, planes))
+
+    def line(points: int) -> Array:
+        """The kernel once for every point of a stretch: (taps, points·C)."""
+        found = xp.broadcast_to(w, (w.shape[0], points, planes))
+        return xp.reshape(found, (-1, points * planes))
+
+    if be.fuses:
+        rows, taps = _ROWS[: r - 1], _LETTERS[:r]
+        sizes = {_stretch(_inner(g, low, high), planes) for _, low, high in blocks}
+        lines = {n: be.reshape(line(n), (*g.sizes, -1)) for n in sizes}
+
+        def one(scratch: Scratch, block: tuple[int, int, int]) -> None:
+            entry, low, high = block
+            found, points = _windows_last(be, scratch, g, x, *block)
+            out = be.reshape(y[entry, low:high, ...], found.shape[: r + 1])
+            labels = f"{rows}sm{taps},{taps}m->{rows}sm"
+            be.einsum_into(labels, out, found, lines[points])
+
+        be.each(blocks, lambda: Scratch(be, x), one)
+        return y
     x, inner = fitted(be, g, x), g.out[-1] if r > 1 else 1
     if r > 1:
         x = xp.reshape(x, (*x.shape[:-2], -1))
-    line = xp.reshape(w, (-1, 1, planes))
-    line = xp.reshape(xp.broadcast_to(line, (line.shape[0], inner, planes)), (-1, inner * planes))
-    size = prod(g.out[1:-1]) * inner * planes
-    most = _BLOCK * be.wide(x) * (4 if be.fuses else 1) // be.itemsize(x.dtype)
-    rows = min(g.out[0], max(1, most // size))
-    for entry, low in product(range(batch), range(0, g.out[0], rows)):
-        high = min(low + rows, g.out[0])
+    kernel = line(inner)
+    for entry, low, high in blocks:
         shape = (high - low, *g.out[1 : max(1, r - 1)], inner * planes)
-        total = be.empty_like(y, shape)
-        if be.fuses:
-            _rows_summed(be, g, x[entry, low : high + g.spans[0].extent - 1, ...], line, total)
-        else:
-            term = be.empty_like(y, shape)
-            for number, tap in enumerate(_taps(g)):
-                begin = [s.dilation * j for s, j in zip(g.spans, tap, strict=True)]
-                cuts = [slice(begin[0] + low, begin[0] + high)]
-                cuts += [slice(b, b + n) for b, n in zip(begin[1:-1], g.out[1:-1], strict=True)]
-                if r > 1:
-                    cuts.append(slice(begin[-1] * planes, (begin[-1] + inner) * planes))
-                part = x[(entry, *cuts, ...)]
-                be.into("multiply", term if number else total, part, line[number, ...])
-                if number:
-                    be.into("add", total, total, term)
+        total, term = be.empty_like(y, shape), be.empty_like(y, shape)
+        for number, tap in enumerate(_taps(g)):
+            begin = [s.dilation * j for s, j in zip(g.spans, tap, strict=True)]
+            cuts = [slice(begin[0] + low, begin[0] + high)]
+            cuts += [slice(b, b + n) for b, n in zip(begin[1:-1], g.out[1:-1], strict=True)]
+            if r > 1:
+                cuts.append(slice(begin[-1] * planes, (begin[-1] + inner) * planes))
+            part = x[(entry, *cuts, ...)]
+            be.into("multiply", term if number else total, part, kernel[number, ...])
+            if number:
+                be.into("add", total, total, term)
         y[entry, low:high, ...] = xp.reshape(total, (high - low, *g.out[1:], planes))
     return y
 
 
-def _rows_summed(be: Backend, g: Sliding, x: Array, line: Array, out: Array) -> None:
-    """Some rows of `_planes_last`: the taps of an output row in one sum of products."""
-    r, planes = g.rank, line.shape[-1] // (g.out[-1] if g.rank > 1 else 1)
+def _blocks_last(be: Backend, g: Sliding, x: Array) -> list[tuple[int, int, int]]:
+    """Entries of the batch, and the first and last rows of outputs of a block that fits a cache."""
+    size = prod(g.out[1:]) * x.shape[-1] * be.itemsize(x.dtype)
+    block = _BLOCK * be.wide(x)
+    if be.fuses:
+        # A stretch at a time is near, whatever the block: large ones begin fewer times. A few are
+        # for threads to share.
+        block = max(block, min(8 * block, x.shape[0] * g.out[0] * size // 8))
+    most = max(1, block // max(1, size))
+    rows = [(low, min(low + most, g.out[0])) for low in range(0, g.out[0], most)]
+    return [(entry, *some) for entry in range(x.shape[0]) for some in rows]
+
+
+def _inner(g: Sliding, low: int, high: int) -> int:
+    """Points of the last sliding axis in a block of rows low … high−1."""
+    return g.out[-1] if g.rank > 1 else high - low
+
+
+def _stretch(points: int, planes: int) -> int:
+    """Points whose channels make one innermost loop, a divisor of all.
+
+    So few that what one tap adds to is still in the nearest cache at the next tap.
+    """
+    most = max(1, min(points, _LINE // planes))
+    found = next(n for n in range(most, 0, -1) if points % n == 0)
+    return found if 4 * found * planes >= _LINE else points
+
+
+def _windows_last(
+    be: Backend, scratch: Scratch, g: Sliding, x: Array, entry: int, low: int, high: int
+) -> tuple[Array, int]:
+    """Windows of a block, channels last: (rows…, stretches, points·C, taps…), and those points."""
+    planes, r = x.shape[-1], g.rank
+    inside, cut = g.spans[0].part(low, high)
+    x = _framed(be, scratch, "framed", (cut, *g.spans[1:]), x[entry, inside, ...], 0)
+    x = be.reshape(x, (*x.shape[:-2], -1))
     hops = [s.dilation for s in g.spans]
-    if r > 1:
-        hops[-1] *= planes
-    found = be.windows(x, g.sizes, (1,) * r, hops, tuple(range(r)))
-    rows, taps = _ROWS[: out.ndim - 1], _LETTERS[:r]
-    line = be.reshape(line, (*g.sizes, line.shape[-1]))
-    be.einsum_into(f"{rows}m{taps},{taps}m->{rows}m", out, found, line)
+    hops[-1] *= planes
+    found = be.windows(x, g.sizes, (1,) * r, hops, range(r))
+    points = _stretch(_inner(g, low, high), planes)
+    shape = (*found.shape[: r - 1], -1, points * planes, *g.sizes)
+    return be.reshape(found, shape), points
 
 
 def _spread_in_place(be: Backend, g: Sliding, w: Array, y: Array) -> Array:
@@ -345,37 +421,53 @@ def _kernel(be: Backend, g: Sliding, x: Array, y: Array) -> Array:
 def _planes_kernel(be: Backend, g: Sliding, x: Array, y: Array) -> Array:
     """The kernel of `_planes`: an inner product of two long stretches for every tap and plane."""
     xp, batch, planes = be.xp, x.shape[0], x.shape[1]
-    x = fitted(be, g, x)
-    space = x.shape[2:]
-    y = be.pad(y, [(0, 0)] * 3 + [(0, n - k) for n, k in zip(space[1:], g.out[1:], strict=True)])
+    count = batch * planes
+    x, y = (be.reshape(a, (count, *a.shape[2:])) for a in (x, y))
+    space = [s.length + s.low + s.high for s in g.spans]
     steps = [prod(space[i + 1 :]) for i in range(g.rank)]
-    x, y = xp.reshape(x, (batch * planes, 1, -1)), xp.reshape(y, (batch * planes, -1, 1))
     length = sum((n - 1) * step for n, step in zip(g.out, steps, strict=True)) + 1
-    found = []
-    for tap in _taps(g):
-        start = sum(s.dilation * j * n for s, j, n in zip(g.spans, tap, steps, strict=True))
-        sums = be.matmul(x[:, :, start : start + length], y[:, :length, :])
-        sums = xp.reshape(sums, (batch, planes, 1))
-        found.append(xp.sum(sums, axis=0, dtype=sums.dtype))
-    return _kernel_shaped(be, g, xp.stack(found, axis=0))
+    # Rows of y as long as those of x.
+    wider = [
+        Span(n, 1, high=m - n if axis else 0)
+        for axis, (n, m) in enumerate(zip(g.out, space, strict=True))
+    ]
+    # Where a library computes in one thread blocks are shared by several.
+    some = max(1, 2 * _BLOCK // (prod(space) * be.itemsize(x.dtype))) if be.fuses else count
+    found = be.empty_like(x, (prod(g.sizes), count, 1, 1), dtype=_result(be, x, y))
+
+    def one(scratch: Scratch, first: int) -> None:
+        here = slice(first, min(first + some, count))
+        xs = _framed(be, scratch, "x", g.spans, x[here, ...], 1)
+        ys = _framed(be, scratch, "y", wider, y[here, ...], 1)
+        xs, ys = be.reshape(xs, (xs.shape[0], 1, -1)), be.reshape(ys, (ys.shape[0], -1, 1))
+        for number, tap in enumerate(_taps(g)):
+            start = sum(s.dilation * j * n for s, j, n in zip(g.spans, tap, steps, strict=True))
+            part = xs[:, :, start : start + length]
+            be.matmul_into(found[number, here, ...], part, ys[:, :length, :])
+
+    be.each(range(0, count, some), lambda: Scratch(be, x), one)
+    sums = xp.reshape(found, (-1, batch, planes, 1))
+    return _kernel_shaped(be, g, xp.sum(sums, axis=1, dtype=sums.dtype))
 
 
 def _planes_last_kernel(be: Backend, g: Sliding, x: Array, y: Array) -> Array:
     """The same, channels last: products of neighbouring channels side by side."""
     xp, planes, r = be.xp, x.shape[-1], g.rank
-    kind = _result(be, x, y)
-    x, total = fitted(be, g, x), be.new_like(x, (*g.sizes, planes), dtype=kind)
-    part = be.empty_like(total, total.shape)
-    size = prod(g.out[1:]) * planes * be.itemsize(kind)
-    rows = min(g.out[0], max(1, _BLOCK // size))
-    space, taps = _ROWS[:r], _LETTERS[:r]
-    for entry, low in product(range(x.shape[0]), range(0, g.out[0], rows)):
-        high = min(low + rows, g.out[0])
-        found = x[entry, low : high + g.spans[0].extent - 1, ...]
-        found = be.windows(found, g.sizes, (1,) * r, [s.dilation for s in g.spans], range(r))
-        be.einsum_into(f"{space}c{taps},{space}c->{taps}c", part, found, y[entry, low:high, ...])
-        be.into("add", total, total, part)
-    return xp.reshape(total, g.w_shape(planes, 1))
+    kind, blocks = _result(be, x, y), _blocks_last(be, g, x)
+    found = be.empty_like(x, (len(blocks), *g.sizes, planes), dtype=kind)
+    rows, taps = _ROWS[: r - 1], _LETTERS[:r]
+
+    def one(scratch: Scratch, number: int) -> None:
+        entry, low, high = blocks[number]
+        part, points = _windows_last(be, scratch, g, x, entry, low, high)
+        cotangent = be.reshape(y[entry, low:high, ...], part.shape[: r + 1])
+        sums = scratch("sums", (*g.sizes, points * planes), kind)
+        be.einsum_into(f"{rows}sm{taps},{rows}sm->{taps}m", sums, part, cotangent)
+        sums = be.reshape(sums, (*g.sizes, points, planes))
+        found[number, ...] = xp.sum(sums, axis=-2, dtype=kind)
+
+    be.each(range(len(blocks)), lambda: Scratch(be, x), one)
+    return xp.reshape(xp.sum(found, axis=0, dtype=kind), g.w_shape(planes, 1))
 
 
 def _kernel_shaped(be: Backend, g: Sliding, flat: Array) -> Array:
