@@ -20,6 +20,7 @@ from .autodiff import Node, primal
 from .errors import ArgumentError, ArgumentTypeError, describe
 
 __all__ = [
+    "Known",
     "arrays",
     "axes_of",
     "axis_of",
@@ -34,6 +35,29 @@ __all__ = [
 ]
 
 Array = Any
+
+
+class Known(dict[Any, Any]):
+    """What calls amount to that passed all checks with arrays that need no conversion.
+
+    By signature: classes, shapes and dtypes of arrays, and settings. For small arrays the checks
+    cost more than the work.
+
+    Parameters
+    ----------
+    most : int
+        Signatures that are kept; one more, and all are forgotten.
+    """
+
+    def __init__(self, most: int = 1024) -> None:
+        super().__init__()
+        self.most = most
+
+    def keep(self, key: Any, value: Any) -> None:
+        """Remember a signature."""
+        if len(self) >= self.most:
+            self.clear()
+        self[key] = value
 
 
 def arrays(*optional: str, **given: Any) -> tuple[Backend, list[Any]]:

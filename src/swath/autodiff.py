@@ -223,13 +223,14 @@ def _collect(be: Backend, found: dict[int, Array], owned: set[int], index: int, 
 
 def primal(x: Any) -> Any:
     """The array itself, without its tape."""
-    return x.value if isinstance(x, Node) else x
+    return x.value if type(x) is Node else x
 
 
 def apply(core: Core, geometry: Any, *arrays: Any) -> Any:
     """Run a core on arrays or nodes, with its rule attached."""
     for a in arrays:
-        if isinstance(a, Node):
+        # Nothing derives from it; to ask an array for its class costs more.
+        if type(a) is Node:
             values = [primal(v) for v in arrays]
             out, kept = _valued(core, geometry, values)
             node = Node(out, a.tape)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache, lru_cache
 from math import prod
@@ -244,7 +244,7 @@ class TorchBackend(Backend):
         return torch.flip(x, axes)
 
     def permute(self, x: Array, order: tuple[int, ...]) -> Array:
-        return x.permute(order)
+        return torch.permute(x, order)
 
     def windows(
         self,
@@ -371,33 +371,30 @@ class TorchBackend(Backend):
     native = NativeKernel(("y", "x", "w"), _layer_seconds)
 
     def native_product(self, role: str, g: Any, a: Array, b: Array) -> Array:
-        strides, dilations, low, high, lengths, padding, even = _settings(g)
-        with _full_precision() if a.is_cuda and _LEVEL.get() != "fast" else nullcontext():
-            if role == "y":
-                x = a if even else _shaped(a, low, high)
-                return torch.convolution(
-                    x,
-                    _beside(b, x),
-                    None,
-                    strides,
-                    padding,
-                    dilations,
-                    False,
-                    (0,) * g.rank,
-                    g.groups,
-                )
-            # The kernels of the derivatives read the shape and the layout of the operand that
-            # they compute; never written, it takes no memory.
-            if role == "x":
-                w, y = _beside(a, b), b
-                x = _unwritten(y, (y.shape[0], a.shape[1] * g.groups, *lengths), _layout(y))
-            else:
-                x, y = a if even else _shaped(a, low, high), b
-                w = _unwritten(y, (y.shape[1], a.shape[1] // g.groups, *g.sizes), _layout(x))
-            found = torch.ops.aten.convolution_backward(
-                y, x, w, None, strides, padding, dilations, False, (0,) * g.rank, g.groups,
-                [role == "x", role == "w", False],
-            )  # fmt: skip
+        if a.is_cuda and _LEVEL.get() != "fast":
+            with _full_precision():
+                return self._layer(role, g, a, b)
+        return self._layer(role, g, a, b)
+
+    def _layer(self, role: str, g: Any, a: Array, b: Array) -> Array:
+        lengths, low, high, even, over, settings = _settings(g)
+        if role == "y":
+            x = a if even else _shaped(a, low, high)
+            return torch.convolution(x, _beside(b, x), None, *settings)
+        if role == "x" and over is not None and _transposes(g.groups, a, b):
+            strides, padding, dilations, _, _, groups = settings
+            return torch.convolution(
+                b, _beside(a, b), None, strides, padding, dilations, True, over, groups
+            )
+        # The kernels of the derivatives read the shape and the layout of the operand that they
+        # compute; never written, it takes no memory.
+        if role == "x":
+            w, y = _beside(a, b), b
+            x = _unwritten(y, (y.shape[0], a.shape[1] * g.groups, *lengths), _layout(y))
+        else:
+            x, y = a if even else _shaped(a, low, high), b
+            w = _unwritten(y, (y.shape[1], a.shape[1] // g.groups, *g.sizes), _layout(x))
+        found = _GRADIENTS(y, x, w, None, *settings, (role == "x", role == "w", False))
         if role == "w":
             return found[1]
         return found[0] if even else _shaped(found[0], [-n for n in low], [-n for n in high])
@@ -521,9 +518,16 @@ _REORDERED = 2**15
 _LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
+_GRADIENTS = torch.ops.aten.convolution_backward.default
+
+
 @lru_cache(maxsize=4096)
 def _settings(g: Any) -> tuple[Any, ...]:
-    """Strides, dilations, paddings, lengths and padding of the kernel, and whether it has them."""
+    """Of a layer: lengths, padding, points that the transpose adds behind, what the kernel takes.
+
+    The padding low and high, and whether the kernel has it; the lengths with what it has not. None
+    in place of points that the kernel of the transpose cannot add.
+    """
     strides, dilations, low, high = (
         tuple(getattr(s, name) for s in g.spans) for name in ("stride", "dilation", "low", "high")
     )
@@ -531,7 +535,22 @@ def _settings(g: Any) -> tuple[Any, ...]:
     dilations = tuple(1 if s.size == 1 else d for s, d in zip(g.spans, dilations, strict=True))
     even = low == high and min(low) >= 0
     lengths = tuple(s.length if even else s.length + s.low + s.high for s in g.spans)
-    return strides, dilations, low, high, lengths, low if even else (0,) * g.rank, even
+    none = (0,) * g.rank
+    settings = strides, low if even else none, dilations, False, none, g.groups
+    more = tuple(
+        s.length + 2 * s.low - s.extent - (s.out - 1) * s.stride if even else -1 for s in g.spans
+    )
+    fits = all(0 <= n < max(s.stride, d) for n, s, d in zip(more, g.spans, dilations, strict=True))
+    return lengths, low, high, even, more if fits else None, settings
+
+
+def _transposes(groups: int, w: Array, y: Array) -> bool:
+    """Whether the transposed layer is the kernel of the derivative, without an array for x's shape.
+
+    For groups of several channels it is another kernel and slower.
+    """
+    single = groups == w.shape[0] and w.shape[1] == 1
+    return y.is_cpu and y.dtype is torch.float32 and (groups == 1 or single)
 
 
 def _layout(x: Array) -> Any:
@@ -603,8 +622,10 @@ def _differentiated(arrays: Sequence[Array]) -> bool:
     """Whether the rule may be needed; the plain call is ten times cheaper for small arrays."""
     if _transforms_active() or torch.compiler.is_compiling():
         return True
-    if torch.is_grad_enabled() and any(a.requires_grad for a in arrays):
-        return True
+    if torch.is_grad_enabled():
+        for a in arrays:
+            if a.requires_grad:
+                return True
     return getattr(torch.autograd.forward_ad, "_current_level", 0) >= 0
 
 

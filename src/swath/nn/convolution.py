@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from numbers import Number
 from typing import Any
 
@@ -20,12 +19,50 @@ from ..registry import operation
 from ..sliding import correlate, spread
 from ..sliding.plan import check_method
 from . import _features, _padding
-from ._layout import batched, channels_last, check_rank, frozen, sliding_axes
+from ._layout import channels_last, check_rank, frozen, sliding_axes
 from .shapes import conv_spans
 
 __all__ = ["conv", "conv_transpose"]
 
 Array = Any
+
+# Of calls of either layer: adapter, geometry, and whether x has a batch axis.
+_KNOWN = arguments.Known(4096)
+
+
+def _signature(x: Any, weight: Any, bias: Any, *settings: Any) -> tuple[Any, Any]:
+    """What a call is known by, and what it amounts to; None where there is no such thing."""
+    x, weight, bias = primal(x), primal(weight), primal(bias)
+    # True is not 1, nor 2.0 an int.
+    kinds = tuple(map(type, settings))
+    if tuple in kinds or list in kinds:
+        settings = frozen(settings)
+    try:
+        key = (
+            x.__class__, x.shape, x.dtype, weight.__class__, weight.shape, weight.dtype,
+            None if bias is None else (bias.__class__, bias.shape, bias.dtype),
+            settings, kinds,
+        )  # fmt: skip
+        known = _KNOWN.get(key)
+    except (AttributeError, TypeError):
+        # A list or a number.
+        return None, None
+    if known is None:
+        return key, None
+    be = known[0]
+    fits = be.same_device(x, weight) and (bias is None or be.same_device(x, bias))
+    return key, known if fits else None
+
+
+def _product(core: Any, known: Any, x: Any, weight: Any, bias: Any) -> Any:
+    """The layer, of arrays of one dtype; x with or without a batch axis."""
+    _, g, had_batch = known
+    if not had_batch:
+        x = _ops.reshape(x, (1, *x.shape))
+    y = core(g, x, weight) if core is correlate else core(g, weight, x)
+    if bias is not None:
+        y = _add_bias(y, bias, g.last)
+    return y if had_batch else _ops.reshape(y, y.shape[1:])
 
 
 class _Offset(Core):
@@ -94,20 +131,6 @@ def _accumulated(be: Backend, x: Any, weight: Any, bias: Any) -> tuple[Any, Any,
         return x, weight, bias
     wide = be.dtype("float32")
     return _ops.cast(x, wide), _ops.cast(weight, wide), _ops.cast(bias, wide)
-
-
-@lru_cache(maxsize=4096, typed=True)
-def _cached_spans(*args: Any) -> tuple[Span, ...]:
-    return conv_spans(*args)
-
-
-def _spans(x: Any, weight: Any, *settings: Any) -> tuple[Span, ...]:
-    key = (tuple(x.shape), tuple(weight.shape), *map(frozen, settings))
-    try:
-        hash(key)
-    except TypeError:
-        return conv_spans(*key)
-    return _cached_spans(*key)
 
 
 def _padding_value(mode: Any, be: Backend, x: Any) -> Any:
@@ -226,24 +249,33 @@ def conv(
     >>> swath.nn.conv(x, np.array([[[1.0, 0.0, -1.0]]]), padding="same")
     array([[[-1., -2., -2., -2., -2.,  4.]]])
     """
+    key, known = _signature(
+        x, weight, bias, stride, padding, dilation, groups, padding_mode, channels, method
+    )
+    if known is not None:
+        return _product(correlate, known, x, weight, bias)
+    given = x, weight, bias
     check_method(method)
     be, x, weight, bias = _operands(x, weight, bias)
     last = channels_last(channels)
     value = _padding_value(padding_mode, be, x)
-    spans = _spans(x, weight, stride, padding, dilation, groups, last)
+    shapes = tuple(x.shape), tuple(weight.shape)
+    spans = conv_spans(*shapes, stride, padding, dilation, groups, last)
     _check_bias(bias, weight.shape[-1] if last else weight.shape[0])
     kind = x.dtype
     rank = len(spans)
-    x, had_batch = batched(x, rank)
     x, weight, bias = _accumulated(be, x, weight, bias)
     if value is None or value != 0:
-        x, spans = _padded(x, spans, sliding_axes(rank + 2, rank, last), padding_mode, value)
-    y = correlate(Sliding(spans, int(groups), last, method), x, weight)
-    if bias is not None:
-        y = _add_bias(y, bias, last)
-    if y.dtype != kind:
-        y = _ops.cast(y, kind)
-    return y if had_batch else _ops.reshape(y, y.shape[1:])
+        x, spans = _padded(x, spans, sliding_axes(x.ndim, rank, last), padding_mode, value)
+    known = be, Sliding(spans, int(groups), last, method), x.ndim == rank + 2
+    _keep(key, known, given, (x, weight, bias))
+    return _ops.cast(_product(correlate, known, x, weight, bias), kind)
+
+
+def _keep(key: Any, known: Any, given: Sequence[Any], found: Sequence[Any]) -> None:
+    """Remember a call whose arrays are taken as they were given."""
+    if key is not None and all(a is b for a, b in zip(given, found, strict=True)):
+        _KNOWN.keep(key, known)
 
 
 def _padded(
@@ -373,11 +405,6 @@ def _target(output_shape: Any, rank: int, extra: Sequence[int]) -> tuple[int, ..
     return arguments.per_axis("output_shape", tuple(output_shape), rank)
 
 
-@lru_cache(maxsize=4096, typed=True)
-def _cached_spread(*args: Any) -> _Spread:
-    return _spread_plan(*args)
-
-
 @operation(
     "nn.conv_transpose",
     differentiable=("x", "weight", "bias"),
@@ -461,27 +488,22 @@ def conv_transpose(
     >>> swath.nn.conv_transpose(x, np.array([[[1.0, 10.0]]]), stride=2)
     array([[[ 1., 10.,  2., 20.,  3., 30.]]])
     """
+    settings = stride, padding, output_padding, output_shape, dilation, groups, channels, method
+    key, known = _signature(x, weight, bias, *settings)
+    if known is not None:
+        return _product(spread, known, x, weight, bias)
+    given = x, weight, bias
     check_method(method)
     be, x, weight, bias = _operands(x, weight, bias)
     last = channels_last(channels)
-    key = (
-        tuple(x.shape),
-        tuple(weight.shape),
-        *map(frozen, (stride, padding, output_padding, output_shape, dilation, groups, last)),
+    shapes = tuple(x.shape), tuple(weight.shape)
+    plan = _spread_plan(
+        *shapes, stride, padding, output_padding, output_shape, dilation, groups, last
     )
-    try:
-        hash(key)
-    except TypeError:
-        plan = _spread_plan(*key)
-    else:
-        plan = _cached_spread(*key)
     _check_bias(bias, plan.rows)
     kind = x.dtype
     rank = len(plan.spans)
-    x, had_batch = batched(x, rank)
     x, weight, bias = _accumulated(be, x, weight, bias)
-    y = spread(Sliding(plan.spans, int(groups), last, method), weight, x)
-    if bias is not None:
-        y = _add_bias(y, bias, last)
-    y = _ops.cast(y, kind)
-    return y if had_batch else _ops.reshape(y, y.shape[1:])
+    known = be, Sliding(plan.spans, int(groups), last, method), x.ndim == rank + 2
+    _keep(key, known, given, (x, weight, bias))
+    return _ops.cast(_product(spread, known, x, weight, bias), kind)

@@ -204,8 +204,7 @@ def _laid_out(plan: _Layout, x: Any, w: Any, turned: bool) -> Any:
 
 # Signatures of calls that passed all checks with inputs that need no conversion, and how they are
 # laid out: for short signals the checks cost more than the product.
-_KNOWN: dict[tuple[Any, ...], tuple[Backend, _Layout]] = {}
-_MOST = 4096
+_KNOWN = arguments.Known(4096)
 
 
 def slide(in1: Any, in2: Any, mode: Any, method: Any, axes: Any, *, turned: bool) -> Any:
@@ -234,9 +233,7 @@ def slide(in1: Any, in2: Any, mode: Any, method: Any, axes: Any, *, turned: bool
         if mode != "valid" or all(shapes[0][a] >= shapes[1][a] for a in places):
             plan = _layout(*shapes, places, mode, method)
             if plan.empty is None:
-                if len(_KNOWN) >= _MOST:
-                    _KNOWN.clear()
-                _KNOWN[key] = be, plan
+                _KNOWN.keep(key, (be, plan))
     return y
 
 

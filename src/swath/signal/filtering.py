@@ -27,8 +27,7 @@ Array = Any
 
 # Signatures that passed all checks with arrays that need no conversion: library, axis of time, and
 # the shape of the taps along it.
-_KNOWN: dict[tuple[Any, ...], tuple[Backend, int, tuple[int, ...]]] = {}
-_MOST = 1024
+_KNOWN = arguments.Known()
 
 
 def _only_gain(be: Backend, b: Any, a: Any, given: Any) -> Any:
@@ -183,9 +182,7 @@ def lfilter(b: Any, a: Any, x: Any, axis: int = -1, zi: Any = None) -> Any:
         ):
             be = backend_of(x)
             if be.is_floating(x.dtype):
-                if len(_KNOWN) >= _MOST:
-                    _KNOWN.clear()
-                _KNOWN[key] = be, axis, across
+                _KNOWN.keep(key, (be, axis, across))
         return convolve_axes(x, kernel, (axis,), "causal", "auto")
     state = (*shape[:axis], taps - 1, *shape[axis + 1 :])
     if zi.ndim != x.ndim or any(

@@ -91,13 +91,16 @@ class Form:
         self.be, self.algorithm, self.p = be, algorithm, p
         self.turned = _turned(algorithm, p)
         self.first = p.g.last and not algorithm.last(p)
+        r = p.g.rank
+        # Orders of axes: signals and kernels with channels first, and back.
+        self.signal, self.signal_back = (0, r + 1, *range(1, r + 1)), (0, *range(2, r + 2), 1)
+        self.kernel, self.kernel_back = (r + 1, r, *range(r)), (*range(2, r + 2), 1, 0)
 
     def pack(self, w: Array) -> Any:
         """The kernel as every slab takes it."""
         be, g = self.be, self.p.g
         if self.first:
-            r = g.rank
-            g, w = _before(g), be.permute(w, (r + 1, r, *range(r)))
+            g, w = _before(g), be.permute(w, self.kernel)
         if not self.turned:
             return self.algorithm.pack(be, g, w)
         found = {}
@@ -116,12 +119,11 @@ class Form:
         be, role = self.be, self.p.role
         if self.first:
             g = _before(g)
-            signal = (0, g.rank + 1, *range(1, g.rank + 1))
-            a = a if role == "x" else be.permute(a, signal)
-            b = b if role == "y" else be.permute(b, signal)
+            a = a if role == "x" else be.permute(a, self.signal)
+            b = b if role == "y" else be.permute(b, self.signal)
         out = self._residues(g, a, b) if self.turned else self.algorithm.run(be, role, g, a, b)
         if self.first and role != "w":
-            out = be.permute(out, (0, *range(2, g.rank + 2), 1))
+            out = be.permute(out, self.signal_back)
         return out
 
     def unpack(self, w: Array) -> Array:
@@ -129,7 +131,7 @@ class Form:
         be, p = self.be, self.p
         g = _before(p.g) if self.first else p.g
         w = self.algorithm.unpack(be, g, w, (p.rows, p.depth))
-        return be.permute(w, (*range(2, g.rank + 2), 1, 0)) if self.first else w
+        return be.permute(w, self.kernel_back) if self.first else w
 
     def _residues(self, g: Sliding, kernels: dict[tuple[int, ...], Any], y: Array) -> Array:
         """x from y, residue by residue."""

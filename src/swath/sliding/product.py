@@ -64,13 +64,13 @@ class Trilinear(Core):
         """The core of the remaining pair, for each operand wanted."""
         known = dict(zip(self.operands, arrays, strict=True))
         known[self.role] = cotangent
-        results: list[Any] = []
-        for letter, want in zip(self.operands, wanted, strict=True):
+        needed = [c for c, want in zip(self.operands, wanted, strict=True) if want]
+        found: dict[str, Any] = {}
+        # The kernel first: what is made on the way and freed is not on top of a large array then.
+        for letter in sorted(needed):
             core = self.family[letter]
-            results.append(
-                apply(core, geometry, *(known[c] for c in core.operands)) if want else None
-            )
-        return results
+            found[letter] = apply(core, geometry, *(known[c] for c in core.operands))
+        return [found.get(letter) for letter in self.operands]
 
     def batch(
         self, be: Backend, geometry: Any, arrays: Sequence[Array], batched: Sequence[bool]
