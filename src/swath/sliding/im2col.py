@@ -21,6 +21,7 @@ from typing import Any
 
 from .._backends import Backend
 from ..geometry import Sliding
+from . import col2im
 from .costs import Costs
 from .direct import fitted
 from .problem import Estimate, Problem, Slabs
@@ -44,7 +45,9 @@ def last(p: Problem) -> bool:
 
 
 def roles(p: Problem) -> tuple[str, ...]:
-    """Those of the forward product and of its kernel."""
+    """Those of the forward product and of its kernel; that of the transpose where it pays."""
+    if p.role == "x" and col2im.pays(p, sum(_gathered(q) for q in p.residues())):
+        return ("y", "w", "x")
     return ("y", "w")
 
 
@@ -61,6 +64,8 @@ def _shifts(g: Sliding, depth: int, wide: int) -> int:
 
 def estimate(p: Problem, cost: Costs) -> Estimate | str:
     """Matrix products, and the copying of windows."""
+    if p.role == "x":
+        return col2im.estimate(p, cost)
     shifts = _shifts(p.g, p.depth, p.wide)
     gathered = p.width * _gathered(p)
     # Operands and result are read and written even where nothing is gathered.
@@ -103,6 +108,8 @@ def _most(g: Sliding, depth: int, rows: int, width: int, wide: int) -> int:
 def scratch(p: Problem) -> int:
     """The windows, operands in the order of a product, and products that are added up."""
     g, q = p.g, p
+    if p.role == "x":
+        return col2im.scratch(p)
     shifts = _shifts(g, p.depth, p.wide)
     if p.mutable:
         most = _most(g, p.depth, p.rows, p.width, p.wide)
@@ -199,7 +206,9 @@ def unpack(be: Backend, g: Sliding, w: Array, sizes: tuple[int, int]) -> Array:
 
 
 def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
-    """The products of role "y" and "w", both layouts, by stretches that fit the cache."""
+    """The product of a role, both layouts, by stretches that fit the cache."""
+    if role == "x":
+        return _spread(be, g, a, b)
     batch = a.shape[0]
     depth = a.shape[-1 if g.last else 1] // g.groups
     last, packed = (-1, b.shape[-1]) if g.last else (1, b.shape[-2])
@@ -229,6 +238,21 @@ def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
             out = be.empty_like(value, g.y_shape(batch, rows * g.groups))
         out[here] = value
     return total if role == "w" else out
+
+
+def _spread(be: Backend, g: Sliding, w: Array, y: Array) -> Array:
+    """The transpose, by columns that are added up."""
+    shifts, groups = w.shape[:2]
+    taps = prod(g.sizes)
+    if g.last:  # (shifts, G, K'·D, O/G)
+        depth, rows = w.shape[2] * shifts // taps, w.shape[3]
+        w = be.permute(w, (1, 0, 2, 3))
+    else:  # (shifts, G, O/G, D·K')
+        depth, rows = w.shape[3] * shifts // taps, w.shape[2]
+        w = be.permute(be.reshape(w, (shifts, groups, rows, depth, -1)), (1, 0, 4, 3, 2))
+    most = col2im.most(g, depth, rows, be.itemsize(y.dtype))
+    parts = pieces(be, y.shape[0], g.out[0], most)
+    return col2im.run(be, g, be.reshape(w, (groups, taps * depth, rows)), y, parts)
 
 
 @lru_cache(maxsize=4096)
