@@ -77,7 +77,7 @@ def scratch(p: Problem) -> int:
 def run(
     be: Backend, g: Sliding, m: Array, y: Array, parts: Iterable[tuple[slice, int, int]]
 ) -> Array:
-    """x from the matrix (G, taps·D, O/G) and y, by batch entries and stretches of the first axis."""
+    """x from the matrix (G, taps·D, O/G) and y, by entries and stretches of the first axis."""
     batch, groups = y.shape[0], g.groups
     taps = prod(g.sizes)
     depth = m.shape[1] // taps
