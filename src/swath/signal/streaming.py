@@ -105,6 +105,7 @@ class _Chunk:
     axis: int
     taps: int
     kept: tuple[slice, ...]
+    moves: bool
     order: tuple[int, ...]
     back: tuple[int, ...]
     x_shape: tuple[int, ...]
@@ -118,7 +119,8 @@ class _Chunk:
         return cls(
             axis,
             taps,
-            (*[slice(None)] * axis, slice(samples, None)),
+            (*[slice(None)] * axis, slice(samples, None), *[slice(None)] * (len(rest) - axis)),
+            axis != len(rest),
             order,
             tuple(order.index(i) for i in range(len(shape))),
             (prod(rest), 1, samples + taps - 1),
@@ -126,20 +128,26 @@ class _Chunk:
             Sliding((Span(samples + taps - 1, taps),), method=method),
         )
 
-    def step(self, b: Any, state: Any, chunk: Any) -> tuple[Any, Any]:
-        """State and outputs, of arrays of one dtype."""
-        x = _ops.concat([state, chunk], self.axis)
+    def step(self, ops: Any, b: Any, state: Any, chunk: Any) -> tuple[Any, Any]:
+        """State and outputs, of arrays of one dtype.
+
+        `ops` is `swath._ops`, or of plain arrays the adapter, whose operations of the same names
+        cost less: a chunk may be short.
+        """
+        x = ops.concat((state, chunk), self.axis)
+        last = _ops.cut(x, *self.kept) if ops is _ops else x[self.kept]
         # A copy, that does not keep the chunk.
-        state = _ops.concat([_ops.cut(x, *self.kept)], self.axis)
-        x = _ops.reshape(_ops.permute(x, self.order), self.x_shape)
-        w = _ops.flip(_ops.reshape(b, (1, 1, self.taps)), (2,))
-        y = _ops.reshape(product(self.geometry, x, w), self.y_shape)
-        return state, _ops.permute(y, self.back)
+        state = ops.concat((last,), self.axis)
+        if self.moves:
+            x = ops.permute(x, self.order)
+        w = ops.flip(ops.reshape(b, (1, 1, self.taps)), (2,))
+        y = product(self.geometry, ops.reshape(x, self.x_shape), w)
+        y = ops.reshape(y, self.y_shape)
+        return state, ops.permute(y, self.back) if self.moves else y
 
 
-# Signatures that passed all checks with arrays that need no conversion.
-_KNOWN: dict[tuple[Any, ...], tuple[Backend, _Chunk]] = {}
-_MOST = 1024
+# Adapters and plans.
+_KNOWN = arguments.Known()
 
 
 def _step(b: Any, state: Any, chunk: Any, axis: int, method: str) -> tuple[Any, Any]:
@@ -155,7 +163,7 @@ def _step(b: Any, state: Any, chunk: Any, axis: int, method: str) -> tuple[Any, 
     if known is not None:
         be, plan = known
         if be.same_device(b, chunk) and be.same_device(state, chunk):
-            return plan.step(b, state, chunk)
+            return plan.step(be, b, state, chunk)
     given = b, state, chunk
     be, (b, state, chunk) = arguments.arrays("state", b=b, state=state, chunk=chunk)
     b = coefficients(be, "b", b)
@@ -181,10 +189,8 @@ def _step(b: Any, state: Any, chunk: Any, axis: int, method: str) -> tuple[Any, 
     plan = _Chunk.of(shape, taps, axis, method)
     arrays = b, state, chunk
     if key is not None and all(x is y and not isinstance(x, Node) for x, y in zip(given, arrays)):
-        if len(_KNOWN) >= _MOST:
-            _KNOWN.clear()
-        _KNOWN[key] = be, plan
-    return plan.step(b, state, chunk)
+        _KNOWN.keep(key, (be, plan))
+    return plan.step(_ops, b, state, chunk)
 
 
 class FIRStream:
