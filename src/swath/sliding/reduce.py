@@ -527,9 +527,9 @@ def _divisors(be: Backend, g: Mean, like: Array, outputs: Index | None) -> list[
     return found if found and alike == 1 else [*found, float(alike)]
 
 
-def _divide_into(be: Backend, g: Mean, y: Array, source: Array, outputs: Index) -> None:
+def _divide_into(be: Backend, divisors: Sequence[Any], y: Array, source: Array) -> None:
     """y = source over its divisors."""
-    for divisor in _divisors(be, g, y, outputs):
+    for divisor in divisors:
         if isinstance(divisor, float) and frexp(divisor)[0] == 0.5:
             # A power of two: the product is the quotient, and cheaper.
             be.into("multiply", y, source, 1 / divisor)
@@ -589,17 +589,23 @@ class _Linear(Core):
         return divided(x)
 
     def _sweep(self, be: Backend, g: Windows, mean: Mean | None, x: Array) -> Array:
+        alike = [] if mean is None else _divisors(be, mean, x, None)
+
+        def divisors(at: Index) -> list[Any]:
+            if mean is None or all(isinstance(d, float) for d in alike):
+                return alike
+            return _divisors(be, mean, x, at)
+
         def gather(s: Scratch, windows: Windows, inputs: Index, at: Index, out: Array) -> None:
-            sweep.sum_into(be, s, windows, x[inputs], out)
-            if mean is not None:
-                _divide_into(be, mean, out, out, at)
+            sweep.sum_into(s, windows, x[inputs], out)
+            _divide_into(be, divisors(at), out, out)
 
         def spread(s: Scratch, windows: Windows, _: Index, at: Index, out: Array) -> None:
             y = x[at]
             if mean is not None:
                 y = s("divided", tuple(y.shape))
-                _divide_into(be, mean, y, x[at], at)
-            sweep.spread_into(be, s, windows, y, out)
+                _divide_into(be, divisors(at), y, x[at])
+            sweep.spread_into(s, windows, y, out)
 
         if self._spreads:
             return _gathered_back(be, g, x, spread)

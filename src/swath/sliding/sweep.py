@@ -12,6 +12,8 @@ from functools import lru_cache
 from math import prod
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from .._backends import Backend
 from ..geometry import Span, Windows
 from .passes import Program, Step, extreme_program, spread_program, sum_program
@@ -90,6 +92,50 @@ def slabs(g: Windows, itemsize: int, wide: int) -> tuple[Slab, ...]:
     return tuple(found)
 
 
+class Outer:
+    """Stands for an array that differs from slab to slab, or a slice of it."""
+
+    __slots__ = ("chain", "dtype", "form", "number", "whole")
+
+    def __init__(
+        self, number: int, chain: tuple[Any, ...], form: np.ndarray, dtype: Any, *, whole: bool
+    ) -> None:
+        self.number, self.chain, self.form, self.dtype = number, chain, form, dtype
+        self.whole = whole
+
+    @classmethod
+    def of(cls, number: int, a: Array, be: Backend) -> Outer:
+        """All of the array of this number."""
+        form = np.broadcast_to(np.zeros((), np.bool_), tuple(a.shape))
+        return cls(number, (), form, a.dtype, whole=be.contiguous(a))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.form.shape
+
+    def __getitem__(self, index: Any) -> Outer:
+        form = self.form[index]
+        whole = form.shape == self.form.shape
+        chain = self.chain if whole else (*self.chain, index)
+        return Outer(self.number, chain, form, self.dtype, whole=whole and self.whole)
+
+    def reshape(self, shape: int) -> Outer:
+        """In one row."""
+        chain = (*self.chain, None)
+        return Outer(self.number, chain, self.form.reshape(shape), self.dtype, whole=self.whole)
+
+    def real(self, arrays: Sequence[Array]) -> Array:
+        """The slice of the array of this number."""
+        found = arrays[self.number]
+        for index in self.chain:
+            found = found.reshape(-1) if index is None else found[index]
+        return found
+
+
+# Name of an operation (none: an assignment), what it writes, its operands; whether any is outer.
+_Call = tuple[str, Any, tuple[Any, ...], bool]
+
+
 class Scratch:
     """Arrays by name: memory taken once, and used again by every pass and slab."""
 
@@ -97,6 +143,8 @@ class Scratch:
         self.be, self.like = be, like
         self._memory: dict[Any, Array] = {}
         self._views: dict[Any, Array] = {}
+        self._records: dict[Any, list[_Call]] = {}
+        self._record: list[_Call] = []
 
     def __call__(self, name: Any, shape: tuple[int, ...], dtype: Any = None) -> Array:
         """An array of a name, its values open."""
@@ -109,9 +157,45 @@ class Scratch:
                 self._memory[name] = memory
                 # Views of the smaller memory would keep it.
                 self._views = {k: v for k, v in self._views.items() if k[0] != name}
+                self._records = {}
             view = memory[:n].reshape(shape)
             self._views[name, shape] = view
         return view
+
+    def into(self, name: str, to: Array, *operands: Any) -> None:
+        """Note an operation of the backend."""
+        outer = any(type(a) is Outer for a in (to, *operands))
+        self._record.append((name, to, operands, outer))
+
+    def put(self, to: Array, value: Any) -> None:
+        """Note an assignment."""
+        self.into("", to, value)
+
+    def contiguous(self, a: Array) -> bool:
+        """Whether a lies in memory without gaps."""
+        return a.whole if type(a) is Outer else self.be.contiguous(a)
+
+    def run(self, key: Any, note: Callable[..., None], *arrays: Array) -> None:
+        """What `note` notes of arrays like these; it is called once for every key.
+
+        Slabs of one shape differ in their outer arrays alone, and what is worked out anew for each
+        holds the interpreter, for which the other threads wait.
+        """
+        be = self.be
+        key = (key, *map(be.contiguous, arrays))
+        record = self._records.get(key)
+        if record is None:
+            record = self._record = []
+            note(*(Outer.of(i, a, self.be) for i, a in enumerate(arrays)))
+            self._records[key] = record
+        for name, to, operands, outer in record:
+            if outer:
+                to = to.real(arrays) if type(to) is Outer else to
+                operands = [a.real(arrays) if type(a) is Outer else a for a in operands]
+            if name:
+                be.into(name, to, *operands)
+            else:
+                to[...] = operands[0]
 
 
 # Rows of at most so many elements go together.
@@ -204,7 +288,6 @@ def _with(shape: tuple[int, ...], axis: int, n: int) -> tuple[int, ...]:
 
 
 def _merged(
-    be: Backend,
     scratch: Scratch,
     name: str,
     fill: Any,
@@ -215,7 +298,7 @@ def _merged(
     result: Array,
 ) -> None:
     """One pass of an operation that merges two values (maximum, minimum, add)."""
-    flat = be.contiguous(source) and be.contiguous(result)
+    flat = scratch.contiguous(source) and scratch.contiguous(result)
     for part in _parts(make, tuple(source.shape), axis, span, flat):
         along, a, b = _views(part, axis, source, result)
         registers = _registers(scratch, part.program, along, a, b)
@@ -223,11 +306,11 @@ def _merged(
             to = cut(registers[step.to], along, step.at)
             if step.right >= 0:
                 left = cut(registers[step.left], along, step.left_at)
-                be.into(name, to, left, cut(registers[step.right], along, step.right_at))
+                scratch.into(name, to, left, cut(registers[step.right], along, step.right_at))
             elif step.left >= 0:
-                to[...] = cut(registers[step.left], along, step.left_at)
+                scratch.put(to, cut(registers[step.left], along, step.left_at))
             else:
-                to[...] = fill
+                scratch.put(to, fill)
 
 
 def _through(
@@ -238,7 +321,7 @@ def _through(
     if back:
         passes.reverse()
     if not passes:
-        result[...] = x
+        scratch.put(result, x)
     for number, (axis, span) in enumerate(passes):
         target = result
         if number < len(passes) - 1:
@@ -253,24 +336,36 @@ def extreme_into(
 ) -> None:
     """result = the largest or smallest of every window; the identity if it is all padding."""
     name, fill = "maximum" if largest else "minimum", lowest(be, x, largest=largest)
-    # Whole rows first: then there is less to be read with a stride.
-    for axis, span, a, b in _through(g, scratch, x, result):
-        _merged(be, scratch, name, fill, extreme_program, axis, span, a, b)
+
+    def note(x: Outer, result: Outer) -> None:
+        # Whole rows first: then there is less to be read with a stride.
+        for axis, span, a, b in _through(g, scratch, x, result):
+            _merged(scratch, name, fill, extreme_program, axis, span, a, b)
+
+    scratch.run((name, g), note, x, result)
 
 
-def sum_into(be: Backend, scratch: Scratch, g: Windows, x: Array, result: Array) -> None:
+def sum_into(scratch: Scratch, g: Windows, x: Array, result: Array) -> None:
     """result = the sum of every window."""
-    for axis, span, a, b in _through(g, scratch, x, result):
-        _merged(be, scratch, "add", 0, sum_program, axis, span, a, b)
+
+    def note(x: Outer, result: Outer) -> None:
+        for axis, span, a, b in _through(g, scratch, x, result):
+            _merged(scratch, "add", 0, sum_program, axis, span, a, b)
+
+    scratch.run(("sum", g), note, x, result)
 
 
-def spread_into(be: Backend, scratch: Scratch, g: Windows, y: Array, result: Array) -> None:
+def spread_into(scratch: Scratch, g: Windows, y: Array, result: Array) -> None:
     """The transpose of `sum_into`: result = the sum of y over the windows that reach a point."""
-    for axis, span, a, b in _through(g, scratch, y, result, back=True):
-        if span.stride == 1:
-            _merged(be, scratch, "add", 0, sum_program, axis, span.transposed(), a, b)
-        else:
-            _merged(be, scratch, "add", 0, spread_program, axis, span, a, b)
+
+    def note(y: Outer, result: Outer) -> None:
+        for axis, span, a, b in _through(g, scratch, y, result, back=True):
+            if span.stride == 1:
+                _merged(scratch, "add", 0, sum_program, axis, span.transposed(), a, b)
+            else:
+                _merged(scratch, "add", 0, spread_program, axis, span, a, b)
+
+    scratch.run(("spread", g), note, y, result)
 
 
 def lowest(be: Backend, x: Array, *, largest: bool) -> Any:
@@ -284,35 +379,35 @@ def lowest(be: Backend, x: Array, *, largest: bool) -> Any:
 class _Chooser:
     """Which of two values is taken, the left one if they are equal, and NaN before numbers."""
 
-    def __init__(self, be: Backend, scratch: Scratch, x: Array, *, largest: bool) -> None:
-        self.be, self.scratch = be, scratch
+    def __init__(
+        self, be: Backend, scratch: Scratch, x: Array, *, largest: bool, nan: bool
+    ) -> None:
+        self.be, self.scratch, self.nan = be, scratch, nan
         self.bottom = lowest(be, x, largest=largest)
         self.beats = "greater" if largest else "less"
         self.better = "maximum" if largest else "minimum"
         self.bool = be.dtype("bool")
-        self.nan = be.is_floating(x.dtype) and be.may_hold_nan(x)
 
     def right(self, name: Any, left: Array, right: Array, step: Step, axis: int) -> Array:
         """Where the right one is taken."""
-        be = self.be
-        shape = tuple(left.shape)
-        found = self.scratch(("right", name), shape, self.bool)
-        be.into(self.beats, found, right, left)
+        scratch, shape = self.scratch, tuple(left.shape)
+        found = scratch(("right", name), shape, self.bool)
+        scratch.into(self.beats, found, right, left)
         if self.nan:
-            mark = self.scratch("nan", shape, self.bool)
-            be.into("not_equal", mark, right, right)
-            be.into("logical_or", found, found, mark)
-            be.into("equal", mark, left, left)
-            be.into("logical_and", found, found, mark)
+            mark = scratch("nan", shape, self.bool)
+            scratch.into("not_equal", mark, right, right)
+            scratch.into("logical_or", found, found, mark)
+            scratch.into("equal", mark, left, left)
+            scratch.into("logical_and", found, found, mark)
         if step.forced:
-            cut(found, axis, slice(0, step.forced))[...] = True
+            scratch.put(cut(found, axis, slice(0, step.forced)), True)
         return found
 
 
 def _extreme_parts(
-    be: Backend, axis: int, span: Span, source: Array, result: Array
+    scratch: Scratch, axis: int, span: Span, source: Array, result: Array
 ) -> tuple[Part, ...]:
-    flat = be.contiguous(source) and be.contiguous(result)
+    flat = scratch.contiguous(source) and scratch.contiguous(result)
     return _parts(extreme_program, tuple(source.shape), axis, span, flat)
 
 
@@ -332,19 +427,31 @@ def places_into(
     A tap counts as `units` of its axis. The last axis goes first, so that ties go to the first
     place in row-major order. Windows wholly in padding get any number.
     """
-    chooser = _Chooser(be, scratch, x, largest=largest)
+    nan = be.is_floating(x.dtype) and be.may_hold_nan(x)
+
+    def note(x: Outer, result: Outer, places: Outer) -> None:
+        chooser = _Chooser(be, scratch, x, largest=largest, nan=nan)
+        _places(chooser, g, x, result, places, units)
+
+    scratch.run(("places", g, largest, nan, tuple(units)), note, x, result, places)
+
+
+def _places(
+    chooser: _Chooser, g: Windows, x: Array, result: Array, places: Array, units: Sequence[int]
+) -> None:
+    scratch = chooser.scratch
     unit_of = dict(zip(g.axes, units, strict=True))
     before: Array | None = None
     passes = _passes(g)[::-1]
     if not passes:
-        result[...] = x
-        places[...] = 0
+        scratch.put(result, x)
+        scratch.put(places, 0)
     for number, (axis, span) in enumerate(passes):
         end = number == len(passes) - 1
         shape = _with(tuple(x.shape), axis, span.out)
         y = result if end else scratch(("pass", number % 2), shape)
         found = places if end else scratch(("places", number % 2), shape, places.dtype)
-        for part in _extreme_parts(be, axis, span, x, y):
+        for part in _extreme_parts(scratch, axis, span, x, y):
             along, a, b = _views(part, axis, x, y)
             values = _registers(scratch, part.program, along, a, b)
             _, old, new = _views(part, axis, x if before is None else before, found)
@@ -375,39 +482,39 @@ def _place(
     number: Array = cut(numbers[step.to], axis, step.at)
     first = step.taps[0] * unit
     if step.left < 0:
-        to[...] = chooser.bottom
-        number[...] = 0
+        scratch.put(to, chooser.bottom)
+        scratch.put(number, 0)
         return
     left = cut(values[step.left], axis, step.left_at)
     old = numbers[step.left]
     kept = None if old is None else cut(old, axis, step.left_at)
     if step.right < 0:
-        to[...] = left
-        number[...] = first
+        scratch.put(to, left)
+        scratch.put(number, first)
         if kept is not None:
-            be.into("add", number, number, kept)
+            scratch.into("add", number, number, kept)
         return
     right = cut(values[step.right], axis, step.right_at)
     taken = chooser.right("place", left, right, step, axis)
-    be.into(chooser.better, to, left, right)
+    scratch.into(chooser.better, to, left, right)
     jump = (step.taps[1] - step.taps[0]) * unit
     taken = be.as_numbers(taken)
     new = numbers[step.right]
     if kept is None and new is None:
-        be.into("multiply", number, taken, jump)
+        scratch.into("multiply", number, taken, jump)
         if first:
-            be.into("add", number, number, first)
+            scratch.into("add", number, number, first)
         return
     # Selected by arithmetic: an unpredictable branch costs more than four operations.
     ahead = scratch("ahead", tuple(number.shape), number.dtype)
     if kept is None or new is None:
         # Only where the left one is a merged value: numbers of single taps are all 0.
         assert kept is not None
-        be.into("subtract", ahead, jump, kept)
+        scratch.into("subtract", ahead, jump, kept)
     else:
-        be.into("subtract", ahead, cut(new, axis, step.right_at), kept)
-        be.into("add", ahead, ahead, jump)
-    be.into("multiply", ahead, ahead, taken)
-    be.into("add", number, kept, ahead)
+        scratch.into("subtract", ahead, cut(new, axis, step.right_at), kept)
+        scratch.into("add", ahead, ahead, jump)
+    scratch.into("multiply", ahead, ahead, taken)
+    scratch.into("add", number, kept, ahead)
     if first:
-        be.into("add", number, number, first)
+        scratch.into("add", number, number, first)
