@@ -317,26 +317,15 @@ def _gathered_back(
     y: Array,
     part: Callable[[Scratch, Windows, Index, Index, Array], None],
 ) -> Array:
-    """The array of inputs to which every slab of outputs adds what `part` writes."""
-    parts = slabs(g, be.itemsize(y.dtype), be.wide(y))
-    # Slabs share inputs, or leave some out, where a sliding axis is cut.
-    whole = all(
-        parts[0].outputs[axis].stop == span.out for axis, span in zip(g.axes, g.spans, strict=True)
-    )
-    out = be.empty_like(y, g.shape) if whole else be.new_like(y, g.shape)
+    """The array of inputs whose every slab `part` writes."""
+    out = be.empty_like(y, g.shape)
 
     def one(scratch: Scratch, slab: Slab) -> None:
         inputs, outputs, windows = slab
-        if whole:
-            part(scratch, windows, inputs, outputs, out[inputs])
-            return
-        own = scratch("part", windows.shape)
-        part(scratch, windows, inputs, outputs, own)
-        out[inputs] += own
+        part(scratch, windows, inputs, outputs, out[inputs])
 
-    # Of slabs in order only neighbours share inputs.
-    for some in (parts,) if whole else (parts[::2], parts[1::2]):
-        be.each(some, lambda: Scratch(be, y), one)
+    parts = slabs(g, be.itemsize(y.dtype), be.wide(y), back=True)
+    be.each(parts, lambda: Scratch(be, y), one)
     return out
 
 

@@ -47,48 +47,52 @@ class Slab(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def slabs(g: Windows, itemsize: int, wide: int) -> tuple[Slab, ...]:
-    """The problem in parts that fit the cache and keep scratch arrays small."""
+def slabs(g: Windows, itemsize: int, wide: int, *, back: bool = False) -> tuple[Slab, ...]:
+    """The problem in parts that fit the cache and keep scratch arrays small.
+
+    Parts of the outputs with the inputs that they read; `back`: parts of the inputs with the
+    outputs whose windows reach them.
+    """
     limit = _SLAB * wide
     out = g.out
-    full = tuple(slice(0, n) for n in g.shape), tuple(slice(0, n) for n in out)
     spans = dict(zip(g.axes, g.spans, strict=True))
+    found = []
 
-    def walk(axis: int, inputs: Index, outputs: Index) -> Iterator[tuple[Index, Index]]:
+    def walk(axis: int, inputs: Index, outputs: Index, cuts: dict[int, Span]) -> None:
         size = itemsize * prod(
             max(i.stop - i.start, o.stop - o.start) for i, o in zip(inputs, outputs, strict=True)
         )
         if size <= limit or axis == len(out):
-            yield inputs, outputs
+            shape = tuple(i.stop - i.start for i in inputs)
+            windows = Windows(shape, g.axes, tuple({**spans, **cuts}.values()))
+            found.append(Slab(inputs, outputs, windows))
             return
-        count = out[axis]
-        step = max(1, count * limit // size)
         span = spans.get(axis)
+        count = g.shape[axis] if back else out[axis]
+        step = max(1, count * limit // size)
         if span is not None:
             # Halos are read twice: let them be the smaller part.
-            step = max(step, -(-4 * span.extent // span.stride))
+            step = max(step, 4 * span.extent if back else -(-4 * span.extent // span.stride))
         # Equal parts, for threads that share them.
         step = -(-count // -(-count // step))
+        if span is not None and back:
+            # All begin at the same phase of the stride.
+            step = -(-step // span.stride) * span.stride
         for first in range(0, count, step):
             cut = slice(first, min(first + step, count))
-            inside = cut if span is None else span.part(cut.start, cut.stop)[0]
-            pair = (
-                (*inputs[:axis], inside, *inputs[axis + 1 :]),
-                (*outputs[:axis], cut, *outputs[axis + 1 :]),
+            other, own = cut, {}
+            if span is not None:
+                other, part = (span.source if back else span.part)(cut.start, cut.stop)
+                own = {axis: part}
+            pair = (cut, other) if back else (other, cut)
+            rest = (
+                (*inputs[:axis], pair[0], *inputs[axis + 1 :]),
+                (*outputs[:axis], pair[1], *outputs[axis + 1 :]),
             )
             # Cut one sliding axis only: more halos cost more than a slab beyond the cache.
-            yield from [pair] if span is not None else walk(axis + 1, *pair)
+            walk(axis + 1 if span is None else len(out), *rest, own)
 
-    found = []
-    for inputs, outputs in walk(0, *full):
-        parts = tuple(
-            span
-            if outputs[axis] == full[1][axis]
-            else span.part(outputs[axis].start, outputs[axis].stop)[1]
-            for axis, span in spans.items()
-        )
-        shape = tuple(i.stop - i.start for i in inputs)
-        found.append(Slab(inputs, outputs, Windows(shape, g.axes, parts)))
+    walk(0, tuple(slice(0, n) for n in g.shape), tuple(slice(0, n) for n in out), {})
     return tuple(found)
 
 
