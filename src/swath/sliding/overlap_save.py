@@ -59,7 +59,8 @@ def estimate(p: Problem, cost: Costs) -> Estimate | str:
     seconds += (4 + 12 * p.g.rank) * cost.call
     seconds += 2 * p.heavy * p.width * spectra / cost.stream
     if not p.traces:
-        groups = 1 + total * points * p.batch * p.depth * p.g.groups // (_group(p.g) * p.wide)
+        channels = p.batch * p.g.groups * max(p.depth, p.rows)
+        groups = 1 + total * points * channels // (_group(p.g) * p.wide)
         seconds += 4 * p.g.rank * groups * cost.call
     moved = 2 * p.width * (p.inputs + p.outputs)
     return Estimate(seconds, work, moved, BOUND.format(points), transforms=True)
@@ -79,9 +80,9 @@ def scratch(p: Problem) -> int:
         channels = p.batch * p.g.groups * (p.depth + p.rows)
         return spectra + x + y + 2 * p.width * channels * gathered
     # A group is at least one frame of every channel: gathered, its spectra, products and outputs.
-    channels = p.batch * p.g.groups * p.depth
+    channels = p.batch * p.g.groups * max(p.depth, p.rows)
     group = max(min(_group(p.g) * p.wide, channels * gathered), channels * points)
-    return spectra + x + 2 * y + 4 * p.width * group * (1 + p.rows // p.depth)
+    return spectra + x + 2 * max(0, y - p.y_bytes) + 8 * p.width * group
 
 
 def _group(g: Sliding) -> int:
@@ -97,8 +98,12 @@ def tile(p: Problem) -> tuple[int, int]:
 @lru_cache(maxsize=1024)
 def frame_points(extent: int) -> int:
     """FFT length of a frame along one axis: the power of two of least work per output."""
-    lengths = [2**i for i in range(10, 31) if 2**i >= 2 * extent]
-    return min(lengths[:6], key=lambda n: n * (log2(n) + _PASSES) / (n - extent + 1))
+    return min(_lengths(extent), key=lambda n: n * (log2(n) + _PASSES) / (n - extent + 1))
+
+
+def _lengths(extent: int) -> list[int]:
+    """FFT lengths of frames along one axis that are tried."""
+    return [2**i for i in range(10, 31) if 2**i >= 2 * extent][:6]
 
 
 @lru_cache(maxsize=1024)
@@ -109,9 +114,9 @@ def frames_of(spans: tuple[Span, ...]) -> tuple[tuple[int, int, int], ...]:
     """
     if len(spans) == 1:
         (s,) = spans
-        points = frame_points(s.extent)
-        hop = points - s.extent + 1
-        return ((points, hop, -(-_reach(s) // hop)),)
+        made = [(n, n - s.extent + 1) for n in _lengths(s.extent)]
+        whole = [(n, hop, -(-_reach(s) // hop)) for n, hop in made]
+        return (min(whole, key=lambda f: f[2] * f[0] * (log2(f[0]) + _PASSES)),)
     choices = []
     for s in spans:
         out, found = _reach(s), {}
@@ -174,7 +179,7 @@ def run(be: Backend, role: str, g: Sliding, x: Array, w: Array) -> Array:
             product = product[(..., *valid[:-1], slice(None))]
         return be.ifft(product, axes[-1:], points[-1:], real=is_real)[..., valid[-1]]
 
-    each, most = prod(points) * batch * x.shape[1], _group(g) * be.wide(x)
+    each, most = prod(points) * batch * groups * max(depth, filters), _group(g) * be.wide(x)
     lead = (slice(None),) * 3
     # (B, q, G, *counts, *hops), in memory (B, G, q, count, hop, count, hop …)
     memory = (0, 2, 1, *(i for k in range(r) for i in (3 + k, 3 + r + k)))
