@@ -32,6 +32,10 @@ _CONFIG: Any = jax.config
 _LEVELS = {"highest": "highest", "high": "high", "fast": "default"}
 
 
+# Results of one channel from which on XLA's loop over them is shared by threads.
+_SHARED = 2**13
+
+
 @cache
 def _place() -> tuple[str, str, str]:
     if jax.default_backend() == "cpu":
@@ -46,7 +50,14 @@ def _layer_seconds(p: Any, cost: Any) -> float | str:
     slower = 8.0 if p.g.rank == 3 else 1.0
     if p.width > 4 and not (p.single and p.g.groups == 1):
         slower *= 10.0 if p.g.rank == 1 else 2.0
-    return channels_seconds(p, cost) * slower + 10 * cost.call
+    seconds = channels_seconds(p, cost) * slower
+    if p.single and p.g.groups == 1:
+        if p.outputs < _SHARED:
+            seconds *= 2
+    elif p.g.last:
+        # The kernel is laid out anew, point by point.
+        seconds += p.w_bytes / (cost.gather / 128)
+    return seconds + 10 * cost.call
 
 
 class JaxBackend(Backend):
