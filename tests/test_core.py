@@ -297,6 +297,29 @@ def test_large_products_in_slabs_equal_loops_in_whole(xp, rng):
     check_large(xp, rng, LARGE[1], ("im2col", "native"))
 
 
+LONG = (
+    Sliding((Span(3000, 1400, 2, 1, 30, 11),)),
+    Sliding((Span(1400, 300, 1, 3, -4, 899), Span(3, 2, 1, 1, 1, 0))),
+)
+
+
+@pytest.mark.op("sliding.correlate", "sliding.spread", "sliding.kernel_gradient")
+def test_transforms_of_long_kernels_go_by_stretches_of_taps(xp, rng):
+    """Signal and kernel of one length: neither is transformed whole within the workspace."""
+    with swath.workspace(2**17):
+        p = swath.plan(swath.signal.correlate, np.ones(3000), np.ones(1400), "same", method="fft")
+        assert 0 < p.slabs.taps < 1400
+        check_large(xp, rng, LONG[0], ("fft", "overlap_save"))
+        check_large(xp, rng, LONG[1], ("fft",))
+
+
+def test_two_long_signals_are_convolved_by_transforms_within_the_workspace():
+    x = np.ones(2**22, dtype=np.float32)
+    p = swath.plan(swath.signal.convolve, x, x)
+    assert p.method in ("fft", "overlap_save")
+    assert p.workspace <= 2**26
+
+
 @pytest.mark.on("jax", "jax-jit")
 @pytest.mark.op("sliding.correlate", "sliding.spread", "sliding.kernel_gradient")
 @pytest.mark.optimised

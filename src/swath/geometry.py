@@ -121,6 +121,12 @@ class Span:
         length = inside.stop - inside.start
         return inside, Span(length, self.size, self.stride, self.dilation, low, high)
 
+    def stretch(self, first: int, last: int) -> Span:
+        """The span of taps first … last−1 alone, with the same outputs."""
+        low, size = self.low - self.dilation * first, last - first
+        reach = self.stride * (self.out - 1) + self.dilation * (size - 1) + 1
+        return replace(self, size=size, low=low, high=reach - self.length - low)
+
     def source_start(self, first: int) -> int:
         """The first output whose window may reach input point `first`; it may not exist."""
         return -((self.extent - 1 - self.low - first) // self.stride)

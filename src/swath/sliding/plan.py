@@ -211,7 +211,10 @@ def predicted(
         if isinstance(estimate, str):
             found.append(Candidate(method, float("inf"), 0, 0, 0, "", note=estimate))
             continue
-        cut = cuts[method] = slabs.fit(algorithm, p, workspace)
+        cut = cuts[method] = slabs.fit(algorithm, p, workspace, by_taps=estimate.transforms)
+        if cut.taps:
+            estimate = forms.estimate(algorithm, p.stretch(0, cut.taps), cost)
+            assert not isinstance(estimate, str)
         found.append(_candidate(method, p, estimate, cut, cost, workspace))
     return found, cuts
 
@@ -225,6 +228,8 @@ def _candidate(
     if scratch > workspace:
         note = f"holds {scratch / 2**20:.0f} MiB, of {workspace / 2**20:.0f} allowed"
     again = slabs.repeated(p, cut)
+    if cut.taps:
+        again *= -(-p.g.sizes[0] // cut.taps)
     if e.transforms:
         e = replace(e, seconds=e.seconds * again, flops=e.flops * again, moved=e.moved * again)
     else:

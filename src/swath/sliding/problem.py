@@ -37,10 +37,14 @@ _WIDTHS = {"float32": 4, "float64": 8, "complex64": 8, "complex128": 16}
 
 @dataclass(frozen=True)
 class Slabs:
-    """How a product is cut: batch entries and points of the first sliding axis at a time."""
+    """How a product is cut: batch entries and points of the first sliding axis at a time.
+
+    `taps` is how many taps along that axis are, 0 for all.
+    """
 
     chunk: int
     step: int
+    taps: int = 0
 
 
 @dataclass(frozen=True)
@@ -170,6 +174,8 @@ class Problem:
 
     def slab(self, slabs: Slabs) -> Problem:
         """The problem of one slab in the middle."""
+        if slabs.taps:
+            return self.stretch(0, slabs.taps).slab(replace(slabs, taps=0))
         span, step = self.g.spans[0], slabs.step
         if step >= self.points:
             return replace(self, batch=slabs.chunk)
@@ -179,6 +185,11 @@ class Problem:
             part = replace(span, length=(step - 1) * span.stride + span.extent, low=0, high=0)
         g = replace(self.g, spans=(part, *self.g.spans[1:]))
         return replace(self, g=g, batch=slabs.chunk)
+
+    def stretch(self, first: int, last: int) -> Problem:
+        """The problem of some taps of the first sliding axis."""
+        spans = self.g.spans[0].stretch(first, last), *self.g.spans[1:]
+        return replace(self, g=replace(self.g, spans=spans))
 
     def residues(self) -> Iterator[Problem]:
         """The transpose as forward products of stride 1, channels exchanged."""

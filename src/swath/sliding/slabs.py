@@ -5,6 +5,10 @@ product and the kernel gradient, of input points for the transpose. Its product 
 kind with a smaller geometry; slabs of y and x are written beside each other, those of w are added.
 Where arrays may be written in place a slab also fits the cache; a traced program goes through equal
 slabs in a compiled loop, and only where the workspace demands it.
+
+A transform reads as many taps as its slab has points, at least, so slabs shorter than a long kernel
+would transform it over and over: the kernel is cut too, and the products of its stretches of taps
+are added.
 """
 
 from __future__ import annotations
@@ -32,21 +36,32 @@ def held(algorithm: Algorithm, p: Problem, *, whole: bool) -> int:
     return found
 
 
-def fit(algorithm: Algorithm, p: Problem, limit: int) -> Slabs:
+def fit(algorithm: Algorithm, p: Problem, limit: int, *, by_taps: bool = False) -> Slabs:
     """The largest slabs whose scratch stays within `limit` bytes (and the cache, in place).
 
-    A batch is cut before the sliding axis is. Where one point of one batch entry is too much, that
-    is what is returned.
+    A batch is cut before the sliding axis is; with `by_taps` the kernel is before slabs become
+    shorter than it. Where one point of one batch entry is too much, that is what is returned.
     """
+    whole = found = _fit(algorithm, p, limit)
+    span, taps = p.g.spans[0], p.g.sizes[0]
+    while by_taps and found.step < p.points:
+        if found.step * span.stride >= span.dilation * (taps - 1) + 1:
+            # Even the shortest may hold more than the limit.
+            part = p.slab(found)
+            return found if held(algorithm, part, whole=False) <= _share(p, limit) else whole
+        taps = -(-taps // 2)
+        found = replace(_fit(algorithm, p.stretch(0, taps), limit), taps=taps)
+    return found
+
+
+def _fit(algorithm: Algorithm, p: Problem, limit: int) -> Slabs:
     whole = Slabs(p.batch, p.points)
     if not (p.mutable or p.traces):
         return whole
-    # How a compiler arranges arrays in memory is known roughly.
-    shares = 2 if p.traces else 1
 
     def fits(slabs: Slabs) -> bool:
         part = p.slab(slabs)
-        if held(algorithm, part, whole=slabs == whole) > limit // shares:
+        if held(algorithm, part, whole=slabs == whole) > _share(p, limit):
             return False
         if not p.mutable:
             return True
@@ -67,6 +82,11 @@ def fit(algorithm: Algorithm, p: Problem, limit: int) -> Slabs:
     return Slabs(1, min(p.points, low * unit))
 
 
+def _share(p: Problem, limit: int) -> int:
+    """Bytes that scratch arrays may take: how a compiler arranges them is known roughly."""
+    return limit // 2 if p.traces else limit
+
+
 def _counts(batch: int) -> list[int]:
     """Numbers of batch entries to try, falling."""
     if batch <= 64:
@@ -77,6 +97,8 @@ def _counts(batch: int) -> list[int]:
 
 def repeated(p: Problem, slabs: Slabs) -> float:
     """How often an operand point is read on average, because slabs overlap."""
+    if slabs.taps:
+        p, slabs = p.stretch(0, slabs.taps), replace(slabs, taps=0)
     if slabs.step >= p.points:
         return 1.0
     span, part = p.g.spans[0], p.slab(slabs).g.spans[0]
@@ -87,6 +109,29 @@ def repeated(p: Problem, slabs: Slabs) -> float:
 
 def sweep(form: Form, slabs: Slabs, a: Array, b: Array) -> Array:
     """The product, slab by slab."""
+    p, be = form.p, form.be
+    if not slabs.taps:
+        return _swept(form, slabs, a, b)
+    out = (
+        be.new_like(a, result_shape("w", p.g, p.batch, p.depth, p.rows)) if p.role == "w" else None
+    )
+    before = (slice(None),) * (0 if p.g.last else 2)
+    for first in range(0, p.g.sizes[0], slabs.taps):
+        last = min(first + slabs.taps, p.g.sizes[0])
+        part, taps = Form(be, form.algorithm, p.stretch(first, last)), (*before, slice(first, last))
+        if p.role == "y":
+            out = _swept(part, slabs, a, b[(*taps, ...)], out)
+        elif p.role == "x":
+            out = _swept(part, slabs, a[(*taps, ...)], b, out)
+        elif p.traces:
+            out = be.put_slab(out, _swept(part, slabs, a, b), (*[0] * len(before), first))
+        else:
+            out[(*taps, ...)] = _swept(part, slabs, a, b)
+    return out
+
+
+def _swept(form: Form, slabs: Slabs, a: Array, b: Array, total: Any = None) -> Array:
+    """The product with all taps, added to `total` if there is one."""
     p = form.p
     if p.role == "y":
         b = form.pack(b)
@@ -94,17 +139,18 @@ def sweep(form: Form, slabs: Slabs, a: Array, b: Array) -> Array:
         a = form.pack(a)
     if slabs.chunk >= p.batch and slabs.step >= p.points:
         out = form.product(p.g, a, b)
+        out = out if total is None else form.be.add_into(total, out)
     else:
-        out = (_loop if p.traces else _in_place)(form, slabs, a, b)
+        out = (_loop if p.traces else _in_place)(form, slabs, a, b, total)
     return form.unpack(out) if p.role == "w" else out
 
 
-def _in_place(form: Form, slabs: Slabs, a: Array, b: Array) -> Array:
+def _in_place(form: Form, slabs: Slabs, a: Array, b: Array, total: Any) -> Array:
     be, p, product = form.be, form.p, form.product
     role, g, span = p.role, p.g, p.g.spans[0]
     like = b if role == "x" else a
-    out: Any = None
-    if role != "w":
+    out = total
+    if role != "w" and out is None:
         out = be.empty_like(like, result_shape(role, g, p.batch, p.depth, p.rows))
     between = (slice(None),) * (0 if g.last else 1)
     for entry in range(0, p.batch, slabs.chunk):
@@ -119,25 +165,28 @@ def _in_place(form: Form, slabs: Slabs, a: Array, b: Array) -> Array:
                 there, part = span.part(first, last)
                 nothing = part.length == 0
             if nothing:
-                if role != "w":
+                if role != "w" and total is None:
                     out[here] = 0
                 continue
             sub = replace(g, spans=(part, *g.spans[1:]))
             there = (entries, *between, there)
-            if role == "y":
-                out[here] = product(sub, a[there], b)
-            elif role == "x":
-                out[here] = product(sub, a, b[there])
-            else:
+            if role == "w":
                 term = product(sub, a[there], b[here])
                 if out is None:
                     out = term
                 else:
                     out += term
+                continue
+            term = product(sub, a[there], b) if role == "y" else product(sub, a, b[there])
+            if total is None:
+                out[here] = term
+            else:
+                sums = out[here]
+                sums += term
     return form.zero(a) if out is None else out
 
 
-def _loop(form: Form, slabs: Slabs, a: Array, b: Array) -> Array:
+def _loop(form: Form, slabs: Slabs, a: Array, b: Array, added: Any) -> Array:
     """A compiled loop over equal slabs; the last one begins earlier and repeats a few points."""
     be, p, product = form.be, form.p, form.product
     xp, role, g, span = be.xp, p.role, p.g, p.g.spans[0]
@@ -162,6 +211,14 @@ def _loop(form: Form, slabs: Slabs, a: Array, b: Array) -> Array:
     def entries(x: Array, entry: Any) -> Array:
         return be.slab(x, 0, entry, chunk) if chunk < p.batch else x
 
+    def new(first: Any, start: Any, value: Array) -> Array:
+        """A slab with zeros where the one before has been."""
+        if not final % hop:
+            return value
+        index = be.arange(width, value, be.default_int(value)) + start
+        index = xp.reshape(index, (-1, *[1] * (value.ndim - at - 1)))
+        return xp.where(index >= first, value, xp.zeros_like(value))
+
     def body(i: Any, out: Array) -> Array:
         entry, first = (i // count) * chunk, (i % count) * hop
         start = xp.minimum(first, final) if final % hop else first
@@ -176,19 +233,18 @@ def _loop(form: Form, slabs: Slabs, a: Array, b: Array) -> Array:
             y = entries(b, entry)
             if cut:
                 y = be.slab(y, at, start, width)
-            if final % hop:
-                # Outputs that the slab before has had.
-                index = be.arange(width, y, be.default_int(y)) + start
-                index = xp.reshape(index, (-1, *[1] * (y.ndim - at - 1)))
-                y = xp.where(index >= first, y, xp.zeros_like(y))
-            return out + product(sub, source, y)
+            return out + product(sub, source, new(first, start, y))
+        if added is not None:
+            before = be.slab(be.slab(out, 0, entry, chunk), at, start, width)
+            value = before + new(first, start, value)
         return be.put_slab(out, value, (entry, *[0] * (at - 1), start))
 
     total = (p.batch // chunk) * count
     if role == "w":
         return be.fori_loop(0, total, body, form.zero(a))
     shape = result_shape(role, g, p.batch, p.depth, p.rows)
-    return be.fori_loop(0, total, body, be.new_like(b if role == "x" else a, shape))
+    begun = be.new_like(b if role == "x" else a, shape) if added is None else added
+    return be.fori_loop(0, total, body, begun)
 
 
 def within(
