@@ -68,8 +68,8 @@ def most(g: Sliding, depth: int, rows: int, width: int) -> int:
 
 
 def scratch(p: Problem) -> int:
-    """The columns, sums that are laid into x afterwards, and the kernel turned."""
-    entry = p.g.groups * p.depth * p.taps * prod(p.g.out[1:]) * p.width
+    """The columns and the y they are of, sums that are laid into x, and the kernel turned."""
+    entry = p.g.groups * (p.depth * p.taps + p.rows) * prod(p.g.out[1:]) * p.width
     step = min(most(p.g, p.depth, p.rows, p.width), p.batch * p.g.out[0])
     return step * entry + 2 * p.x_bytes + 2 * p.w_bytes
 

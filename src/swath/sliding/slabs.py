@@ -112,9 +112,9 @@ def sweep(form: Form, slabs: Slabs, a: Array, b: Array) -> Array:
     p, be = form.p, form.be
     if not slabs.taps:
         return _swept(form, slabs, a, b)
-    out = (
-        be.new_like(a, result_shape("w", p.g, p.batch, p.depth, p.rows)) if p.role == "w" else None
-    )
+    out: Any = None
+    if p.role == "w":
+        out = be.new_like(a, result_shape("w", p.g, p.batch, p.depth, p.rows))
     before = (slice(None),) * (0 if p.g.last else 2)
     for first in range(0, p.g.sizes[0], slabs.taps):
         last = min(first + slabs.taps, p.g.sizes[0])
@@ -177,12 +177,13 @@ def _in_place(form: Form, slabs: Slabs, a: Array, b: Array, total: Any) -> Array
                 else:
                     out += term
                 continue
-            term = product(sub, a[there], b) if role == "y" else product(sub, a, b[there])
+            pair = (a[there], b) if role == "y" else (a, b[there])
+            # No name holds a slab's result while the next one is computed.
             if total is None:
-                out[here] = term
+                out[here] = product(sub, *pair)
             else:
                 sums = out[here]
-                sums += term
+                sums += product(sub, *pair)
     return form.zero(a) if out is None else out
 
 
