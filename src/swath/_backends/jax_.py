@@ -60,6 +60,11 @@ def _layer_seconds(p: Any, cost: Any) -> float | str:
     return seconds + 10 * cost.call
 
 
+def _layer_scratch(p: Any) -> int:
+    # XLA computes channels last: the result is laid out anew, and x in the memory of the result.
+    return p.w_bytes + (0 if p.g.last else p.y_bytes)
+
+
 class JaxBackend(Backend):
     """The adapter for CPU, GPU and TPU."""
 
@@ -198,7 +203,7 @@ class JaxBackend(Backend):
         return jnp.linalg.cholesky(a)
 
     # XLA's transposed kernels are slow on the CPU; the transpose goes through its forward one.
-    native = NativeKernel(("y",), _layer_seconds)
+    native = NativeKernel(("y",), _layer_seconds, _layer_scratch)
 
     def native_product(self, role: str, g: Any, a: Array, b: Array) -> Array:
         asked = _CONFIG.jax_default_matmul_precision

@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import Any
 
 from .._backends import Backend
-from . import forms
+from . import forms, native
 from .forms import Form
 from .problem import Algorithm, Problem, Slabs, result_shape
 
@@ -48,7 +48,11 @@ def fit(algorithm: Algorithm, p: Problem, limit: int, *, by_taps: bool = False) 
         if found.step * span.stride >= span.dilation * (taps - 1) + 1:
             # Even the shortest may hold more than the limit.
             part = p.slab(found)
-            return found if held(algorithm, part, whole=False) <= _share(p, limit) else whole
+            return (
+                found
+                if held(algorithm, part, whole=False) <= _share(algorithm, p, limit)
+                else whole
+            )
         taps = -(-taps // 2)
         found = replace(_fit(algorithm, p.stretch(0, taps), limit), taps=taps)
     return found
@@ -61,7 +65,7 @@ def _fit(algorithm: Algorithm, p: Problem, limit: int) -> Slabs:
 
     def fits(slabs: Slabs) -> bool:
         part = p.slab(slabs)
-        if held(algorithm, part, whole=slabs == whole) > _share(p, limit):
+        if held(algorithm, part, whole=slabs == whole) > _share(algorithm, p, limit):
             return False
         if not p.mutable:
             return True
@@ -82,9 +86,10 @@ def _fit(algorithm: Algorithm, p: Problem, limit: int) -> Slabs:
     return Slabs(1, min(p.points, low * unit))
 
 
-def _share(p: Problem, limit: int) -> int:
-    """Bytes that scratch arrays may take: how a compiler arranges them is known roughly."""
-    return limit // 2 if p.traces else limit
+def _share(algorithm: Algorithm, p: Problem, limit: int) -> int:
+    """Bytes that scratch arrays may take: how a compiler arranges them is known roughly, mostly."""
+    told = algorithm is native and p.native.scratch is not None
+    return limit if told or not p.traces else limit // 2
 
 
 def _counts(batch: int) -> list[int]:
