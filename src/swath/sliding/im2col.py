@@ -78,8 +78,9 @@ def estimate(p: Problem, cost: Costs) -> Estimate | str:
     added = 3 * (shifts - 1) * p.y_bytes if p.role == "y" else 0
     loss = 1 + 8 / min(p.rows, 64) + 8 / (p.depth * p.taps / shifts)
     seconds = p.heavy * p.flops * loss / cost.gemm
-    # Without strided views windows are gathered by index, best where channels are runs.
-    slower = (6 if p.g.last else 12) if p.traces else 1
+    # Without strided views windows are gathered by index, best where channels are runs, worst in
+    # volumes.
+    slower = (6 if p.g.last else 12) * (4 if p.g.rank > 2 else 1) if p.traces else 1
     seconds += slower * copies / cost.gather + added / cost.stream
     return Estimate(seconds + 14 * cost.call, p.flops, copies + added)
 
