@@ -9,7 +9,7 @@ import scipy.signal
 import swath
 from swath._backends import backend_of
 from swath.geometry import Span
-from swath.sliding.overlap_save import frame_points
+from swath.sliding.overlap_save import frames_of
 from swath.sliding.toeplitz import frame_length
 from swath.testing import assert_close, check_adjoint, check_vjp
 
@@ -143,7 +143,7 @@ def test_a_bad_sample_is_never_hidden_and_stays_within_its_block(xp, rng, bad):
         "im2col": 0,
         "native": 0,
         "toeplitz": frame_length(backend_of(xp.asarray(x)), span) + span.extent,
-        "overlap_save": frame_points(span.extent),
+        "overlap_save": frames_of((span,))[0][0],
         "fft": length + taps,
     }
     signal = swath.signal

@@ -109,11 +109,17 @@ def scaled_cholesky(be: Backend, g: Array, longest: int) -> Cholesky:
     return Cholesky(scale, g, norm, root, _estimate(be, norm, root), usable, definite)
 
 
-def shift_of(be: Backend, g: Array, rows: int) -> Array:
-    """What makes Cholesky succeed on a computed Gram matrix of `rows` rows (Fukaya et al. 2020)."""
+def shift_of(be: Backend, g: Array, rows: int, definite: Array) -> Array:
+    """What makes Cholesky succeed on a computed Gram matrix of `rows` rows (Fukaya et al. 2020).
+
+    0 where g is `definite`, which its first factor tells. Where batched factorisations run side by
+    side, as many as XLA's pool has threads, all wait for a thread, for ever; the second one, of g
+    and this, waits for the first.
+    """
     n = g.shape[-1]
     eps = float(be.xp.finfo(g.dtype).eps)
-    return 11 * (rows * n + n * (n + 1)) * eps / 2 * be.xp.max(diagonal(be, g), axis=-1)
+    shift = 11 * (rows * n + n * (n + 1)) * eps / 2 * be.xp.max(diagonal(be, g), axis=-1)
+    return be.xp.where(definite, be.xp.zeros_like(shift), shift)
 
 
 def improve(be: Backend, g: Array, root: Array, rows: int) -> tuple[Array, Array, Array]:
@@ -128,11 +134,8 @@ def improve(be: Backend, g: Array, root: Array, rows: int) -> tuple[Array, Array
         inverse = upper_inverse(be, factor)
     else:
         eye = be.eye(g.shape[-1], g)
-        shift = shift_of(be, g, rows)
-        # Made of the first factor, so that one factorisation waits for the other: where batched
-        # ones run side by side, as many as XLA's pool has threads, all wait for a thread, for ever.
-        more = xp.astype(xp.where(plain, xp.zeros_like(shift), shift), g.dtype)
-        factor = be.cholesky(g + more[..., None, None] * eye)
+        more = xp.astype(shift_of(be, g, rows, plain), g.dtype)[..., None, None]
+        factor = be.cholesky(g + more * eye)
         whole = _whole(be, factor)[..., None, None]
         inverse = upper_inverse(be, xp.where(whole, factor, eye))
         inverse = xp.where(whole, inverse, xp.full_like(inverse, float("nan")))

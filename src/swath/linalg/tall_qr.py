@@ -52,7 +52,7 @@ class _Triangle(Core):
             return be.new_like(out, tuple(out.shape))
         lower = adjoint(be, out)
         # Not by an inverse of R, which does not wait for the tangent: so the triangles of all steps
-        # are solved one after the other (see `improve`), as in `pull` for the cotangent.
+        # are solved one after the other (see `shift_of`), as in `pull` for the cotangent.
         half = be.solve_triangular(lower, tangents[0], lower=True)
         m = be.solve_triangular(lower, adjoint(be, half), lower=True)
         return be.matmul(_upper(be, adjoint(be, m)), out)
@@ -133,12 +133,8 @@ _TRIANGLE, _THROUGH = _Triangle(), _Through()
 
 def _shift(be: Backend, g: Array, rows: int) -> Array:
     """0 where Cholesky's factorisation of g succeeds, else what makes it."""
-    xp = be.xp
     g = be.detach(g)
-    factor = be.cholesky(g)
-    plain = all_finite(be, factor)
-    shift = shift_of(be, g, rows)
-    return xp.where(plain, xp.zeros_like(shift), shift)
+    return shift_of(be, g, rows, all_finite(be, be.cholesky(g)))
 
 
 def _column(be: Backend, a: Any, scale: Array) -> Any:

@@ -18,7 +18,7 @@ from .costs import Costs
 from .fft import BOUND, dilated, fast_length, mix, of_dtype
 from .problem import Estimate, Problem, as_is
 
-__all__ = ["estimate", "frame_points", "frames_of", "last", "roles", "run", "scratch", "tile"]
+__all__ = ["estimate", "frames_of", "last", "roles", "run", "scratch", "tile"]
 
 Array = Any
 pack = unpack = as_is
@@ -96,17 +96,6 @@ def tile(p: Problem) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=1024)
-def frame_points(extent: int) -> int:
-    """FFT length of a frame along one axis: the power of two of least work per output."""
-    return min(_lengths(extent), key=lambda n: n * (log2(n) + _PASSES) / (n - extent + 1))
-
-
-def _lengths(extent: int) -> list[int]:
-    """FFT lengths of frames along one axis that are tried."""
-    return [2**i for i in range(10, 31) if 2**i >= 2 * extent][:6]
-
-
-@lru_cache(maxsize=1024)
 def frames_of(spans: tuple[Span, ...]) -> tuple[tuple[int, int, int], ...]:
     """FFT length of a frame, new outputs of each, and how many there are, for every axis.
 
@@ -114,7 +103,8 @@ def frames_of(spans: tuple[Span, ...]) -> tuple[tuple[int, int, int], ...]:
     """
     if len(spans) == 1:
         (s,) = spans
-        made = [(n, n - s.extent + 1) for n in _lengths(s.extent)]
+        lengths = [2**i for i in range(10, 31) if 2**i >= 2 * s.extent][:6]
+        made = [(n, n - s.extent + 1) for n in lengths]
         whole = [(n, hop, -(-_reach(s) // hop)) for n, hop in made]
         return (min(whole, key=lambda f: f[2] * f[0] * (log2(f[0]) + _PASSES)),)
     choices = []

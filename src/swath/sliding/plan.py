@@ -328,14 +328,12 @@ def check_method(method: Any) -> str:
 class _Call:
     """All of a product that does not depend on values: made once for each signature.
 
-    `empty` is the shape of a result without points; `alike` tells that the operands have the dtype
-    that is computed in.
+    `empty` is the shape of a result without points.
     """
 
     problem: Problem
     kind: Any
     work: Any
-    alike: bool
     empty: tuple[int, ...] | None
     plan: Plan | None
     form: forms.Form | None = None
@@ -356,7 +354,6 @@ def _call(
     batch, depth, rows = channels(g, dict(zip("xwy".replace(role, ""), shapes, strict=True)))
     kind = kinds[0] if kinds[0] == kinds[1] else be.xp.result_type(*kinds)
     work = be.dtype("float32") if be.is_half(kind) else kind
-    alike = kinds[0] == kinds[1] == work
     problem = Problem(
         role,
         g,
@@ -372,10 +369,10 @@ def _call(
         target.narrow,
     )
     if batch * depth * rows * g.groups == 0 or 0 in (*g.out, *g.lengths, *g.sizes):
-        return _Call(problem, kind, work, alike, result_shape(role, g, batch, depth, rows), None)
+        return _Call(problem, kind, work, result_shape(role, g, batch, depth, rows), None)
     plan = choose(problem, place, workspace)
     form = forms.Form(be, ALGORITHMS[plan.method], problem)
-    return _Call(problem, kind, work, alike, None, plan, form)
+    return _Call(problem, kind, work, None, plan, form)
 
 
 def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
@@ -385,8 +382,6 @@ def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
     shapes, kinds = (a.shape, b.shape), (a.dtype, b.dtype)
     call = _call(be, role, g, shapes, kinds, target, target.mutable, place, WORKSPACE.get())
     plan, form, kind, work = call.plan, call.form, call.kind, call.work
-    if call.alike and form is not None and plan is not None and asked is None:
-        return slabs.sweep(form, plan.slabs, a, b)
     if plan is None or form is None:
         return be.new_like(a, call.empty or (), dtype=kind)
     if asked is not None:

@@ -12,7 +12,7 @@ elsewhere (compiled or lazy arrays, the bare standard) the same merges are made 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from math import frexp, prod
 from typing import Any, NamedTuple
 
@@ -547,26 +547,27 @@ class _Linear(Core):
             x = be.xp.astype(x, be.dtype("float32"))
         mean = geometry if isinstance(geometry, Mean) else None
         g: Windows = geometry if mean is None else mean.windows  # type: ignore[assignment]
+        divisors = [] if mean is None else _divisors(be, mean, x, None)
         with be.quiet():
-            found = self._native(be, g, mean, x)
-            if found is None:
-                found = (self._sweep if be.in_place else self._fold)(be, g, mean, x)
+            found = self._native(be, g, divisors, x)
+            if found is None and be.in_place:
+                found = self._sweep(be, g, mean, divisors, x)
+            elif found is None:
+                found = self._fold(be, g, divisors, x)
         return found if found.dtype == kind else be.xp.astype(found, kind)
 
-    def _divided(self, be: Backend, mean: Mean | None, y: Array) -> Array:
-        for divisor in [] if mean is None else _divisors(be, mean, y, None):
-            y = y / divisor
-        return y
-
-    def _native(self, be: Backend, g: Windows, mean: Mean | None, x: Array) -> Array | None:
-        divisors = [1.0] if mean is None else _divisors(be, mean, x, None)
-        if len(divisors) > 1 or not isinstance(divisors[0], float) or divisors[0] % 1:
+    def _native(self, be: Backend, g: Windows, divisors: list[Any], x: Array) -> Array | None:
+        divisor, *more = divisors or [1.0]
+        if more or not isinstance(divisor, float) or divisor % 1:
             return None
         role = "spread" if self._spreads else "sum"
-        return be.native_pool(role, g, _work(g), x, divisor=int(divisors[0]))
+        return be.native_pool(role, g, _work(g), x, divisor=int(divisor))
 
-    def _fold(self, be: Backend, g: Windows, mean: Mean | None, x: Array) -> Array:
-        divided = partial(self._divided, be, mean)
+    def _fold(self, be: Backend, g: Windows, divisors: list[Any], x: Array) -> Array:
+        def divided(y: Array) -> Array:
+            for divisor in divisors:
+                y = y / divisor
+            return y
 
         if self._spreads:
             x = divided(x)
@@ -577,12 +578,12 @@ class _Linear(Core):
             x = _sum_axis(be, x, axis, span)
         return divided(x)
 
-    def _sweep(self, be: Backend, g: Windows, mean: Mean | None, x: Array) -> Array:
-        alike = [] if mean is None else _divisors(be, mean, x, None)
-
+    def _sweep(
+        self, be: Backend, g: Windows, mean: Mean | None, whole: list[Any], x: Array
+    ) -> Array:
         def divisors(at: Index) -> list[Any]:
-            if mean is None or all(isinstance(d, float) for d in alike):
-                return alike
+            if mean is None or all(isinstance(d, float) for d in whole):
+                return whole
             return _divisors(be, mean, x, at)
 
         def gather(s: Scratch, windows: Windows, inputs: Index, at: Index, out: Array) -> None:

@@ -43,18 +43,15 @@ def fit(algorithm: Algorithm, p: Problem, limit: int, *, by_taps: bool = False) 
     shorter than it. Where one point of one batch entry is too much, that is what is returned.
     """
     whole = found = _fit(algorithm, p, limit)
-    span, taps = p.g.spans[0], p.g.sizes[0]
+    taps, part = p.g.sizes[0], p
     while by_taps and found.step < p.points:
-        if found.step * span.stride >= span.dilation * (taps - 1) + 1:
+        if found.step * part.g.spans[0].stride >= part.g.spans[0].extent:
             # Even the shortest may hold more than the limit.
-            part = p.slab(found)
-            return (
-                found
-                if held(algorithm, part, whole=False) <= _share(algorithm, p, limit)
-                else whole
-            )
+            scratch = held(algorithm, p.slab(found), whole=False)
+            return found if scratch <= _share(algorithm, p, limit) else whole
         taps = -(-taps // 2)
-        found = replace(_fit(algorithm, p.stretch(0, taps), limit), taps=taps)
+        part = p.stretch(0, taps)
+        found = replace(_fit(algorithm, part, limit), taps=taps)
     return found
 
 
