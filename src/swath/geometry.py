@@ -208,12 +208,19 @@ class Windows:
     axes: tuple[int, ...]
     spans: tuple[Span, ...]
 
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.shape, self.axes, self.spans))
+
     @property
     def sizes(self) -> tuple[int, ...]:
         """Taps per sliding axis."""
         return tuple(s.size for s in self.spans)
 
-    @property
+    @cached_property
     def out(self) -> tuple[int, ...]:
         """Shape with each sliding axis replaced by its number of windows."""
         shape = list(self.shape)

@@ -21,8 +21,11 @@ __all__ = ["make"]
 # Seconds that `numpy.convolve` takes for a product of up to so many taps, for every output of more,
 # and for each of those left over from whole blocks: the BLAS begins anew at every output.
 _FEW = 11
-_TAP, _OUTPUT, _LEFT = 0.5e-9, 7e-9, 0.9e-9
+_TAP, _OUTPUT, _LEFT = 0.5e-9, 4e-9, 0.9e-9
 _BLOCK = 32
+# It reads two numbers for each multiply-add: a fraction of the rate of a product of matrices, and
+# half of that once they leave the first cache.
+_DOT, _NEAR = 4, 1 << 15
 # Largest triangular matrices of a batch that are solved together, one row at a time.
 _SMALL = 32
 # Largest triangle that NumPy solves itself: SciPy brings a BLAS of its own, whose threads and those
@@ -56,7 +59,8 @@ def _line_seconds(p: Any, cost: Any) -> float | str:
         return "the library's own has no steps"
     n, k = max(s.length, s.size), min(s.length, s.size)
     points = n - k + 1 if s.low == s.high == 0 else n + k - 1
-    each = _TAP * k if k <= _FEW else _OUTPUT + _LEFT * (k % _BLOCK) + k / cost.gemm
+    dot = _DOT * k / cost.gemm * (1 if p.width * k < _NEAR else 2)
+    each = _TAP * k if k <= _FEW else _OUTPUT + _LEFT * (k % _BLOCK) + dot
     return p.heavy * points * each + 3 * cost.call
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache, lru_cache
-from math import prod
-from typing import Any
+from math import isnan, prod
+from typing import Any, NamedTuple
 
 import array_api_compat.torch as xp
 import numpy as np
@@ -401,75 +401,60 @@ class TorchBackend(Backend):
 
     def native_pool(self, role: str, g: Any, work: int, *arrays: Array, divisor: int = 1) -> Any:
         x = arrays[-1]
-        if not self.in_place or x.dtype not in (torch.float32, torch.float64):
+        kernel = _pool(g)
+        if kernel is None or not self.in_place or x.dtype not in (torch.float32, torch.float64):
             return None
-        rows, columns = g.axes if len(g.axes) == 2 else (0, 0)
-        spans = g.spans
-        if columns != rows + 1 or any(
-            s.low != s.high or not 0 <= s.low <= s.size // 2 for s in spans
-        ):
-            return None
-        last = columns < x.ndim - 1
         if role == "fits":
             return x.is_contiguous()
-        native, own = _POOL_RATES[role][last]
-        outputs = prod(g.out)
+        last, settings = kernel.last, kernel.settings
         if x.is_cuda:
             # To look for NaN would wait for the device.
             pays = role in ("max", "sum", "spread")
         else:
-            pays = _POOL_START + native * g.taps * outputs < own * work
+            native, own = _POOL_RATES[role][last]
+            pays = _POOL_START + native * kernel.terms < own * work
         placed = role == "scatter" and len(arrays) == 3
         if placed:
             # That it pays was decided when the places were kept.
             arrays, pays = tuple(a.contiguous() for a in arrays), True
         if not pays or not all(a.is_contiguous() for a in arrays):
             return None
-        if role in ("sum", "spread") and any(s.dilation > 1 for s in spans):
+        if role in ("sum", "spread") and kernel.dilated:
             return None
-
-        def planes(a: Array) -> Array:
-            if not last:
-                return a.reshape(-1, 1, *a.shape[rows:])
-            tail = a.shape[columns + 1 :]
-            a = a.reshape(-1, *a.shape[rows : columns + 1], prod(tail))
-            return a.permute(0, 3, 1, 2)
-
-        def back(a: Array, shape: tuple[int, ...]) -> Array:
-            return (a.permute(0, 2, 3, 1) if last else a).reshape(shape)
-
-        size, stride, pad, dilation = (
-            [getattr(s, name) for s in spans] for name in ("size", "stride", "low", "dilation")
-        )
-        aten = torch.ops.aten
+        aten, planes = torch.ops.aten, kernel.planes
+        inputs, outputs = kernel.inputs, kernel.outputs
         if role == "sum":
-            found = aten.avg_pool2d(planes(x), size, stride, pad, False, True, divisor)
-            return back(found, g.out)
+            found = torch.nn.functional.avg_pool2d(
+                planes(x, inputs), *settings[:3], False, True, divisor
+            )
+            return kernel.back(found, g.out)
         if role == "spread":
             if x.is_cuda and last:
                 # Found wrong for windows that overlap (PyTorch 2.11 on an H200).
                 return None
-            # Read for its shape and layout alone.
-            like = planes(x.new_empty(g.shape))
-            found = aten.avg_pool2d_backward(
-                planes(x), like, size, stride, pad, False, True, divisor
+            out = x.new_empty(g.shape)
+            # The result stands for the input too, of which shape and layout alone are read: a
+            # second array, never written, would push the first out of the cache.
+            result = planes(out, inputs)
+            aten.avg_pool2d_backward.grad_input(
+                planes(x, outputs), result, *settings[:3], False, True, divisor, grad_input=result
             )
-            return back(found, g.shape)
+            return out
         if role == "max":
-            return back(torch.max_pool2d(planes(x), size, stride, pad, dilation), g.out)
+            return kernel.back(torch.max_pool2d(planes(x, inputs), *settings), g.out)
         if placed:
-            places = planes(arrays[1])
+            places = planes(arrays[1], outputs)
         else:
-            y, places = aten.max_pool2d_with_indices(planes(x), size, stride, pad, dilation)
-            if torch.isnan(y.sum()):
+            y, places = aten.max_pool2d_with_indices.default(planes(x, inputs), *settings)
+            if isnan(y.sum().item()):
                 # Of several NaN PyTorch names the last. (Infinities of both signs come here too.)
                 return None
             if role != "scatter":
-                return back(y, g.out), back(places, g.out)
-        found = aten.max_pool2d_with_indices_backward(
-            planes(arrays[0]), planes(x), size, stride, pad, dilation, False, places
+                return kernel.back(y, g.out), kernel.back(places, g.out)
+        found = aten.max_pool2d_with_indices_backward.default(
+            planes(arrays[0], outputs), planes(x, inputs), *settings, False, places
         )
-        return back(found, g.shape)
+        return kernel.back(found, g.shape)
 
     def fft(self, x: Array, axes: Sequence[int], lengths: Sequence[int]) -> Array:
         if not self.is_complex(x):
@@ -505,6 +490,53 @@ class TorchBackend(Backend):
     ) -> Sequence[Array] | None:
         leaves = [a.detach().clone().requires_grad_() for a in arrays]
         return torch.autograd.grad(function(*leaves), leaves)
+
+
+class _Pool(NamedTuple):
+    """Windows as PyTorch's kernels of two axes take them; `terms` are taps of all outputs.
+
+    `inputs` and `outputs` are the shapes of x and y with four axes, in the order of their memory.
+    """
+
+    last: bool
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    settings: Any
+    dilated: bool
+    terms: int
+
+    def planes(self, a: Array, shape: tuple[int, ...]) -> Array:
+        """An array of any number of axes as (N, C, H, W)."""
+        if a.shape != shape:
+            a = a.reshape(shape)
+        return a.permute(0, 3, 1, 2) if self.last else a
+
+    def back(self, a: Array, shape: tuple[int, ...]) -> Array:
+        """The inverse of `planes`."""
+        if self.last:
+            a = a.permute(0, 2, 3, 1)
+        return a if a.shape == shape else a.reshape(shape)
+
+
+@lru_cache(maxsize=4096)
+def _pool(g: Any) -> _Pool | None:
+    """What the kernels need of windows; None where they do not compute them."""
+    spans = g.spans
+    if len(spans) != 2 or g.axes[1] != g.axes[0] + 1:
+        return None
+    if any(s.low != s.high or not 0 <= s.low <= s.size // 2 for s in spans):
+        return None
+    settings = tuple(
+        tuple(getattr(s, name) for s in spans) for name in ("size", "stride", "low", "dilation")
+    )
+    first, behind = g.axes[0], g.shape[g.axes[1] + 1 :]
+    lead, tail = prod(g.shape[:first]), prod(behind)
+    inputs, outputs = (
+        (lead, *space, tail) if behind else (lead, 1, *space)
+        for space in ([s.length for s in spans], [s.out for s in spans])
+    )
+    dilated = any(s.dilation > 1 for s in spans)
+    return _Pool(bool(behind), inputs, outputs, settings, dilated, g.taps * prod(g.out))
 
 
 def _shaped(x: Array, low: Sequence[int], high: Sequence[int]) -> Array:

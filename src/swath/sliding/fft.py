@@ -28,6 +28,7 @@ __all__ = [
     "estimate",
     "fast_length",
     "last",
+    "lonely",
     "mix",
     "of_dtype",
     "roles",
@@ -59,15 +60,23 @@ def estimate(p: Problem, cost: Costs) -> Estimate:
     points = prod(transform_lengths(p.role, p.g))
     count = p.g.groups * _operands(p)
     work = count * points * max(1.0, log2(points))
-    # Pads and cuts too: tens of calls (60 to 150 µs for 5³ points).
-    seconds = p.heavy * work / cost.fft + (30 + 12 * p.g.rank) * cost.call
-    if p.g.rank == 1 and points > _LONG and p.batch * p.g.groups * max(p.depth, p.rows) == 1:
-        # One long transform leaves the caches, and one thread does it.
-        seconds *= 4
+    slower = lonely(p, points, p.batch * p.g.groups * max(p.depth, p.rows))
+    # Pads and cuts too: tens of calls (70 to 150 µs for a few points).
+    seconds = slower * p.heavy * work / cost.fft + (22 + 6 * p.g.rank) * cost.call
     spectra = p.g.groups * p.batch * p.depth * p.rows * points
     seconds += 4 * p.heavy * p.width * spectra / cost.stream
     moved = 2 * p.width * points * count
     return Estimate(seconds, work, moved, BOUND.format(points), transforms=True)
+
+
+def lonely(p: Problem, points: int, count: int) -> int:
+    """How much longer a processor takes for so few transforms at a time.
+
+    A single one along one axis is done by one thread, and a long one also leaves the caches.
+    """
+    if p.g.rank > 1 or p.wide > 1 or count > 1:
+        return 1
+    return 4 if points > _LONG else 2
 
 
 def _operands(p: Problem) -> int:
@@ -188,10 +197,7 @@ def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
     is_real = not (be.is_complex(a) or be.is_complex(b))
     if not is_real:
         left, right = of_dtype(be, left, kind), of_dtype(be, right, kind)
-    if be.mutable and prod(left.shape[:3]) == prod(right.shape[:3]) == 1:
-        product = _paired(be, left, right, axes, lengths)
-    else:
-        product = mix(be, be.fft(left, axes, lengths), be.fft(right, axes, lengths))
+    product = mix(be, be.fft(left, axes, lengths), be.fft(right, axes, lengths))
     out = be.ifft(product, axes, lengths, real=is_real)
     out = _read(be, out, starts, counts, steps, full)
     if out.dtype != kind:
@@ -202,16 +208,6 @@ def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
     # (B, q, G, *f) -> (B, G·q, *f)
     out = xp.permute_dims(out, (0, 2, 1, *range(3, 3 + r)))
     return xp.reshape(out, (out.shape[0], out.shape[1] * out.shape[2], *out.shape[3:]))
-
-
-def _paired(be: Backend, a: Array, b: Array, axes: Sequence[int], lengths: Sequence[int]) -> Array:
-    """`mix` of single operands, transformed as rows of one array: each gets a thread."""
-    both = be.new_like(a, (2, *lengths))
-    for i, operand in enumerate((a, b)):
-        places = (slice(0, n) for n in operand.shape[3:])
-        both[(i, *places)] = operand[0, 0, 0, ...]
-    both = be.fft(both, axes, lengths)
-    return (both[0, ...] * both[1, ...])[None, None, None, ...]
 
 
 def of_dtype(be: Backend, a: Array, kind: Any) -> Array:

@@ -15,7 +15,7 @@ from typing import Any
 from .._backends import Backend
 from ..geometry import Sliding, Span
 from .costs import Costs
-from .fft import BOUND, dilated, fast_length, mix, of_dtype
+from .fft import BOUND, dilated, fast_length, lonely, mix, of_dtype
 from .problem import Estimate, Problem, as_is
 
 __all__ = ["estimate", "frames_of", "last", "roles", "run", "scratch", "tile"]
@@ -54,12 +54,13 @@ def estimate(p: Problem, cost: Costs) -> Estimate | str:
     points, total = prod(f[0] for f in frames), prod(f[2] for f in frames)
     count = p.g.groups * (total * p.batch * (p.depth + p.rows) + p.depth * p.rows)
     work = count * points * log2(points)
+    channels = p.batch * p.g.groups * max(p.depth, p.rows)
+    slower = lonely(p, points, channels * min(total, max(1, _GROUP // points)))
     spectra = p.g.groups * p.batch * total * p.depth * p.rows * points
-    seconds = (1 if p.g.rank == 1 else 1.5) * p.heavy * work / cost.fft
-    seconds += (4 + 12 * p.g.rank) * cost.call
+    seconds = (slower if p.g.rank == 1 else 1.5) * p.heavy * work / cost.fft
+    seconds += (30 + 6 * p.g.rank) * cost.call
     seconds += 2 * p.heavy * p.width * spectra / cost.stream
     if not p.traces:
-        channels = p.batch * p.g.groups * max(p.depth, p.rows)
         groups = 1 + total * points * channels // (_group(p.g) * p.wide)
         seconds += 4 * p.g.rank * groups * cost.call
     moved = 2 * p.width * (p.inputs + p.outputs)
