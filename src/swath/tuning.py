@@ -17,6 +17,7 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import astuple, dataclass, fields, replace
 from math import exp, log, log2, prod
 from typing import Any
@@ -183,6 +184,11 @@ def _computed(be: Backend, what: tuple[str, Sliding], a: Any, b: Any) -> tuple[A
 
 def timed(be: Backend, product: Product, device: Any = None) -> Timed:
     """Least seconds of every algorithm, rounds interleaved."""
+    with be.with_float64() if product.dtype == "float64" else nullcontext():
+        return _timed(be, product, device)
+
+
+def _timed(be: Backend, product: Product, device: Any) -> Timed:
     operands = [be.from_host(a, device) for a in product.operands()]
     place = be.place(operands[0])
     made = plan.choose(product.problem(be, place[1]), place)

@@ -188,6 +188,10 @@ class Backend:
         """The library's index dtype on the device of `like`."""
         return xpx.default_dtype(self.xp, "indexing", device=self.device(like))
 
+    def with_float64(self) -> AbstractContextManager[Any]:
+        """A block in which new arrays may be of float64, where that is a setting."""
+        return nullcontext()
+
     def dtypes_on(self, device: Any) -> tuple[str, ...]:
         """Names of the dtypes that a device has."""
         return tuple(self.xp.__array_namespace_info__().dtypes(device=device))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
@@ -34,6 +35,9 @@ _LEVELS = {"highest": "highest", "high": "high", "fast": "default"}
 
 # Results of one channel from which on XLA's loop over them is shared by threads.
 _SHARED = 2**13
+# Multiply-adds in the time of copying a point of a window (three times as much where no other has
+# it), of one of a window of whole pictures, and of one of a result.
+_WINDOW, _BATCH, _POINT = 32, 240, 64
 
 
 @cache
@@ -44,25 +48,44 @@ def _place() -> tuple[str, str, str]:
 
 
 def _layer_seconds(p: Any, cost: Any) -> float | str:
-    if p.role != "y" or p.g.rank > 3 or p.dtype not in ("float32", "float64"):
+    if p.role == "x" or p.g.rank > 3 or p.dtype not in ("float32", "float64"):
         return no_kernel(p, cost)
-    # Eigen's products are for one and two axes of float32; of one channel they are loops anyway.
-    slower = 8.0 if p.g.rank == 3 else 1.0
-    if p.width > 4 and not (p.single and p.g.groups == 1):
-        slower *= 10.0 if p.g.rank == 1 else 2.0
-    seconds = channels_seconds(p, cost) * slower
-    if p.single and p.g.groups == 1:
-        if p.outputs < _SHARED:
+    if p.role == "w" and p.g.groups > 1:
+        return "the gradient of a kernel of groups is slow"
+    single = p.single and p.g.groups == 1
+    if single and p.role == "y":
+        seconds = channels_seconds(p, cost)
+        if p.g.rank == 1 and p.width > 4:
+            # A plain loop, over neighbouring points at once.
+            seconds = p.flops / (3 * cost.native_single) + p.outputs / (12 * cost.native_point)
+        elif p.outputs < _SHARED:
             seconds *= 2
-    elif p.g.last:
-        # The kernel is laid out anew, point by point.
-        seconds += p.w_bytes / (cost.gather / 128)
-    return seconds + 10 * cost.call
+    elif p.g.groups > 1:
+        seconds = channels_seconds(p, cost)
+    else:
+        # Windows are copied before the product, and the result of channels first is after it.
+        lanes = _BATCH if p.role == "w" and p.g.rank > 1 else _WINDOW
+        lanes *= 3 if p.taps == 1 else 1
+        seconds = p.flops * (1 + lanes / p.rows) + (0 if p.g.last else _POINT * p.outputs)
+        seconds *= p.heavy / cost.native
+    return seconds + 12 * cost.call
 
 
 def _layer_scratch(p: Any) -> int:
-    # XLA computes channels last: the result is laid out anew, and x in the memory of the result.
-    return p.w_bytes + (0 if p.g.last else p.y_bytes)
+    taps = p.g.sizes[0] if p.g.rank == 3 else 0
+    if p.role == "w":
+        return (taps + 1) * p.x_bytes + p.y_bytes + 2 * p.w_bytes
+    if taps:
+        return taps * p.x_bytes + p.y_bytes + p.w_bytes
+    if p.g.last and not _lifted(p.g, p.width, p.g.groups * max(p.depth, p.rows)):
+        return p.w_bytes
+    # XLA computes channels last: the result is laid out anew, and x in its memory where it fits.
+    return p.y_bytes + p.w_bytes + (p.x_bytes if p.x_bytes > p.y_bytes else 0)
+
+
+def _lifted(g: Any, width: int, channels: int) -> bool:
+    """Whether a line is computed as a picture: Eigen's products of float64 are for two axes."""
+    return g.rank == 1 and width > 4 and channels > 1
 
 
 class JaxBackend(Backend):
@@ -102,6 +125,9 @@ class JaxBackend(Backend):
 
     def has_float64(self, like: Array | None = None) -> bool:
         return bool(_CONFIG.jax_enable_x64)
+
+    def with_float64(self) -> AbstractContextManager[Any]:
+        return jax.enable_x64(True)
 
     def dtypes_on(self, device: Any) -> tuple[str, ...]:
         return ("float32", "float64") if self.has_float64() else ("float32",)
@@ -203,19 +229,82 @@ class JaxBackend(Backend):
         return jnp.linalg.cholesky(a)
 
     # XLA's transposed kernels are slow on the CPU; the transpose goes through its forward one.
-    native = NativeKernel(("y",), _layer_seconds, _layer_scratch)
+    native = NativeKernel(("y", "w"), _layer_seconds, _layer_scratch)
 
     def native_product(self, role: str, g: Any, a: Array, b: Array) -> Array:
+        if g.rank == 3 and self.kind == "cpu":
+            return self._folded(role, g, a, b)
+        channels = max(a.shape[1], b.shape[1 if role == "w" else 0])
+        if _lifted(g, self.itemsize(a.dtype), channels):
+            (s,) = g.spans
+            unit = replace(s, length=1, size=1, stride=1, dilation=1, low=0, high=0)
+            flat = replace(g, spans=(unit, s))
+            a, b = jnp.expand_dims(a, 2), jnp.expand_dims(b, 2)
+            return jnp.squeeze(self.native_product(role, flat, a, b), 2)
+        strides, dilations = [s.stride for s in g.spans], [s.dilation for s in g.spans]
+        pads = [(s.low, s.high) for s in g.spans]
+        axes = tuple(range(2, 2 + g.rank))
+        order = (0, 1, *axes)
+        if role == "w":
+            # y slides over x: the batch is what is summed, like channels.
+            strides, dilations, order = dilations, strides, (1, 0, *axes)
+            pads = [(s.low, s.extent + s.stride * (s.out - 1) - s.length - s.low) for s in g.spans]
         asked = _CONFIG.jax_default_matmul_precision
         return lax.conv_general_dilated(
             a,
             b,
-            [s.stride for s in g.spans],
-            [(s.low, s.high) for s in g.spans],
-            rhs_dilation=[s.dilation for s in g.spans],
+            strides,
+            pads,
+            rhs_dilation=dilations,
             feature_group_count=g.groups,
+            dimension_numbers=lax.ConvDimensionNumbers(order, order, order),
             precision=lax.Precision.HIGHEST if asked is None else None,
         )
+
+    def _folded(self, role: str, g: Any, a: Array, b: Array) -> Array:
+        """Volumes as pictures, which XLA has fast kernels for.
+
+        Points of the first axis are a batch, its taps channels.
+        """
+        first, flat = g.spans[0], replace(g, spans=g.spans[1:])
+
+        def pictures(a: Array) -> Array:
+            """(B, C, n, …) to (B·n, C, …)."""
+            a = jnp.moveaxis(a, 2, 1)
+            return jnp.reshape(a, (-1, *a.shape[2:]))
+
+        widths = [(0, 0)] * a.ndim
+        widths[2] = first.low, first.high
+        x, reach = self.pad(a, widths), first.stride * (first.out - 1) + 1
+        starts = range(0, first.extent, first.dilation)
+        taps = [lax.slice_in_dim(x, i, i + reach, first.stride, 2) for i in starts]
+        x = jnp.stack(taps, axis=2)
+        x = pictures(jnp.reshape(x, (x.shape[0], -1, *x.shape[3:])))
+        if role == "w":
+            w = self.native_product(role, flat, x, pictures(b))
+            return jnp.reshape(w, (w.shape[0], -1, first.size, *w.shape[2:]))
+        y = self.native_product(role, flat, x, jnp.reshape(b, (b.shape[0], -1, *b.shape[3:])))
+        return jnp.moveaxis(jnp.reshape(y, (-1, first.out, *y.shape[1:])), 1, 2)
+
+    def windows(
+        self,
+        x: Array,
+        sizes: Sequence[int],
+        strides: Sequence[int],
+        dilations: Sequence[int],
+        axes: Sequence[int],
+    ) -> Array:
+        if any(s > 1 for s in strides):
+            return super().windows(x, sizes, strides, dilations, axes)
+        # Slices, one for every tap, in one gathering.
+        for axis, size, dilation in zip(axes, sizes, dilations, strict=True):
+            shape = list(x.shape)
+            shape[axis] -= dilation * (size - 1)
+            places = lax.GatherDimensionNumbers(tuple(range(1, x.ndim + 1)), (), (axis,))
+            starts = jnp.arange(size)[:, None] * dilation
+            x = lax.gather(x, starts, places, tuple(shape), mode="promise_in_bounds")
+            x = jnp.moveaxis(x, 0, -1)
+        return x
 
     def native_pass(self, role: str, x: Array, axis: int, span: Any) -> Any:
         # Measured on the CPU: XLA's loop is the fastest over few taps that overlap. The barrier

@@ -51,30 +51,57 @@ def last(p: Problem) -> bool:
 
 
 def roles(p: Problem) -> tuple[str, ...]:
-    """All of them; the transpose of planes is a product of planes."""
-    return ("y", "w") if _planar(p) else ("y", "x", "w")
+    """All of them; the transpose of planes is a product of planes.
+
+    So is that of single channels for a compiler: slices of one padded array are joined in one pass,
+    many padded arrays are not.
+    """
+    return ("y", "w") if _planar(p) or (p.traces and p.single) else ("y", "x", "w")
 
 
 def estimate(p: Problem, cost: Costs) -> Estimate:
     """One pass or one small matrix product for every tap."""
-    simple = p.depth == 1 if p.traces else p.single
-    # A compiler makes one pass of all products and sums that it unrolls, from registers.
+    if p.traces:
+        return _compiled(p, cost)
     # With products added as they are made a block of planes takes eight calls, and a third of the
     # passes.
     fused = p.fuses and _planar(p)
-    passes = (0.5 if p.taps <= UNROLLED else 1) if p.traces else 0.9 if fused else 3
-    each = passes * p.rows if simple else p.depth + 3 * p.rows
+    passes = 0.9 if fused else 3
+    each = passes * p.rows if p.single else p.depth + 3 * p.rows
     moved = p.taps * p.width * p.places * each
-    steps = 8 if fused else p.taps * (2 if simple else 4)
-    if p.traces and simple:
-        # Those that are not unrolled are steps of a compiled loop.
-        steps = 2 if p.taps <= UNROLLED else 0.1 * p.taps
-    blocks = 1 if p.traces else max(1, max(p.x_bytes, p.y_bytes) // (_BLOCK * p.wide))
+    steps = 8 if fused else p.taps * (2 if p.single else 4)
+    blocks = max(1, max(p.x_bytes, p.y_bytes) // (_BLOCK * p.wide))
     # What begins a slab anew costs more than the operations in it.
-    steps += 0 if p.traces or fused or blocks == 1 else 30
+    steps += 0 if fused or blocks == 1 else 30
     seconds = moved / cost.stream + steps * blocks * cost.call
-    if not simple:
+    if not p.single:
         seconds += p.heavy * p.flops * (1 + 16 / min(p.depth, p.rows)) / cost.gemm
+    return Estimate(seconds, p.flops, moved)
+
+
+def _compiled(p: Problem, cost: Costs) -> Estimate:
+    """As a compiler does it (passes measured under XLA on a processor).
+
+    It makes one pass of the products and sums of single channels that it unrolls, from registers,
+    of neighbouring points at once; it copies what a matrix product reads, and sums one by one.
+    """
+    points = p.width * p.places
+    unrolled = p.taps <= UNROLLED
+    if p.role == "w":
+        moved = 4.0 * p.taps * points * p.rows
+        steps = 20.0
+    elif p.depth == 1:
+        each = 0.3 if unrolled else 0.7
+        if p.g.spans[-1].stride > 1:
+            each = 2.0
+        moved = (3 + each * p.taps) * points * p.rows
+        steps = 8 + (0.0 if unrolled else 0.005 * p.taps)
+    else:
+        moved = p.taps * points * (4 * p.depth + p.rows)
+        steps = 8 + 4.0 * p.taps
+    seconds = moved / cost.stream + steps * cost.call
+    if p.depth > 1 or (p.role == "w" and p.rows > 1):
+        seconds += p.heavy * p.flops * (5 if p.role == "w" else 1) / cost.gemm
     return Estimate(seconds, p.flops, moved)
 
 

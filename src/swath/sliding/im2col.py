@@ -66,6 +66,8 @@ def estimate(p: Problem, cost: Costs) -> Estimate | str:
     """Matrix products, and the copying of windows."""
     if p.role == "x":
         return col2im.estimate(p, cost)
+    if p.traces:
+        return _compiled(p, cost)
     shifts = _shifts(p.g, p.depth, p.wide)
     gathered = p.width * _gathered(p)
     # Operands and result are read and written even where nothing is gathered.
@@ -78,11 +80,23 @@ def estimate(p: Problem, cost: Costs) -> Estimate | str:
     added = 3 * (shifts - 1) * p.y_bytes if p.role == "y" else 0
     loss = 1 + 8 / min(p.rows, 64) + 8 / (p.depth * p.taps / shifts)
     seconds = p.heavy * p.flops * loss / cost.gemm
-    # Without strided views windows are gathered by index, best where channels are runs, worst in
-    # volumes.
-    slower = (6 if p.g.last else 12) * (4 if p.g.rank > 2 else 1) if p.traces else 1
-    seconds += slower * copies / cost.gather + added / cost.stream
+    seconds += copies / cost.gather + added / cost.stream
     return Estimate(seconds + 14 * cost.call, p.flops, copies + added)
+
+
+def _compiled(p: Problem, cost: Costs) -> Estimate:
+    """As a compiler does it, without strided views (measured under XLA on a processor)."""
+    shifts = _shifts(p.g, p.depth, p.wide)
+    # Windows are gathered by index, best where channels are runs.
+    passes = 0 if p.taps == 1 else 2 if p.g.last or (p.single and p.g.rank == 1) else 3
+    moved = passes * p.width * _gathered(p)
+    moved += 2 * (p.x_bytes + p.y_bytes) if p.g.last and not last(p) else 0
+    added = (0.5 if p.taps == 1 else 1.0) * (p.x_bytes + p.y_bytes)
+    added += 8 * (shifts - 1) * p.y_bytes if p.role == "y" else 0
+    loss = (2.5 if p.role == "w" else 1) + 8 / min(p.rows, 64) + 8 / (p.depth * p.taps / shifts)
+    seconds = p.heavy * p.flops * loss / cost.gemm
+    seconds += moved / cost.gather + added / cost.stream + 10 * cost.call
+    return Estimate(seconds, p.flops, moved + added)
 
 
 def _gathered(p: Problem) -> int:
