@@ -11,7 +11,7 @@ elsewhere (compiled or lazy arrays, the bare standard) the same merges are made 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from math import frexp, prod
 from typing import Any, NamedTuple
@@ -758,25 +758,45 @@ def _begin(starts: Sequence[tuple[int, Array]], at: Index) -> Array:
     return total
 
 
-def _places_of(be: Backend, g: Windows, like: Array, ahead: Array) -> Iterator[tuple[Index, Array]]:
-    """Parts of the outputs and their places in the flattened input, in one row."""
-    ahead = be.xp.reshape(ahead, g.out)
-    kind, scratch = be.default_int(like), Scratch(be, like)
-    starts, lost = _starts(be, g, like, _scales(g)), _lost(g)
-    for _, at, slab in slabs(g, be.itemsize(kind), be.wide(like)):
-        places = scratch("places", slab.out, kind)
-        be.into("add", places, _begin(starts, at), ahead[at])
+def _at_places(
+    be: Backend,
+    g: Windows,
+    like: Array,
+    ahead: Array,
+    parts: Sequence[Slab],
+    work: Callable[[Index, Index, Array], None],
+) -> None:
+    """work(inputs, outputs, places) for parts; places in what is read, flattened, in one row."""
+    ahead, kind, lost = be.xp.reshape(ahead, g.out), be.default_int(like), bool(_lost(g))
+    # Where windows begin in what is read: most parts are alike.
+    begin = {
+        windows: _begin(_starts(be, windows, like, _scales(windows)), (slice(None),) * len(g.out))
+        for windows in {slab.windows for slab in parts if 0 not in slab.windows.shape}
+    }
+
+    def one(scratch: Scratch, slab: Slab) -> None:
+        inputs, at, windows = slab
+        if windows not in begin:
+            return
+        places = scratch("places", windows.out, kind)
+        be.into("add", places, begin[windows], ahead[at])
         if lost:
             # Numbers of windows that lie wholly in padding name no place.
-            places[...] = be.xp.clip(places, 0, prod(g.shape) - 1)
-        yield at, be.xp.reshape(places, (-1,))
+            places[...] = be.xp.clip(places, 0, prod(windows.shape) - 1)
+        work(inputs, at, be.reshape(places, (-1,)))
+
+    be.each(parts, lambda: Scratch(be, like), one)
 
 
 def _taken(be: Backend, g: Windows, t: Array, ahead: Array) -> Array:
     """t at the extremes; 0 in windows wholly in padding."""
     y = be.empty_like(t, g.out)
-    for at, places in _places_of(be, g, t, ahead):
-        y[at] = be.xp.reshape(be.take_at(t, places), y[at].shape)
+
+    def one(inputs: Index, at: Index, places: Array) -> None:
+        y[at] = be.reshape(be.take_at(t[inputs], places), y[at].shape)
+
+    parts = slabs(g, be.itemsize(be.default_int(t)), be.wide(t))
+    _at_places(be, g, t, ahead, parts, one)
     for cut in _lost(g):
         y[cut] = 0
     return y
@@ -789,9 +809,20 @@ def _put_back(be: Backend, g: Windows, y: Array, ahead: Array) -> Array:
         y = be.xp.asarray(y, copy=True)
         for cut in lost:
             y[cut] = 0
-    out = be.new_like(y, g.shape)
-    for at, places in _places_of(be, g, y, ahead):
-        be.add_at(out, places, y[at])
+    parts = slabs(g, be.itemsize(be.default_int(y)), be.wide(y))
+    # Neighbours along a sliding axis share points: never two of them at once, for the same sums
+    # every time.
+    shared = not parts or parts[0].windows.spans != g.spans
+    out = (be.new_like if shared else be.empty_like)(y, g.shape)
+
+    def one(inputs: Index, at: Index, places: Array) -> None:
+        here = out[inputs]
+        if not shared:
+            here[...] = 0
+        be.add_at(here, places, y[at])
+
+    for some in (parts[::2], parts[1::2]) if shared else (parts,):
+        _at_places(be, g, y, ahead, some, one)
     return out
 
 
