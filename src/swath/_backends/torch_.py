@@ -423,9 +423,10 @@ class TorchBackend(Backend):
             return None
         aten, planes = torch.ops.aten, kernel.planes
         inputs, outputs = kernel.inputs, kernel.outputs
+        size, stride, pad, _ = settings
         if role == "sum":
             found = torch.nn.functional.avg_pool2d(
-                planes(x, inputs), *settings[:3], False, True, divisor
+                planes(x, inputs), size, stride, pad, False, True, divisor
             )
             return kernel.back(found, g.out)
         if role == "spread":
@@ -437,8 +438,9 @@ class TorchBackend(Backend):
             # second array, never written, would push the first out of the cache.
             result = planes(out, inputs)
             aten.avg_pool2d_backward.grad_input(
-                planes(x, outputs), result, *settings[:3], False, True, divisor, grad_input=result
-            )
+                planes(x, outputs), result, size, stride, pad, False, True, divisor,
+                grad_input=result,
+            )  # fmt: skip
             return out
         if role == "max":
             return kernel.back(torch.max_pool2d(planes(x, inputs), *settings), g.out)

@@ -98,6 +98,10 @@ def fir_step(b: Any, state: Any, chunk: Any, *, axis: int = -1, method: str = "a
     return _step(b, state, chunk, axis, method)
 
 
+# Samples up to which a chunk joined to its past is kept for the sake of its end: a copy costs more.
+_KEPT = 1 << 16
+
+
 @dataclass(frozen=True)
 class _Chunk:
     """How a step is computed for one set of shapes and dtypes."""
@@ -136,8 +140,8 @@ class _Chunk:
         """
         x = ops.concat((state, chunk), self.axis)
         last = _ops.cut(x, *self.kept) if ops is _ops else x[self.kept]
-        # A copy, that does not keep the chunk.
-        state = ops.concat((last,), self.axis)
+        # A copy does not keep all of x.
+        state = ops.concat((last,), self.axis) if prod(self.x_shape) > _KEPT else last
         if self.moves:
             x = ops.permute(x, self.order)
         w = ops.flip(ops.reshape(b, (1, 1, self.taps)), (2,))

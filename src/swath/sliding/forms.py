@@ -15,7 +15,7 @@ from typing import Any
 from .._backends import Backend
 from ..geometry import Sliding
 from .costs import Costs
-from .problem import Algorithm, Estimate, Problem, result_shape
+from .problem import Algorithm, Estimate, Problem, as_is, result_shape
 
 __all__ = ["Form", "estimate", "scratch", "tile"]
 
@@ -91,6 +91,8 @@ class Form:
         self.be, self.algorithm, self.p = be, algorithm, p
         self.turned = _turned(algorithm, p)
         self.first = p.g.last and not algorithm.last(p)
+        # Whether operands and result are the algorithm's own.
+        self.plain = not (self.turned or self.first) and algorithm.pack is as_is
         r = p.g.rank
         # Orders of axes: signals and kernels with channels first, and back.
         self.signal, self.signal_back = (0, r + 1, *range(1, r + 1)), (0, *range(2, r + 2), 1)

@@ -328,7 +328,8 @@ def check_method(method: Any) -> str:
 class _Call:
     """All of a product that does not depend on values: made once for each signature.
 
-    `empty` is the shape of a result without points.
+    `empty` is the shape of a result without points; `plain` says that the algorithm takes the
+    operands as they are, in one piece.
     """
 
     problem: Problem
@@ -337,6 +338,7 @@ class _Call:
     empty: tuple[int, ...] | None
     plan: Plan | None
     form: forms.Form | None = None
+    plain: bool = False
 
 
 @lru_cache(maxsize=4096)
@@ -372,7 +374,8 @@ def _call(
         return _Call(problem, kind, work, result_shape(role, g, batch, depth, rows), None)
     plan = choose(problem, place, workspace)
     form = forms.Form(be, ALGORITHMS[plan.method], problem)
-    return _Call(problem, kind, work, None, plan, form)
+    plain = form.plain and plan.slabs == Slabs(batch, problem.points)
+    return _Call(problem, kind, work, None, plan, form, plain)
 
 
 def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
@@ -389,4 +392,6 @@ def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
         raise Captured
     # Half precision accumulates in float32 and rounds once.
     a, b = fft.of_dtype(be, a, work), fft.of_dtype(be, b, work)
+    if call.plain:
+        return fft.of_dtype(be, form.algorithm.run(be, role, g, a, b), kind)
     return fft.of_dtype(be, slabs.sweep(form, plan.slabs, a, b), kind)
