@@ -8,7 +8,8 @@ import os
 import platform
 import sys
 import tomllib
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,11 @@ class Row:
         return self.mode == "jit"
 
     @property
+    def lazy(self) -> bool:
+        """Whether values are unknown while operations run: nothing can be decided or raised."""
+        return self.traced or self.backend == "dask.array"
+
+    @property
     def autodiff(self) -> bool:
         """Whether the library differentiates."""
         return self.backend in ("jax", "torch")
@@ -95,7 +101,7 @@ class Row:
             import jax
 
             return jax.enable_x64(self.x64)
-        return nullcontext()
+        return _lazily() if self.backend == "dask.array" else nullcontext()
 
     def asarray(self, values: Any, dtype: str | None = None) -> Any:
         """A host array or list as an array of the row; floats become the row's widest."""
@@ -114,6 +120,8 @@ class Row:
                 if (table.size)
                 else self.namespace.zeros(table.shape, dtype=kind, device=self.device)
             )
+        if self.backend == "dask.array":
+            return self.namespace.from_array(table, chunks=tuple(map(_uneven, table.shape)))
         if self.device is not None:
             return self.namespace.asarray(table, device=self.device)
         return self.namespace.asarray(table)
@@ -144,6 +152,22 @@ class Row:
             return fn(*full, **{**kwargs, **named})
 
         return traced([args[i] for i in places], {k: kwargs[k] for k in names})
+
+
+@contextmanager
+def _lazily() -> Iterator[None]:
+    """One thread, so that what is set here holds there: graphs hold what is then not taken, and
+    NumPy warns of the invalid values in it."""
+    import dask
+
+    with dask.config.set(scheduler="synchronous"), np.errstate(all="ignore"):
+        yield
+
+
+def _uneven(n: int) -> tuple[int, ...]:
+    """Chunks of an axis: two or three of different lengths where there are points enough."""
+    lengths = (n // 2, n // 3, n - n // 2 - n // 3)
+    return tuple(k for k in lengths if k) if n > 3 else (n,)
 
 
 def _namespace(backend: str) -> Any:

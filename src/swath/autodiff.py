@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from ._backends import Backend, backend_of, try_backend
+from .division import Division
 from .errors import ArgumentError, ArgumentTypeError, describe
 
 __all__ = ["Core", "Node", "Patch", "apply", "differentiable", "primal", "vjp", "with_batch"]
@@ -98,6 +99,13 @@ class Core:
     ) -> tuple[Any, Sequence[Array], Callable[[Array], Array]]:
         """The same core over a batch axis in front of the arrays marked `batched`."""
         raise NotImplementedError
+
+    def divide(self, geometry: Any, shapes: Sequence[tuple[int, ...]]) -> Division | None:
+        """How the result is made of pieces, for arrays that lie in chunks.
+
+        None: `forward` is made of array operations that the library divides itself.
+        """
+        return None
 
 
 def with_batch(be: Backend, arrays: Sequence[Array], batched: Sequence[bool]) -> list[Array]:

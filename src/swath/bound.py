@@ -261,11 +261,6 @@ def bind(xp_or_name: Any, *, device: Any = None) -> Bound:
         raise ArgumentTypeError(
             f"bind: xp_or_name must be a library or its name, got {describe(xp_or_name)}"
         )
-    name = name.removeprefix("array_api_compat.")
-    name = "jax" if name == "jax.numpy" else name
-    why = registry.COMMON_GAPS.get(name.partition(".")[0])
-    if why is not None:
-        raise UnsupportedError(f"bind: {name}: {why}")
     with explain("bind", {}):
         try:
             backend = backend_named(name)

@@ -263,6 +263,4 @@ def features() -> dict[str, Feature]:
 
 
 #: Libraries on which no operation is tested yet, with the reason.
-COMMON_GAPS: dict[str, str] = {
-    "dask": "lazy block-wise execution comes with the scaling work; not tested yet",
-}
+COMMON_GAPS: dict[str, str] = {}

@@ -36,7 +36,7 @@ _BY_NAMESPACE: dict[str, Backend] = {}
 _RESULTS: list[tuple[type, tuple[str, ...], tuple[str, ...], Callable[..., Any] | None]] = []
 
 # Library -> the adapter's module; any other array-API namespace gets the standard-only fallback.
-_ADAPTERS = {"numpy": "numpy_", "jax": "jax_", "torch": "torch_", "cupy": "cupy_"}
+_ADAPTERS = {"numpy": "numpy_", "jax": "jax_", "torch": "torch_", "cupy": "cupy_", "dask": "dask_"}
 
 
 def known_names() -> tuple[str, ...]:
@@ -44,8 +44,14 @@ def known_names() -> tuple[str, ...]:
     return tuple(_ADAPTERS)
 
 
+# Namespaces of libraries that go by another name.
+_NAMESPACES = {"jax.numpy": "jax", "dask.array": "dask"}
+
+
 def backend_named(name: str) -> Backend:
-    """The adapter of a library by its import name; imports the library."""
+    """The adapter of a library by its name or that of its namespace; imports the library."""
+    name = name.removeprefix("array_api_compat.")
+    name = _NAMESPACES.get(name, name)
     if name not in _BY_NAMESPACE:
         if name in _ADAPTERS:
             module = importlib.import_module(f".{_ADAPTERS[name]}", __name__)
@@ -85,6 +91,8 @@ def _library(x: Any) -> str | None:
         return "jax"
     if array_api_compat.is_cupy_array(x):
         return "cupy"
+    if array_api_compat.is_dask_array(x):
+        return "dask"
     if hasattr(x, "__array_namespace__"):
         return array_api_compat.array_namespace(x).__name__
     return None

@@ -15,6 +15,7 @@ import array_api_compat
 import array_api_extra as xpx
 import numpy as np
 
+from ..division import Division
 from ..errors import UnsupportedError
 
 Array = Any
@@ -41,6 +42,7 @@ class Core(Protocol):
     linear: tuple[int, ...]
 
     def forward(self, be: Backend, geometry: Any, *arrays: Array) -> Array: ...
+    def divide(self, geometry: Any, shapes: Sequence[tuple[int, ...]]) -> Division | None: ...
     def push(
         self,
         be: Backend,

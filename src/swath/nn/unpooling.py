@@ -13,6 +13,7 @@ from typing import Any
 from .. import _ops, arguments
 from .._backends import Backend
 from ..autodiff import Core, apply, primal
+from ..division import Along, Cuts, Division, Piece
 from ..errors import ArgumentError, ArgumentTypeError, describe
 from ..geometry import resolve_padding
 from ..registry import operation
@@ -109,6 +110,17 @@ class _Unpool(Core):
     def forward(self, be: Backend, geometry: int, *arrays: Array) -> Array:
         a, places = arrays
         return _by_rows(be, a, places, geometry, self._method)
+
+    def divide(self, geometry: int, shapes: Sequence[tuple[int, ...]]) -> Division | None:
+        """Row by row."""
+        (rows, _), (_, each) = shapes
+        points = geometry if self is _PUT else each
+
+        def piece(cuts: Cuts) -> Piece:
+            reads = tuple((cuts[0], slice(0, shape[1])) for shape in shapes)
+            return Piece(geometry, reads)
+
+        return Division((rows, points), (Along(0, 0), None), piece)
 
     def pull(
         self,

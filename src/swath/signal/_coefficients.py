@@ -125,9 +125,8 @@ def library(xp: Any) -> Backend:
     name = xp if isinstance(xp, str) else getattr(xp, "__name__", "")
     if not name:
         raise ArgumentTypeError(f"xp must be an array library or its name, got {describe(xp)}")
-    name = name.rpartition("array_api_compat.")[2]
     try:
-        return backend_named({"jax.numpy": "jax"}.get(name, name))
+        return backend_named(name)
     except ModuleNotFoundError as error:
         raise ArgumentError(f"xp is the array library {name!r}, which is not installed") from error
 

@@ -17,7 +17,7 @@ with the rates exchanged and the taps reversed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -25,6 +25,7 @@ from typing import Any
 from .. import _ops
 from .._backends import Backend
 from ..autodiff import apply
+from ..division import Along, Cuts, Division, Piece, whole
 from ..geometry import Sliding, Span
 from ..primitives import overlap_add, sliding_windows
 from ..settings import current_workspace
@@ -193,6 +194,46 @@ def _fit(be: Backend, g: Rate, batch: int, each: int, x: Any) -> _Slabs:
 
 
 class _Resampling(Trilinear):
+    def divide(self, geometry: Rate, shapes: Sequence[tuple[int, ...]]) -> Division | None:
+        """Batch and time are cut, channels are not; gradients of h are sums."""
+        g, of = geometry, dict(zip(self.operands, shapes, strict=True))
+
+        def read(g: Rate, cut: slice) -> tuple[slice, Rate]:
+            """The stretch of the operand that outputs read, and their rate."""
+            count = cut.stop - cut.start
+            low, high = points_read(g.taps, g.up, g.down, g.offset + g.down * cut.start, count)
+            at = slice(min(max(low, 0), g.length), max(min(high + 1, g.length), 0))
+            at = slice(at.start, max(at.start, at.stop))
+            offset = g.offset + g.down * cut.start - g.up * at.start
+            return at, replace(g, length=at.stop - at.start, offset=offset, count=count)
+
+        def every(cuts: Cuts, letter: str, time: slice) -> Cuts:
+            return (cuts[0], slice(0, of[letter][1]), time)
+
+        if self.role == "x":
+
+            def spread(cuts: Cuts) -> Piece:
+                at, turned = read(g.turned(), cuts[2])
+                return Piece(turned.turned(), (whole(of["w"]), every(cuts, "y", at)))
+
+            shape = (of["y"][0], g.groups * of["w"][1], g.length)
+            return Division(shape, (Along(1, 0), None, Along(1, 2, g.down, g.up)), spread)
+        if self.role == "w":
+
+            def term(cuts: Cuts) -> Piece:
+                at, inner = read(g, cuts[2])
+                return Piece(inner, (every(cuts, "x", at), cuts))
+
+            shape = (of["y"][1], of["x"][1] // g.groups, g.taps)
+            return Division(shape, (Along(1, 0), None, Along(1, 2)), term, of["y"])
+
+        def window(cuts: Cuts) -> Piece:
+            at, inner = read(g, cuts[2])
+            return Piece(inner, (every(cuts, "x", at), whole(of["w"])))
+
+        shape = (of["x"][0], of["w"][0], g.count)
+        return Division(shape, (Along(0, 0), None, Along(0, 2, g.up, g.down)), window)
+
     def forward(self, be: Backend, geometry: Rate, *arrays: Any) -> Any:
         a, b = arrays
         if self.role == "y":

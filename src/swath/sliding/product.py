@@ -19,7 +19,8 @@ from typing import Any
 
 from .._backends import Backend
 from ..autodiff import Core, apply
-from ..geometry import Sliding
+from ..division import Along, Cuts, Division, Piece, back, part, replaced, whole
+from ..geometry import Sliding, Span
 from . import plan
 
 __all__ = ["Trilinear", "correlate", "kernel_gradient", "spread"]
@@ -143,6 +144,55 @@ def _groups_split(xp: Any, a: Array, letter: str, last: bool, size: int, channel
 class _Product(Trilinear):
     def forward(self, be: Backend, geometry: Sliding, *arrays: Array) -> Array:
         return plan.run(be, self.role, geometry, *arrays)
+
+    def divide(self, geometry: Sliding, shapes: Sequence[tuple[int, ...]]) -> Division | None:
+        """Batch and sliding axes are cut, channels are not; gradients of w are sums."""
+        g, of = geometry, dict(zip(self.operands, shapes, strict=True))
+        first = 1 if g.last else 2
+        axes, strides = range(first, first + g.rank), [s.stride for s in g.spans]
+        channel = -1 if g.last else 1
+
+        def along(operand: int, rates: Sequence[tuple[int, int]]) -> tuple[Along | None, ...]:
+            found: list[Along | None] = [None] * (g.rank + 2)
+            found[0] = Along(operand, 0)
+            for axis, rate in zip(axes, rates, strict=True):
+                found[axis] = Along(operand, axis, *rate)
+            return tuple(found)
+
+        def cut(cuts: Cuts, rule: Callable[[Span, slice], tuple[slice, Span]]) -> Any:
+            """The geometry of a piece, and what it reads on the axes of the other signal."""
+            pairs = zip(g.spans, (cuts[a] for a in axes), strict=True)
+            reads, spans = zip(*(rule(s, c) for s, c in pairs), strict=True)
+            return replace(g, spans=spans), replaced(cuts, axes, reads)
+
+        def channels(cuts: Cuts, shape: tuple[int, ...]) -> Cuts:
+            return replaced(cuts, [channel % len(shape)], [slice(0, shape[channel])])
+
+        if self.role == "x":
+            depth = of["w"][-2 if g.last else 1] * g.groups
+            shape = g.x_shape(of["y"][0], depth)
+
+            def spread(cuts: Cuts) -> Piece:
+                inner, y = cut(cuts, back)
+                return Piece(inner, (whole(of["w"]), channels(y, of["y"])))
+
+            return Division(shape, along(1, [(s, 1) for s in strides]), spread)
+        if self.role == "w":
+            rows, depth = of["y"][channel], of["x"][channel] // g.groups
+
+            def term(cuts: Cuts) -> Piece:
+                inner, x = cut(cuts, part)
+                return Piece(inner, (channels(x, of["x"]), cuts))
+
+            same = along(1, [(1, 1)] * g.rank)
+            return Division(g.w_shape(rows, depth), same, term, of["y"])
+
+        def window(cuts: Cuts) -> Piece:
+            inner, x = cut(cuts, part)
+            return Piece(inner, (channels(x, of["x"]), whole(of["w"])))
+
+        shape = g.y_shape(of["x"][0], of["w"][-1 if g.last else 0])
+        return Division(shape, along(0, [(1, s) for s in strides]), window)
 
 
 _CORES: dict[str, Trilinear] = {}

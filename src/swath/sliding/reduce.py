@@ -12,7 +12,7 @@ elsewhere (compiled or lazy arrays, the bare standard) the same merges are made 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import frexp, prod
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ import numpy as np
 
 from .._backends import Backend
 from ..autodiff import Core, apply, with_batch
+from ..division import Along, Cuts, Division, Piece, back, part, replaced
 from ..geometry import Span, Windows
 from . import sweep
 from .passes import shifts
@@ -332,6 +333,23 @@ def _gathered_back(
 # -- cores -----------------------------------------------------------------------------------------
 
 
+def _windowed(g: Windows, piece: Callable[[Cuts], Piece], *, spreads: bool = False) -> Division:
+    """All axes are cut; those that slide follow the operand by their strides."""
+    along = [Along(0, axis) for axis in range(len(g.shape))]
+    for axis, span in zip(g.axes, g.spans, strict=True):
+        rate = (span.stride, 1) if spreads else (1, span.stride)
+        along[axis] = Along(0, axis, *rate)
+    return Division(g.shape if spreads else g.out, tuple(along), piece)
+
+
+def _inside(g: Windows, cuts: Cuts) -> tuple[Windows, Cuts]:
+    """The windows of some outputs, and the input that they read."""
+    found = [part(span, cuts[axis]) for axis, span in zip(g.axes, g.spans, strict=True)]
+    reads = replaced(cuts, g.axes, [at for at, _ in found])
+    shape = tuple(c.stop - c.start for c in reads)
+    return Windows(shape, g.axes, tuple(span for _, span in found)), reads
+
+
 class _Keyed(Core):
     """Linear in the first array; the second says which taps."""
 
@@ -349,6 +367,13 @@ class _Choose(_Keyed):
     """y = t at the place of every window's extreme in x; 0 in windows wholly in padding."""
 
     name = "choose"
+
+    def divide(self, geometry: Extreme, shapes: Sequence[tuple[int, ...]]) -> Division | None:
+        def piece(cuts: Cuts) -> Piece:
+            windows, reads = _inside(geometry.windows, cuts)
+            return Piece(geometry._replace(windows=windows), (reads, reads))
+
+        return _windowed(geometry.windows, piece)
 
     def forward(self, be: Backend, geometry: Extreme, *arrays: Array) -> Array:
         t, x = arrays
@@ -375,6 +400,24 @@ class _Scatter(_Keyed):
     """
 
     name = "scatter"
+
+    def divide(self, geometry: Extreme, shapes: Sequence[tuple[int, ...]]) -> Division | None:
+        """A piece needs the whole windows that reach it: what lies around it is cut off again."""
+        g = geometry.windows
+
+        def piece(cuts: Cuts) -> Piece:
+            met = [back(span, cuts[axis])[0] for axis, span in zip(g.axes, g.spans, strict=True)]
+            outputs = replaced(cuts, g.axes, met)
+            windows, reads = _inside(g, outputs)
+            keep, place = [], []
+            for cut, read in zip(cuts, reads, strict=True):
+                start, stop = max(cut.start, read.start), min(cut.stop, read.stop)
+                keep.append(slice(start - read.start, stop - read.start))
+                place.append(slice(start - cut.start, stop - cut.start))
+            inner = geometry._replace(windows=windows)
+            return Piece(inner, (outputs, reads), tuple(keep), tuple(place))
+
+        return _windowed(g, piece, spreads=True)
 
     def forward(self, be: Backend, geometry: Extreme, *arrays: Array) -> Array:
         y, x, *places = arrays
@@ -412,6 +455,14 @@ class _Extreme(Core):
     """Maximum or minimum of every window."""
 
     name = "window_extreme"
+
+    def divide(self, geometry: Extreme, shapes: Sequence[tuple[int, ...]]) -> Division | None:
+        def piece(cuts: Cuts) -> Piece:
+            windows, reads = _inside(geometry.windows, cuts)
+            return Piece(geometry._replace(windows=windows), (reads,))
+
+        vacant = partial(lowest, largest=geometry.largest)
+        return _windowed(geometry.windows, piece)._replace(vacant=vacant)
 
     def forward(self, be: Backend, geometry: Extreme, *arrays: Array) -> Array:
         (x,) = arrays
@@ -538,6 +589,27 @@ class _Linear(Core):
     def __init__(self, name: str, *, spreads: bool) -> None:
         self.name = name
         self._spreads = spreads
+
+    def divide(self, geometry: Any, shapes: Sequence[tuple[int, ...]]) -> Division | None:
+        mean = geometry if isinstance(geometry, Mean) else None
+        g: Windows = geometry if mean is None else mean.windows  # type: ignore[assignment]
+
+        def piece(cuts: Cuts) -> Piece:
+            if self._spreads:
+                found = [back(span, cuts[axis]) for axis, span in zip(g.axes, g.spans, strict=True)]
+                reads, inputs = replaced(cuts, g.axes, [at for at, _ in found]), cuts
+                shape = tuple(c.stop - c.start for c in cuts)
+                windows = Windows(shape, g.axes, tuple(span for _, span in found))
+            else:
+                windows, reads = _inside(g, cuts)
+                inputs = reads
+            if mean is None:
+                return Piece(windows, (reads,))
+            starts = [inputs[axis].start for axis in g.axes]
+            bounds = [(a - s, b - s) for s, (a, b) in zip(starts, mean.bounds, strict=True)]
+            return Piece(mean._replace(windows=windows, bounds=tuple(bounds)), (reads,))
+
+        return _windowed(g, piece, spreads=self._spreads)
 
     def forward(self, be: Backend, geometry: Any, *arrays: Array) -> Array:
         (x,) = arrays
