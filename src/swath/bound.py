@@ -18,7 +18,7 @@ import numpy as np
 
 from . import arguments, registry
 from ._backends import Backend, backend_named, known_names, try_backend
-from .errors import ArgumentError, ArgumentTypeError, UnsupportedError, describe, explain
+from .errors import ArgumentError, ArgumentTypeError, describe, explain
 
 __all__ = ["Bound", "Namespace", "available_backends", "bind"]
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from .geometry import Span
 
-__all__ = ["Along", "Cuts", "Division", "Piece", "back", "part"]
+__all__ = ["Along", "Cuts", "Division", "Piece", "back", "part", "problems", "replaced", "whole"]
 
 #: First and last point (exclusive) on every axis.
 Cuts = tuple[slice, ...]
@@ -90,3 +90,21 @@ def replaced(cuts: Cuts, places: Sequence[int], by: Sequence[slice]) -> Cuts:
 def whole(shape: Sequence[int]) -> Cuts:
     """All of an array."""
     return tuple(slice(0, n) for n in shape)
+
+
+def problems(
+    geometry: Any, shapes: Sequence[tuple[int, ...]], lead: int, tail: Sequence[int]
+) -> Division:
+    """Problems that are solved whole: only the leading axes, a batch, are cut.
+
+    `tail` is the rest of the result's shape; operands of fewer axes than the batch are of all
+    problems.
+    """
+
+    def piece(cuts: Cuts) -> Piece:
+        reads = (whole(s) if len(s) < lead else (*cuts[:lead], *whole(s[lead:])) for s in shapes)
+        return Piece(geometry, tuple(reads))
+
+    batch = tuple(Along(0, axis) for axis in range(lead))
+    shape = (*shapes[0][:lead], *tail)
+    return Division(shape, (*batch, *[None] * len(tail)), piece)

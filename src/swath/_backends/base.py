@@ -123,6 +123,8 @@ class Backend:
     in_place = False
     #: Whether programs are traced and compiled, so that a Python loop of many steps is costly.
     traces = False
+    #: Whether arrays lie in chunks, and operations are laid out and computed when asked for.
+    lazy = False
     #: Columns of a matrix at which the product of a tall matrix and it has half of its speed.
     narrow = 16
     #: Kind of device, "cpu" or "gpu".
@@ -257,6 +259,10 @@ class Backend:
 
     def synchronize(self, x: Array) -> None:
         """Wait until x is computed."""
+
+    def stretches(self, x: Array) -> list[slice]:
+        """Parts of the first axis that lie in one place each."""
+        return [slice(0, x.shape[0])]
 
     def free_memory(self, device: Any = None) -> int | None:
         """Bytes free on the device, or None where unknown."""
@@ -407,6 +413,10 @@ class Backend:
             x = xp.reshape(x, (*shape[:axis], n, size, *shape[axis + 1 :]))
             x = xp.moveaxis(x, axis + 1, -1)
         return x
+
+    def take(self, x: Array, table: np.ndarray, axis: int) -> Array:
+        """Elements along an axis, by a table of indices on the host."""
+        return self.xp.take(x, self.constant(table, x, self.default_int(x)), axis=axis)
 
     def reshape(self, x: Array, shape: tuple[int, ...]) -> Array:
         """x in another shape, in C order."""

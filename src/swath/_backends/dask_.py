@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from functools import partial
-from itertools import product
+from functools import lru_cache, partial
+from itertools import pairwise, product
+from operator import getitem
 from typing import Any, NamedTuple
 
 import array_api_compat
@@ -30,6 +31,8 @@ __all__ = ["DaskBackend", "make"]
 
 class DaskBackend(Backend):
     """The adapter for dask.array; its chunks may be arrays of NumPy or CuPy."""
+
+    lazy = True
 
     # -- arrays and devices -------------------------------------------------------------------
 
@@ -64,10 +67,32 @@ class DaskBackend(Backend):
     def moved(self, x: Array, device: Any) -> Array:
         return x
 
+    def stretches(self, x: Array) -> list[slice]:
+        return [slice(*ends) for ends in pairwise(_bounds(x.chunks[0]))]
+
     def synchronize(self, x: Array) -> None:
         """Nothing is under way: results are computed when they are asked for."""
 
     # -- structure ------------------------------------------------------------------------------
+
+    def windows(
+        self,
+        x: Array,
+        sizes: Sequence[int],
+        strides: Sequence[int],
+        dilations: Sequence[int],
+        axes: Sequence[int],
+    ) -> Array:
+        for axis, size, stride, dilation in zip(axes, sizes, strides, dilations, strict=True):
+            n = (x.shape[axis] - dilation * (size - 1) - 1) // stride + 1
+            index = np.arange(n)[:, None] * stride + np.arange(size) * dilation
+            x, shape = self.take(x, index.reshape(-1), axis), x.shape
+            x = da.reshape(x, (*shape[:axis], n, size, *shape[axis + 1 :]))
+            x = da.moveaxis(x, axis + 1, -1)
+        return x
+
+    def take(self, x: Array, table: np.ndarray, axis: int) -> Array:
+        return da.take(x, table, axis=axis)
 
     def pad(
         self,
@@ -102,7 +127,31 @@ class DaskBackend(Backend):
     def solve(self, a: Array, b: Array) -> Array:
         return _matrices("solve", "(n,n),(n,k)->(n,k)", a, b)
 
-    # -- cores ------------------------------------------------------------------------------------
+    # -- programs and cores -----------------------------------------------------------------------
+
+    def run(
+        self, function: Callable[..., tuple[Array, ...]], geometry: Any, *arrays: Array
+    ) -> tuple[Array, ...]:
+        """One task, which sees the values and decides by them."""
+        given = tuple((tuple(a.shape), a.dtype) for a in arrays)
+        task = _Program(function, geometry, _results(function, geometry, given), WORKSPACE.get())
+        arrays = tuple(a.rechunk(-1) for a in arrays)
+        token = tokenize(task, *arrays)
+        name, found = f"{function.__name__}-{token}", []
+        graph: Any = {name: (task, *((a.name, *[0] * a.ndim) for a in arrays))}
+        layers = HighLevelGraph.from_collections(name, graph, dependencies=list(arrays))
+        for i, result in enumerate(task.results):
+            if result is None:
+                found.append(None)
+                continue
+            (shape, kind), part = result, f"{name}-{i}"
+            inner = HighLevelGraph(
+                {**layers.layers, part: {(part, *[0] * len(shape)): (getitem, name, i)}},
+                {**layers.dependencies, part: {name}},
+            )
+            meta = _meta(arrays[0], len(shape), kind)
+            found.append(da.Array(inner, part, tuple((n,) for n in shape), meta=meta))
+        return tuple(found)
 
     def call(self, core: Core, geometry: Any, arrays: Sequence[Array]) -> Array:
         for a in arrays:
@@ -123,7 +172,14 @@ def _beside(x: Array, like: Array) -> Array:
     if isinstance(like._meta, np.ndarray):
         return x
     convert = array_api_compat.array_namespace(like._meta).asarray
-    return x.map_blocks(convert, meta=meta_from_array(like._meta, x.ndim, dtype=x.dtype))
+    return x.map_blocks(convert, meta=_meta(like, x.ndim, x.dtype))
+
+
+def _meta(like: Array, ndim: int, kind: Any) -> Array:
+    """An empty array of the library of the chunks."""
+    # A complex one, converted, would warn.
+    empty = like._meta if np.dtype(kind).kind == "c" else like._meta.real
+    return meta_from_array(empty, ndim, dtype=kind)
 
 
 def _on_chunks(name: str, how: dict[str, Any], *arrays: Array) -> Any:
@@ -140,16 +196,19 @@ def _matrices(name: str, signature: str, *arrays: Array, **how: Any) -> Any:
     sizes = None
     if "s" in signature:
         sizes = {"s": min(arrays[0].shape[-2:])}
-    kinds = [arrays[0].dtype] * (signature.partition("->")[2].count("(") or 1)
-    if name in ("svd", "svdvals"):
-        kinds[1 if name == "svd" else 0] = arrays[0].real.dtype
+    results = signature.partition("->")[2].split("),")
+    real = arrays[0].real.dtype
+    # Singular values are real.
+    metas = tuple(
+        _meta(arrays[0], 0, real if r.strip("()") == "s" else arrays[0].dtype) for r in results
+    )
     return da.apply_gufunc(
         partial(_on_chunks, name, how),
         signature,
         *arrays,
         allow_rechunk=True,
         output_sizes=sizes,
-        output_dtypes=kinds if len(kinds) > 1 else kinds[0],
+        meta=metas if len(metas) > 1 else metas[0],
     )
 
 
@@ -203,6 +262,40 @@ class _Namespace:
 def _whole(x: Array, axes: Sequence[int]) -> Array:
     """x in one chunk along axes."""
     return x.rechunk(dict.fromkeys(axes, -1))
+
+
+@lru_cache(maxsize=256)
+def _results(
+    function: Callable[..., tuple[Array, ...]],
+    geometry: Any,
+    given: tuple[tuple[tuple[int, ...], Any], ...],
+) -> tuple[tuple[tuple[int, ...], Any] | None, ...]:
+    """Shapes and dtypes of what a program returns: of its steps, laid out and never computed."""
+    arrays = [da.zeros(shape, dtype=kind, chunks=-1) for shape, kind in given]
+    found = function(make(), geometry, *arrays)
+    return tuple(None if v is None else (tuple(v.shape), v.dtype) for v in found)
+
+
+class _Program(NamedTuple):
+    """A function of whole arrays as a task."""
+
+    function: Callable[..., tuple[Array, ...]]
+    geometry: Any
+    results: tuple[tuple[tuple[int, ...], Any] | None, ...]
+    workspace: int | None
+
+    def __call__(self, *arrays: Array) -> tuple[Array, ...]:
+        from . import backend_of
+
+        be = backend_of(arrays[0])
+        token = WORKSPACE.set(self.workspace)
+        try:
+            found = self.function(be, self.geometry, *arrays)
+        finally:
+            WORKSPACE.reset(token)
+        shapes = [None if v is None else tuple(v.shape) for v in found]
+        assert shapes == [r and r[0] for r in self.results], (self.function.__name__, shapes)
+        return found
 
 
 class _Task(NamedTuple):
@@ -299,7 +392,7 @@ def _divided(core: Core, geometry: Any, division: Division, arrays: Sequence[Arr
     workspace = WORKSPACE.get()
     token = tokenize(core.name, geometry, workspace, *arrays)
     name, graph = f"{core.name}-{token}", {}
-    pieces = [list(enumerate(zip(b, b[1:], strict=False))) for b in map(_bounds, chunks)]
+    pieces = [list(enumerate(pairwise(b))) for b in map(_bounds, chunks)]
     for number, place in enumerate(product(*pieces)):
         cuts = tuple(slice(*ends) for _, ends in place)
         piece = division.piece(cuts)
@@ -314,9 +407,9 @@ def _divided(core: Core, geometry: Any, division: Division, arrays: Sequence[Arr
         graph[name, *at] = (partial(task), *keys)
     layers = HighLevelGraph.from_collections(name, graph, dependencies=list(arrays))
     if not summed:
-        meta = meta_from_array(arrays[0]._meta, len(shape), dtype=arrays[0].dtype)
+        meta = _meta(arrays[0], len(shape), arrays[0].dtype)
         return da.Array(layers, name, chunks, meta=meta)
-    meta = meta_from_array(arrays[0]._meta, 1 + len(division.shape), dtype=arrays[0].dtype)
+    meta = _meta(arrays[0], 1 + len(division.shape), arrays[0].dtype)
     lengths = ((1,) * len(graph), *((n,) for n in division.shape))
     return _total(da.Array(layers, name, lengths, meta=meta))
 

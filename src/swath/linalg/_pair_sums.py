@@ -18,6 +18,7 @@ from typing import Any
 
 from .._backends import Backend
 from ..autodiff import Core, apply
+from ..division import Division, problems
 from . import extended
 
 __all__ = ["block_rows", "pair_sums"]
@@ -62,6 +63,10 @@ class _PairSums(Core):
     """
 
     name = "pair_sums"
+
+    def divide(self, geometry: Any, shapes: Sequence[tuple[int, ...]]) -> Division | None:
+        (q,) = shapes[2]
+        return problems(geometry, shapes, 0, (q, 2 * q))
 
     def forward(self, be: Backend, geometry: Layout, *arrays: Array) -> Array:
         a, b, inverse, one, *rest = arrays

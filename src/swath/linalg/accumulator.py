@@ -390,6 +390,10 @@ class GramAccumulator:
         """Rows into the buffer; whole blocks into the sums."""
         state, xp = self._state, be.xp
         assert state is not None
+        if be.lazy:
+            # Its chunks are blocks, and they are not read before the sums are asked for.
+            self._state = stepped(state, a, b, w)
+            return
         most = block_rows(be, state.high.dtype, filled(state.high.shape[0]))
         m, start = int(a.shape[0]), 0
         while start < m:

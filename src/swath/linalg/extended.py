@@ -34,6 +34,7 @@ from typing import Any
 from .. import _ops, arguments
 from .._backends import Backend
 from ..autodiff import Core, apply
+from ..division import Division, problems
 from ..registry import operation
 from ._scaling import adjoint, matrices, power
 
@@ -423,6 +424,10 @@ class _GramPair(Core):
     """
 
     name = "gram_extended"
+
+    def divide(self, geometry: Any, shapes: Sequence[tuple[int, ...]]) -> Division | None:
+        *lead, _, n = shapes[0]
+        return problems(geometry, shapes, len(lead), (n, 2 * n))
 
     def forward(self, be: Backend, geometry: Any, *arrays: Array) -> Array:
         (a,) = arrays

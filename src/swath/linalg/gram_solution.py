@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from .. import arguments
 from .._backends import Backend, backend_of, register_result
 from ..autodiff import Core, apply, with_batch
@@ -460,12 +462,11 @@ def _rows_like(be: Backend, state: GramState, triangle: Array) -> Array:
 
 def _dropped(be: Backend, state: GramState, way: Options, found: Dependence) -> GramResult:
     """The solution with a basis of the columns; the others get coefficient 0."""
-    xp, n, k = be.xp, state.columns, state.rights
+    n, k = state.columns, state.rights
     kept = found.kept
-    integer = be.default_int(state.high)
 
     def taken(v: Array, places: Sequence[int], axis: int) -> Array:
-        return xp.take(v, be.constant(list(places), state.high, integer), axis=axis)
+        return be.take(v, np.asarray(places), axis)
 
     parts = 2 if state.complex else 1
     places = [i + n * part for part in range(parts) for i in kept]

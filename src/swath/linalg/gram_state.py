@@ -133,6 +133,14 @@ def stepped(state: GramState, a: Any, b: Any, w: Any) -> GramState:
     if m == 0:
         return state
     w = None if w is None else _ops.cast(w, state.high.dtype)
+    stretches = be.stretches(a)
+    if len(stretches) > 1:
+        fresh = initial(state.high, state.columns, state.rights, state.kind)
+        parts = [stepped(fresh, a[i], b[i], None if w is None else w[i]) for i in stretches]
+        while len(parts) > 1:
+            pairs = zip(parts[::2], parts[1::2], strict=False)
+            parts = [*(joined(*pair) for pair in pairs), *parts[len(parts) // 2 * 2 :]]
+        return joined(state, parts[0])
     geometry = _Chunk(state.columns, state.rights, state.complex)
     rows = (a, b) if w is None else (a, b, w)
     words = state.high, state.low, state.top, state.rows

@@ -167,7 +167,7 @@ class _Gather(Core):
 
     def forward(self, be: Backend, geometry: Table, *arrays: Array) -> Array:
         (x,) = arrays
-        return be.xp.take(x, be.constant(geometry.indices, x, be.default_int(x)), axis=0)
+        return be.take(x, geometry.indices, 0)
 
     def pull(
         self,
@@ -180,8 +180,7 @@ class _Gather(Core):
     ) -> Sequence[Any]:
         xp, takers = be.xp, geometry.takers
         padded = be.pad(cotangent, [(0, 1)])
-        flat = be.constant(takers.ravel(), cotangent, be.default_int(cotangent))
-        taken = xp.reshape(xp.take(padded, flat, axis=0), takers.shape)
+        taken = xp.reshape(be.take(padded, takers.ravel(), 0), takers.shape)
         return (xp.sum(taken, axis=1, dtype=taken.dtype),)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from .. import _ops, arguments
 from .._backends import Backend, backend_of
 from ..autodiff import Core, apply, primal, with_batch
+from ..division import Division, problems
 from ..registry import operation
 from ._rows import weigh
 from ._scaling import adjoint, adjoint_times, conj, diagonal, matrices, weights_of
@@ -202,6 +203,9 @@ class _Kernel(Core):
     name = "least_squares_kernel"
     linear = (1,)
 
+    def divide(self, geometry: Any, shapes: Sequence[tuple[int, ...]]) -> Division | None:
+        return problems(geometry, shapes, len(shapes[0]) - 2, shapes[1][-2:])
+
     def forward(self, be: Backend, geometry: Plan, *arrays: Array) -> Array:
         s = _Maps(be, geometry, arrays)
         d = be.xp.astype(s.scale, s.root.dtype)[..., None]
@@ -349,6 +353,10 @@ class _Solution(Core):
     """
 
     name = "least_squares_solution"
+
+    def divide(self, geometry: Any, shapes: Sequence[tuple[int, ...]]) -> Division | None:
+        (*lead, _, n), k = shapes[0], shapes[1][-1]
+        return problems(geometry, shapes, len(lead), (n + 2, k))
 
     def forward(self, be: Backend, geometry: Plan, *arrays: Array) -> Array:
         return refined(be, geometry, list(arrays))

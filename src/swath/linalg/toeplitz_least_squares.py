@@ -15,6 +15,7 @@ import numpy as np
 from .. import _ops, arguments
 from .._backends import Backend
 from ..autodiff import Core, apply, primal, with_batch
+from ..division import Division, problems
 from ..errors import ArgumentError, SingularError, describe
 from ..registry import operation
 from ._scaling import conj, real_product, ridge_number, ridge_values
@@ -53,6 +54,9 @@ class _Inverse(Core):
 
     name = "sliding_least_squares_inverse"
     linear = (1,)
+
+    def divide(self, geometry: Any, shapes: Sequence[tuple[int, ...]]) -> Division | None:
+        return problems(geometry, shapes, 1, shapes[1][1:])
 
     def forward(self, be: Backend, geometry: Shape, *arrays: Array) -> Array:
         a, s, ridge, _ = arrays

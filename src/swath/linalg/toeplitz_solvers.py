@@ -14,6 +14,7 @@ from typing import Any
 from .. import _ops, arguments
 from .._backends import Backend, register_result
 from ..autodiff import Core, apply, primal
+from ..division import Division, problems
 from ..errors import ArgumentError, ArgumentTypeError, SingularError, describe
 from ..registry import operation
 from ..sliding.fft import fast_length
@@ -158,6 +159,9 @@ class _Inverse(_Implicit):
 
     name = "toeplitz_inverse"
     linear = (2,)
+
+    def divide(self, geometry: Any, shapes: Sequence[tuple[int, ...]]) -> Division | None:
+        return problems(geometry, shapes, len(shapes[0]) - 1, shapes[2][-2:])
 
     def forward(self, be: Backend, geometry: Route, *arrays: Array) -> Array:
         return solution(be, geometry, *arrays)[0]
