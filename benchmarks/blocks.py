@@ -1,4 +1,4 @@
-"""map_blocks beside a loop written by hand over the same files."""
+"""Data in blocks: map_blocks beside a loop over the same files, Dask beside map_overlap."""
 
 from __future__ import annotations
 
@@ -67,10 +67,42 @@ def _file(backend: str) -> Trial:
     )
 
 
+def _chunked() -> Trial:
+    import dask.array as da
+
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(SAMPLES, dtype=np.float32)
+    h = rng.standard_normal(TAPS).astype(np.float32)
+    lazy, taps = da.from_array(x, chunks=BLOCK), da.from_array(h)
+    exact = scipy.signal.oaconvolve(x.astype(float), h.astype(float), "same")
+    magnitude = scipy.signal.oaconvolve(abs(x.astype(float)), abs(h.astype(float)), "same")
+
+    def filtered(block):
+        return scipy.signal.oaconvolve(block, h, "same")
+
+    def overlapped():
+        return da.map_overlap(filtered, lazy, depth=TAPS // 2, boundary=0, dtype=x.dtype)
+
+    return Trial(
+        exact,
+        Contender(
+            lambda: swath.signal.convolve(lazy, taps, "same").compute(),
+            window_bound("float32", TAPS, magnitude),
+            swath.plan(swath.signal.convolve, x[:BLOCK], h, "same").method,
+        ),
+        {
+            "map_overlap of oaconvolve": Contender(
+                lambda: overlapped().compute(), transform_bound("float32", 2 * BLOCK, x[:BLOCK], h)
+            )
+        },
+    )
+
+
 def rows() -> list[Row]:
-    """One file through every library."""
+    """One file through every library, one array through Dask."""
     name = f"{TAPS} taps x {SAMPLES:.0e}, file".replace("e+0", "e")
+    lazy = f"{TAPS} taps x {SAMPLES:.0e}, Dask".replace("e+0", "e")
     return [
         Row("blocks", name, lib, "float32", "signal.convolve", lambda b=lib: _file(b))
         for lib in ("numpy", "torch", "jax")
-    ]
+    ] + [Row("blocks", lazy, "numpy", "float32", "signal.convolve", _chunked)]

@@ -70,6 +70,14 @@ class Call:
         self.slots += [k for k, a in self.kwargs.items() if k in allowed and differentiable(a)]
         self.names = [names[s] if isinstance(s, int) else s for s in self.slots]
 
+    def refused(self, row: Any) -> bool:
+        """Whether the record says that the row's library cannot; then the call says so."""
+        if self.record.gap(row.backend) is None:
+            return False
+        with pytest.raises(NotImplementedError):
+            self.op(*self.args, **self.kwargs)
+        return True
+
     @property
     def arrays(self) -> list[Any]:
         """The differentiable arrays."""

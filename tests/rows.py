@@ -19,7 +19,7 @@ import numpy as np
 ROWS_FILE = Path(__file__).parents[1] / "ci" / "rows.toml"
 # Names of distributions and of the modules they install.
 _MODULES = {"array-api-strict": "array_api_strict", "intel-opencl-rt": None}
-_NAMESPACES = {"strict": "array_api_strict", "jax": "jax.numpy"}
+_NAMESPACES = {"strict": "array_api_strict", "jax": "jax.numpy", "dask": "dask.array"}
 
 
 @dataclass
@@ -88,7 +88,7 @@ class Row:
     @property
     def lazy(self) -> bool:
         """Whether values are unknown while operations run: nothing can be decided or raised."""
-        return self.traced or self.backend == "dask.array"
+        return self.traced or self.backend == "dask"
 
     @property
     def autodiff(self) -> bool:
@@ -101,7 +101,7 @@ class Row:
             import jax
 
             return jax.enable_x64(self.x64)
-        return _lazily() if self.backend == "dask.array" else nullcontext()
+        return _lazily() if self.backend == "dask" else nullcontext()
 
     def asarray(self, values: Any, dtype: str | None = None) -> Any:
         """A host array or list as an array of the row; floats become the row's widest."""
@@ -120,7 +120,7 @@ class Row:
                 if (table.size)
                 else self.namespace.zeros(table.shape, dtype=kind, device=self.device)
             )
-        if self.backend == "dask.array":
+        if self.backend == "dask":
             return self.namespace.from_array(table, chunks=tuple(map(_uneven, table.shape)))
         if self.device is not None:
             return self.namespace.asarray(table, device=self.device)

@@ -259,6 +259,11 @@ def test_dependent_columns(xp, rng):
     want = lstsq(a, b, accuracy="full")
     assert int(xp.numpy(small.rank)) == 3
     close(xp, small, want, 4000 * xp.eps)
+    if xp.lazy:
+        assert np.isnan(xp.numpy(sums.solve(on_deficient="raise").x)).all()
+        with pytest.raises(NotImplementedError, match="cannot be traced"):
+            sums.solve(on_deficient="drop")
+        return
     dropped = sums.solve(on_deficient="drop")
     want = lstsq(a, b, on_deficient="drop", accuracy="full")
     assert dropped.columns == want.columns

@@ -7,6 +7,7 @@ import types
 
 import numpy as np
 import pytest
+from array_api_compat import device
 
 import swath
 from over_cases import Call, arrays_in, params
@@ -18,12 +19,14 @@ from swath.testing import assert_close
 @pytest.mark.parametrize("case", params())
 def test_results_stay_in_the_library_and_on_the_device_of_the_arguments(xp, case):
     call = Call(case, xp)
+    if call.refused(xp):
+        return
     given = [a for a in (*call.args, *call.kwargs.values()) if try_backend(a) is not None]
     before = [np.array(xp.numpy(a)) for a in given]
     for value in arrays_in(call.op(*call.args, **call.kwargs)):
         assert backend_of(value) is backend_of(given[0])
         if xp.backend != "jax":
-            assert value.device == given[0].device
+            assert device(value) == device(given[0])
         if xp.x64 is False:
             assert "float64" not in str(value.dtype)
             assert "complex128" not in str(value.dtype)
@@ -106,7 +109,8 @@ def test_an_unknown_namespace_gets_the_fallback(xp, monkeypatch):
 def test_supports():
     assert swath.supports(swath.signal.convolve, np)
     assert swath.supports("signal.convolve", "jax")
-    assert not swath.supports("signal.convolve", "dask.array")
+    assert swath.supports("signal.convolve", "dask.array")
+    assert not swath.supports("linalg.gram_report", "dask.array")
     with pytest.raises(TypeError, match=r"op must be a registered operation.*there are: "):
         swath.supports("signal.no_such", np)
     with pytest.raises(TypeError, match="got <built-in function sum>"):

@@ -22,7 +22,7 @@ import feature_cases
 import rows
 import swath
 from feature_cases import DERIVED, EXAMPLES
-from swath.registry import COMMON_GAPS, features
+from swath.registry import features
 from swath.testing import assert_close
 
 LAYERS = {n: r for n, r in swath.operations().items() if n.startswith("nn.")}
@@ -32,7 +32,7 @@ HOLDERS = {
     name: [op for op, r in LAYERS.items() if name in r.features or name in r.lacks]
     for name in features()
 }
-ROWS = ("numpy", "jax-jit", "torch", "strict", "dpnp", "cupy")
+ROWS = ("numpy", "jax-jit", "torch", "strict", "dpnp", "dask", "cupy")
 HALF = {"float16": 2.0**-11, "bfloat16": 2.0**-8}
 
 
@@ -57,7 +57,8 @@ def prepared(xp, example, feature):
     """Arrays of the row, and the outputs that they must give."""
     if feature not in HALF:
         return [xp.asarray(a, str(a.dtype)) for a in example.arrays], example.wanted
-    kind = getattr(xp.namespace, feature)
+    # Dask's namespace leaves the dtypes to NumPy's.
+    kind = getattr(np if xp.backend == "dask" else xp.namespace, feature)
     given, seen = [], []
     for a in example.arrays:
         array = xp.asarray(a)
@@ -427,7 +428,6 @@ def test_every_library_of_the_record_has_a_row():
     assert run == libraries
     named = {lib for f in features().values() for lib in (*f.only, *f.gaps)}
     assert named <= libraries
-    assert not libraries & set(COMMON_GAPS)
 
 
 def test_every_argument_of_a_layer_is_shown_by_a_feature():
@@ -451,7 +451,7 @@ def test_supports_answers_from_the_record():
     assert not swath.supports("nn.max_unpool", "numpy", "dilation")
     assert swath.supports("nn.conv", "torch", "torch.compile")
     assert not swath.supports("nn.conv", "numpy", "torch.compile")
-    assert not swath.supports("nn.conv", "dask", "stride")
+    assert swath.supports("nn.conv", "dask", "stride")
     with pytest.raises(ValueError, match="supports: feature 'stripe' is none of 1 sliding axis"):
         swath.supports("nn.conv", "numpy", "stripe")
 

@@ -82,16 +82,18 @@ def arrays(*optional: str, **given: Any) -> tuple[Backend, list[Any]]:
             raise ArgumentTypeError(
                 f"{name} must hold numbers, got {describe(plain)}; convert it to a numeric dtype"
             )
+        if found.lazy and any(n != n for n in plain.shape):
+            raise ArgumentError(
+                f"{name} has chunks of unknown sizes (shape {tuple(plain.shape)}); "
+                f"{name}.compute_chunk_sizes() finds them"
+            )
         if be is None:
             be, anchor_name, anchor = found, name, plain
         elif found is not be:
             raise ArgumentTypeError(
                 f"{anchor_name} is an array of {be.name} and {name} of {found.name}; "
                 f"swath moves nothing on its own: convert one of them "
-                f"(as with swath.{be.name}.asarray({name}))"
-                if be.name in ("numpy", "jax", "torch", "cupy")
-                else f"{anchor_name} is an array of {be.name} and {name} of {found.name}; "
-                f"swath moves nothing on its own: convert one of them first"
+                f"(as with swath.bind({be.name!r}).asarray({name}))"
             )
         elif not be.same_device(anchor, plain):
             raise ArgumentTypeError(

@@ -52,13 +52,15 @@ class Division(NamedTuple):
     Attributes
     ----------
     shape : tuple of int
-        Of the result, whose dtype is that of the first operand.
+        Of the result.
     along : tuple of Along or None
         For every axis, what its cuts follow; None: it is not cut.
     piece : callable
         From the cuts of one piece to the call that gives it.
     terms : tuple of int, optional
         The result is a sum of terms, each of its own shape: this shape is cut instead of it.
+    like : int, default 0
+        The operand whose dtype the result has.
     vacant : callable, optional
         From the adapter and the first operand to the value of pieces that read nothing; by default
         they are zero.
@@ -68,6 +70,7 @@ class Division(NamedTuple):
     along: tuple[Along | None, ...]
     piece: Callable[[Cuts], Piece]
     terms: tuple[int, ...] | None = None
+    like: int = 0
     vacant: Callable[[Any, Any], Any] | None = None
 
 

@@ -86,7 +86,7 @@ class Operation:
 
     def gap(self, library: str, feature: str | None = None) -> str | None:
         """Why it, or one of its features, cannot run on a library; None where it can."""
-        found = {**COMMON_GAPS, **self.gaps}.get(library)
+        found = self.gaps.get(library)
         if found is not None or feature is None:
             return found
         if feature in self.lacks:
@@ -226,7 +226,7 @@ def supports(op: Any, xp: Any, feature: str | None = None) -> bool:
     -------
     bool
         True where the operation is tested on that library. Libraries without an adapter of their
-        own use the array-API standard alone and count as supported; ``dask`` is not yet.
+        own use the array-API standard alone and count as supported.
 
     Raises
     ------
@@ -238,7 +238,7 @@ def supports(op: Any, xp: Any, feature: str | None = None) -> bool:
     Examples
     --------
     >>> import numpy as np, swath
-    >>> swath.supports(swath.nn.conv, np), swath.supports("nn.conv", "dask.array")
+    >>> swath.supports(swath.nn.conv, np), swath.supports("linalg.gram_report", "dask.array")
     (True, False)
     >>> swath.supports("nn.conv", "jax", "bfloat16"), swath.supports("nn.conv", np, "bfloat16")
     (True, False)
@@ -260,7 +260,3 @@ def supports(op: Any, xp: Any, feature: str | None = None) -> bool:
 def features() -> dict[str, Feature]:
     """All features that operations record, by name, in the order of their declaration."""
     return {n: f for record in _OPERATIONS.values() for n, f in record.features.items()}
-
-
-#: Libraries on which no operation is tested yet, with the reason.
-COMMON_GAPS: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Dask: lazy arrays in chunks; a core is computed piece by piece, each in the library of the chunks.
+"""Dask: lazy arrays in chunks; a core is computed piece by piece, in the library of the chunks.
 
 Nothing here reads a value: plain steps are Dask's own, and a core that says how it divides
 (`swath.division`) becomes one layer of the graph, with one task for each piece.
@@ -23,7 +23,7 @@ from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 
 from ..division import Along, Cuts, Division, Piece
-from ..errors import ArgumentError, UnsupportedError
+from ..errors import UnsupportedError
 from .base import WORKSPACE, Array, Backend, Core
 
 __all__ = ["DaskBackend", "make"]
@@ -154,11 +154,6 @@ class DaskBackend(Backend):
         return tuple(found)
 
     def call(self, core: Core, geometry: Any, arrays: Sequence[Array]) -> Array:
-        for a in arrays:
-            if any(math.isnan(n) for lengths in a.chunks for n in lengths):
-                raise ArgumentError(
-                    "an array has chunks of unknown sizes; compute_chunk_sizes() finds them"
-                )
         division = core.divide(geometry, [tuple(a.shape) for a in arrays])
         if division is None:
             return core.forward(self, geometry, *arrays)
@@ -220,15 +215,14 @@ class _LinearAlgebra:
 
     @staticmethod
     def qr(x: Array, mode: str = "reduced") -> Any:
-        if x.ndim == 2 and x.shape[0] >= x.shape[1] and x.numblocks[0] > 1:
-            # By trees of rows, which are not brought together.
-            return da.linalg.tsqr(x.rechunk({1: -1}))
         return _matrices("qr", "(m,n)->(m,s),(s,n)", x, mode=mode)
 
     @staticmethod
     def svd(x: Array, full_matrices: bool = True) -> Any:
         if full_matrices:
-            raise UnsupportedError("the whole bases of a singular value decomposition")
+            raise UnsupportedError(
+                "singular value decompositions of Dask's arrays are reduced ones"
+            )
         return _matrices("svd", "(m,n)->(m,s),(s),(s,n)", x, full_matrices=False)
 
     @staticmethod
@@ -264,6 +258,31 @@ def _whole(x: Array, axes: Sequence[int]) -> Array:
     return x.rechunk(dict.fromkeys(axes, -1))
 
 
+class _Outline(DaskBackend):
+    """A program laid out for the shapes of its results: one branch, and each loop's body once."""
+
+    def cond(
+        self,
+        flag: Array,
+        yes: Callable[..., tuple[Array, ...]],
+        no: Callable[..., tuple[Array, ...]],
+        *operands: Array,
+    ) -> tuple[Array, ...]:
+        return yes(*operands)
+
+    def fori_loop(self, start: int, stop: int, body: Callable[[Any, Any], Any], init: Any) -> Any:
+        return body(start, init) if start < stop else init
+
+    def while_loop(
+        self,
+        test: Callable[[tuple[Array, ...]], Array],
+        step: Callable[[tuple[Array, ...]], tuple[Array, ...]],
+        init: tuple[Array, ...],
+        limit: int,
+    ) -> tuple[Array, ...]:
+        return init
+
+
 @lru_cache(maxsize=256)
 def _results(
     function: Callable[..., tuple[Array, ...]],
@@ -272,7 +291,7 @@ def _results(
 ) -> tuple[tuple[tuple[int, ...], Any] | None, ...]:
     """Shapes and dtypes of what a program returns: of its steps, laid out and never computed."""
     arrays = [da.zeros(shape, dtype=kind, chunks=-1) for shape, kind in given]
-    found = function(make(), geometry, *arrays)
+    found = function(_Outline(_Namespace(), "dask"), geometry, *arrays)
     return tuple(None if v is None else (tuple(v.shape), v.dtype) for v in found)
 
 
@@ -293,8 +312,8 @@ class _Program(NamedTuple):
             found = self.function(be, self.geometry, *arrays)
         finally:
             WORKSPACE.reset(token)
-        shapes = [None if v is None else tuple(v.shape) for v in found]
-        assert shapes == [r and r[0] for r in self.results], (self.function.__name__, shapes)
+        kinds = tuple(None if v is None else (tuple(v.shape), v.dtype) for v in found)
+        assert kinds == self.results, (self.function.__name__, kinds, self.results)
         return found
 
 
@@ -307,6 +326,7 @@ class _Task(NamedTuple):
     parts: tuple[tuple[Cuts, ...], ...]
     workspace: int | None
     lead: bool
+    like: int
     vacant: Callable[[Backend, Array], Any] | None
 
     def __call__(self, *chunks: Array) -> Array:
@@ -328,7 +348,7 @@ class _Task(NamedTuple):
         _, _, keep, place = self.piece
         if any(0 in a.shape for a in arrays):
             fill = 0 if self.vacant is None else self.vacant(be, arrays[0])
-            return be.new_like(arrays[0], self.shape, fill=fill)
+            return be.new_like(arrays[self.like], self.shape, fill=fill)
         out = be.call(self.core, self.piece.geometry, arrays)
         if keep is not None:
             out = out[keep]
@@ -385,7 +405,7 @@ def _grid(bounds: Sequence[int], cut: slice) -> tuple[range, tuple[slice, ...]]:
 
 def _divided(core: Core, geometry: Any, division: Division, arrays: Sequence[Array]) -> Array:
     """The result as one layer of tasks, one for each piece."""
-    summed = division.terms is not None
+    summed, like = division.terms is not None, arrays[division.like]
     shape = division.shape if division.terms is None else division.terms
     chunks = tuple(_follow(n, a, arrays) for n, a in zip(shape, division.along, strict=True))
     limits = [[_bounds(lengths) for lengths in a.chunks] for a in arrays]
@@ -402,14 +422,16 @@ def _divided(core: Core, geometry: Any, division: Division, arrays: Sequence[Arr
             keys += [(a.name, *at) for at in product(*(numbers for numbers, _ in grids))]
             parts.append(tuple(local for _, local in grids))
         size = division.shape if summed else tuple(c.stop - c.start for c in cuts)
-        task = _Task(core, piece, size, tuple(parts), workspace, summed, division.vacant)
+        task = _Task(
+            core, piece, size, tuple(parts), workspace, summed, division.like, division.vacant
+        )
         at = (number, *[0] * len(size)) if summed else tuple(i for i, _ in place)
         graph[name, *at] = (partial(task), *keys)
     layers = HighLevelGraph.from_collections(name, graph, dependencies=list(arrays))
     if not summed:
-        meta = _meta(arrays[0], len(shape), arrays[0].dtype)
+        meta = _meta(like, len(shape), like.dtype)
         return da.Array(layers, name, chunks, meta=meta)
-    meta = _meta(arrays[0], 1 + len(division.shape), arrays[0].dtype)
+    meta = _meta(like, 1 + len(division.shape), like.dtype)
     lengths = ((1,) * len(graph), *((n,) for n in division.shape))
     return _total(da.Array(layers, name, lengths, meta=meta))
 

@@ -66,7 +66,7 @@ class _PairSums(Core):
 
     def divide(self, geometry: Any, shapes: Sequence[tuple[int, ...]]) -> Division | None:
         (q,) = shapes[2]
-        return problems(geometry, shapes, 0, (q, 2 * q))
+        return problems(geometry, shapes, 0, (q, 2 * q))._replace(like=2)
 
     def forward(self, be: Backend, geometry: Layout, *arrays: Array) -> Array:
         a, b, inverse, one, *rest = arrays

@@ -151,8 +151,8 @@ def _matrix(a: Any) -> tuple[Backend, Array]:
         a = be.xp.astype(a, be.dtype("float32"))
     if be.concrete(be.xp.all(be.xp.isfinite(a))) is None:
         raise UnsupportedError(
-            "it decides by array values, so it cannot be traced (jit, vmap, grad); call it on "
-            "concrete arrays"
+            "it decides by array values, so it cannot be traced (jit, vmap, grad) or lazy; call it "
+            "on concrete arrays"
         )
     if not be.concrete(be.xp.all(be.xp.isfinite(a))):
         raise ArgumentError("A must be finite, got NaN or infinities")
@@ -173,6 +173,7 @@ def check_rcond(rcond: Any) -> float | None:
     arrays=("A",),
     reads_values=True,
     eager_only="the number of columns returned depends on array values",
+    gaps={"dask": "what it returns depends on values; call it on A.compute()"},
 )
 def independent_columns(A: Any, *, rcond: float | None = None) -> tuple[int, ...]:
     """Indices of columns of A that are independent and span all the others.
@@ -305,6 +306,7 @@ class GramReport:
     arrays=("A",),
     reads_values=True,
     eager_only="it reports numbers and words",
+    gaps={"dask": "it reports numbers and words; call it on A.compute()"},
 )
 def gram_report(A: Any, *, rcond: float | None = None) -> GramReport:
     """What AᴴA is for a given A: square, symmetric, invertible or not, and why not.

@@ -19,6 +19,7 @@ import numpy as np
 from .. import arguments
 from .._backends import Backend, backend_of, register_result
 from ..autodiff import Core, apply, with_batch
+from ..division import Division, problems
 from ..errors import (
     ArgumentError,
     RankDeficientError,
@@ -272,6 +273,9 @@ class _PairSolution(Core):
 
     name = "pair_solution"
     linear = (2,)
+
+    def divide(self, geometry: Any, shapes: Sequence[tuple[int, ...]]) -> Division | None:
+        return problems(geometry, shapes, len(shapes[0]) - 2, shapes[2][-2:])
 
     def forward(self, be: Backend, geometry: Any, *arrays: Array) -> Array:
         hi, lo, c_hi, c_lo, root = arrays

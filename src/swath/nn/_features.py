@@ -28,6 +28,7 @@ _BRAIN = {
     "cupy": "CuPy has no dtype bfloat16",
     "strict": "the array API standard has no dtype bfloat16",
     "dpnp": "dpnp has no dtype bfloat16",
+    "dask": "NumPy, which makes the chunks, has no dtype bfloat16",
 }
 
 

@@ -138,8 +138,8 @@ def host_values(name: str, value: Any) -> np.ndarray:
     arguments.numeric(be, name, value)
     if be.traced(value) or be.concrete(be.xp.all(value == value)) is None:
         raise UnsupportedError(
-            f"{name} is traced; SciPy computes this on the host from known values: call it outside "
-            f"of the compiled function and pass the result in"
+            f"{name} is traced or lazy; SciPy computes this on the host from known values: call it "
+            f"outside of the compiled function, or on {name}.compute(), and pass the result in"
         )
     return be.to_numpy(value)
 

@@ -410,6 +410,7 @@ def _difference(x: Any) -> Any:
 # -- by SciPy on the host -------------------------------------------------------------------------
 
 _ON_HOST = "computed by SciPy on the host, from known values; without a derivative"
+_LAZY = {"dask": "computed by SciPy on the host, from known values: h.compute() gives some"}
 
 
 @operation(
@@ -417,6 +418,7 @@ _ON_HOST = "computed by SciPy on the host, from known values; without a derivati
     arrays=("bands", "desired", "weight"),
     reads_values=True,
     eager_only=_ON_HOST,
+    gaps=_LAZY,
 )
 def remez(
     numtaps: int,
@@ -540,7 +542,9 @@ def _beside(be: Backend, given: list[Any], h: np.ndarray) -> Array:
     return h if isinstance(like, np.ndarray) else be.constant(h, like, like.dtype)
 
 
-@operation("signal.minimum_phase", arrays=("h",), reads_values=True, eager_only=_ON_HOST)
+@operation(
+    "signal.minimum_phase", arrays=("h",), reads_values=True, eager_only=_ON_HOST, gaps=_LAZY
+)
 def minimum_phase(
     h: Any,
     method: str = "homomorphic",
