@@ -75,6 +75,9 @@ def test_a_loud_corner_of_a_picture_stays_in_its_frames(xp):
     loud[..., 0, 0] = 1e8
     g = Sliding(spans, method="overlap_save")
     got, calm = (_host(run(xp, g, x, w, "float32")) for x in (loud, quiet))
+    if xp.backend == "dask":
+        # The first chunk's piece is framed by itself.
+        spans = tuple(s.part(0, n)[1] for s, n in zip(spans, (45, 250), strict=True))
     (rows, *_), (columns, *_) = frames_of(spans)
     assert rows < 90
     assert columns < 500
