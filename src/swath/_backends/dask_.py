@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import pairwise, product
 from operator import getitem
-from typing import Any, NamedTuple
+from typing import Any
 
 import array_api_compat
-import array_api_compat.dask.array as array_api_compat_dask
+import array_api_compat.dask.array as standard
 import dask.array as da
 import numpy as np
 from dask.array.utils import meta_from_array
@@ -52,7 +53,7 @@ class DaskBackend(Backend):
         return _beside(da.full(shape, fill, dtype=x.dtype if dtype is None else dtype), x)
 
     def constant(self, values: Any, like: Array, dtype: Any) -> Array:
-        return _beside(da.from_array(np.asarray(values).astype(dtype), chunks=-1), like)
+        return _beside(da.from_array(np.asarray(values).astype(dtype)), like)
 
     def arange(self, n: int, like: Array, dtype: Any) -> Array:
         return _beside(da.arange(n, dtype=dtype), like)
@@ -149,8 +150,8 @@ class DaskBackend(Backend):
                 {**layers.layers, part: {(part, *[0] * len(shape)): (getitem, name, i)}},
                 {**layers.dependencies, part: {name}},
             )
-            meta = _meta(arrays[0], len(shape), kind)
-            found.append(da.Array(inner, part, tuple((n,) for n in shape), meta=meta))
+            chunks = tuple((n,) for n in shape)
+            found.append(_array(inner, part, chunks, arrays[0], kind))
         return tuple(found)
 
     def call(self, core: Core, geometry: Any, arrays: Sequence[Array]) -> Array:
@@ -175,6 +176,12 @@ def _meta(like: Array, ndim: int, kind: Any) -> Array:
     # A complex one, converted, would warn.
     empty = like._meta if np.dtype(kind).kind == "c" else like._meta.real
     return meta_from_array(empty, ndim, dtype=kind)
+
+
+def _array(graph: Any, name: str, chunks: Any, like: Array, kind: Any) -> Array:
+    """The array of a layer of the graph."""
+    make: Any = da.Array
+    return make(graph, name, chunks, meta=_meta(like, len(chunks), kind))
 
 
 def _on_chunks(name: str, how: dict[str, Any], *arrays: Array) -> Any:
@@ -203,7 +210,7 @@ def _matrices(name: str, signature: str, *arrays: Array, **how: Any) -> Any:
         *arrays,
         allow_rechunk=True,
         output_sizes=sizes,
-        meta=metas if len(metas) > 1 else metas[0],
+        meta=metas if len(results) > 1 else metas[0],
     )
 
 
@@ -211,7 +218,7 @@ class _LinearAlgebra:
     """`linalg` of the standard, for batches too, which Dask's own lacks."""
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(array_api_compat_dask.linalg, name)
+        return getattr(standard.linalg, name)  # type: ignore[attr-defined]
 
     @staticmethod
     def qr(x: Array, mode: str = "reduced") -> Any:
@@ -234,7 +241,7 @@ class _Fourier:
     """`fft` of the standard, along axes in any chunks."""
 
     def __getattr__(self, name: str) -> Any:
-        transform = getattr(array_api_compat_dask.fft, name)
+        transform = getattr(standard.fft, name)  # type: ignore[attr-defined]
         if not name.endswith(("fft", "fftn")):
             return transform
 
@@ -250,7 +257,7 @@ class _Namespace:
     linalg, fft = _LinearAlgebra(), _Fourier()
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(array_api_compat_dask, name)
+        return getattr(standard, name)
 
 
 def _whole(x: Array, axes: Sequence[int]) -> Array:
@@ -295,7 +302,8 @@ def _results(
     return tuple(None if v is None else (tuple(v.shape), v.dtype) for v in found)
 
 
-class _Program(NamedTuple):
+@dataclass(frozen=True)
+class _Program:
     """A function of whole arrays as a task."""
 
     function: Callable[..., tuple[Array, ...]]
@@ -317,7 +325,8 @@ class _Program(NamedTuple):
         return found
 
 
-class _Task(NamedTuple):
+@dataclass(frozen=True)
+class _Task:
     """What one piece computes; a task of the graph is this and the chunks that it reads."""
 
     core: Core
@@ -345,7 +354,7 @@ class _Task(NamedTuple):
         return out[None, ...] if self.lead else out
 
     def _computed(self, be: Backend, arrays: list[Array]) -> Array:
-        _, _, keep, place = self.piece
+        keep, place = self.piece.keep, self.piece.place
         if any(0 in a.shape for a in arrays):
             fill = 0 if self.vacant is None else self.vacant(be, arrays[0])
             return be.new_like(arrays[self.like], self.shape, fill=fill)
@@ -426,14 +435,12 @@ def _divided(core: Core, geometry: Any, division: Division, arrays: Sequence[Arr
             core, piece, size, tuple(parts), workspace, summed, division.like, division.vacant
         )
         at = (number, *[0] * len(size)) if summed else tuple(i for i, _ in place)
-        graph[name, *at] = (partial(task), *keys)
+        graph[name, *at] = (task, *keys)
     layers = HighLevelGraph.from_collections(name, graph, dependencies=list(arrays))
     if not summed:
-        meta = _meta(like, len(shape), like.dtype)
-        return da.Array(layers, name, chunks, meta=meta)
-    meta = _meta(like, 1 + len(division.shape), like.dtype)
+        return _array(layers, name, chunks, like, like.dtype)
     lengths = ((1,) * len(graph), *((n,) for n in division.shape))
-    return _total(da.Array(layers, name, lengths, meta=meta))
+    return _total(_array(layers, name, lengths, like, like.dtype))
 
 
 def _total(terms: Array) -> Array:
