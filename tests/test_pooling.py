@@ -100,6 +100,40 @@ def test_max_and_min_equal_pytorch_with_indices_and_gradient(xp, rng, rank, chan
         assert_close(pullback(xp.asarray(oriented(cotangent, last)))[0], grad)
 
 
+@maximum
+@average
+@pytest.mark.needs("torch")
+@pytest.mark.parametrize(
+    ("size", "stride", "padding", "points"),
+    [(40, 40, 0, 90), (40, 20, 5, 133), (60, 45, 29, 277), (521, 521, 0, 1100)],
+)
+def test_windows_of_many_taps_equal_pytorch(xp, rng, size, stride, padding, points):
+    """End to end, made of smaller ones, made of those with padding, and of a prime number."""
+    import torch
+    import torch.nn.functional as F
+
+    x = rng.integers(-3, 4, (2, 1, points)).astype(float)
+    array = xp.asarray(x)
+    settings = {"stride": stride, "padding": padding, "ceil_mode": True}
+    leaf = torch.tensor(x, requires_grad=True)
+    want, places = F.max_pool1d(leaf, size, **settings, return_indices=True)
+    (got, indices), pullback = swath.vjp(
+        nn.max_pool, array, (size,), return_indices=True, **settings
+    )
+    cotangent = rng.standard_normal(tuple(want.shape))
+    want.backward(torch.tensor(cotangent))
+    assert_close(got, want.detach().numpy(), rtol=0.0, dtype=xp.float)
+    assert_close(xp.call(nn.max_pool, array, (size,), **settings), want.detach().numpy(), rtol=0.0)
+    assert_close(indices, places.numpy())
+    assert_close(pullback(xp.asarray(cotangent))[0], leaf.grad.numpy())
+    leaf.grad = None
+    want = F.avg_pool1d(leaf, size, **settings)
+    want.backward(torch.tensor(cotangent))
+    got, pullback = swath.vjp(nn.avg_pool, array, (size,), **settings)
+    assert_close(got, want.detach().numpy())
+    assert_close(pullback(xp.asarray(cotangent))[0], leaf.grad.numpy())
+
+
 @average
 @pytest.mark.needs("torch")
 @pytest.mark.parametrize("rank", [1, 2, 3])

@@ -3,6 +3,7 @@
 A program reduces the windows of one axis in steps, each an elementwise operation on slices of a few
 registers: SOURCE (the input), RESULT, and temporaries. Few taps are merged one after the other;
 many by doubling (windows of 1, 2, 4 … taps), on overlapping windows where the reduction allows it.
+Windows of many taps, far apart, are windows of smaller ones that lie end to end: a pass for each.
 Padding is never stored: outputs are split where the taps that reach the input change.
 
 The steps keep the order of taps, left before right, so that the same program serves values, the
@@ -11,17 +12,23 @@ places of extremes (ties to the left).
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from math import gcd
 from typing import NamedTuple
 
-from ..geometry import Span
+from ..geometry import Span, Windows
 
 __all__ = [
+    "LONG",
+    "PLAIN",
     "RESULT",
     "SOURCE",
+    "Pass",
     "Program",
     "Step",
+    "by_axis",
     "extreme_program",
     "shifts",
     "spread_program",
@@ -29,6 +36,51 @@ __all__ = [
 ]
 
 SOURCE, RESULT = 0, 1
+# Taps that are merged one after the other at most: each is a call.
+LONG = 512
+# Taps of windows that are not made of smaller ones.
+PLAIN = 16
+
+
+class Pass(NamedTuple):
+    """Windows over one axis; neighbouring taps are `unit` taps of the problem's apart."""
+
+    axis: int
+    span: Span
+    unit: int = 1
+
+
+@lru_cache(maxsize=1024)
+def by_axis(g: Windows, *, places: bool = False) -> tuple[tuple[Pass, ...], ...]:
+    """The passes of every axis on which something happens, first axis first.
+
+    Those of one axis go one after the other, the smallest windows first. `places`: whether a value
+    of padding may not stand for one of the data.
+    """
+    found = []
+    for axis, span in zip(g.axes, g.spans, strict=True):
+        if span.size == 1 and span.stride == 1 and span.low == 0 and span.high == 0:
+            continue
+        passes, unit = [], 1
+        while (tile := _tile(span, places=places)) > 1:
+            stride, size = span.stride // tile, span.size // tile
+            count = stride * (span.out - 1) + size
+            high = tile * count - span.length - span.low
+            passes.append(Pass(axis, Span(span.length, tile, tile, 1, span.low, high), unit))
+            span, unit = Span(count, size, stride), unit * tile
+        found.append((*passes, Pass(axis, span, unit)))
+    return tuple(found)
+
+
+def _tile(span: Span, *, places: bool) -> int:
+    """Taps of smaller windows that the windows of a span are made of; 1 for none."""
+    common = gcd(span.size, span.stride)
+    if span.size <= PLAIN or common == 1 or span.dilation > 1 or span.low < 0 or span.out == 0:
+        return 1
+    tile = next((t for t in range(PLAIN, 1, -1) if common % t == 0), 0)
+    tile = tile or next((t for t in range(PLAIN, LONG) if common % t == 0), 1)
+    # A smaller window wholly in padding has no place.
+    return 1 if tile == span.size or (places and span.low >= tile) else tile
 
 
 class Step(NamedTuple):
@@ -150,7 +202,8 @@ def shifts(span: Span) -> list[int] | None:
     if width < span.size:
         found.append(span.size - width)
     # All but the last merge run over every position, not over every output.
-    return found if found and (len(found) - 1) * span.stride + 1 < span.size - 1 else None
+    less = (len(found) - 1) * span.stride + 1 < span.size - 1 or span.size > LONG
+    return found if found and less else None
 
 
 def _first_level(span: Span) -> tuple[Span, int]:
@@ -193,7 +246,7 @@ def sum_program(span: Span) -> Program:
     """The sum of the taps of every window: sums of 1, 2, 4 … taps, those of the size's digits."""
     digits = [i for i in range(span.size.bit_length()) if span.size >> i & 1]
     work = digits[-1] * span.stride + len(digits) - 1
-    if work >= span.size - 1 or span.size == 1 or span.out == 0:
+    if (work >= span.size - 1 and span.size <= LONG) or span.size == 1 or span.out == 0:
         chain = _chained(RESULT, span.out, _taps(span))
         return Program((span.length, span.out), tuple(chain))
     level, points = _first_level(span)
@@ -258,16 +311,17 @@ def spread_program(span: Span) -> Program:
     Phase by phase of the stride; with stride 1 a sum under the transposed span is less work.
     """
     found: list[Step] = []
+    meeting: dict[int, list[int]] = defaultdict(list)
+    for j in range(span.size):
+        meeting[(span.dilation * j - span.low) % span.stride].append(j)
     for phase in range(min(span.stride, span.length)):
         # Input points phase, phase + stride, …: the taps that meet them, the latest window first
         count = -(-(span.length - phase) // span.stride)
         taps = []
-        for j in range(span.size):
-            ahead = phase + span.low - span.dilation * j
-            if ahead % span.stride == 0:
-                # point number q of the class is reached from window q + shift
-                shift = ahead // span.stride
-                first, last = max(0, -shift), min(count, span.out - shift)
-                taps.append(_Tap(first, max(first, last), max(0, first + shift), 1))
+        for j in meeting[phase]:
+            # point number q of the class is reached from window q + shift
+            shift = (phase + span.low - span.dilation * j) // span.stride
+            first, last = max(0, -shift), min(count, span.out - shift)
+            taps.append(_Tap(first, max(first, last), max(0, first + shift), 1))
         found += _chained(RESULT, count, taps, (phase, span.stride))
     return Program((span.out, span.length), tuple(found))

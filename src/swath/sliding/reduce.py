@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
+from itertools import chain
 from math import frexp, prod
 from typing import Any, NamedTuple
 
@@ -23,8 +24,8 @@ from ..autodiff import Core, apply, with_batch
 from ..division import Along, Cuts, Division, Piece, back, part, replaced
 from ..geometry import Span, Windows
 from . import sweep
-from .passes import shifts
-from .sweep import Index, Scratch, Slab, lowest, slabs
+from .passes import LONG, PLAIN, by_axis, shifts
+from .sweep import Index, Scratch, Slab, last_axis_first, lowest, slabs
 
 __all__ = [
     "Extreme",
@@ -74,15 +75,6 @@ def _put(be: Backend, x: Array, axis: int, at: slice, length: int) -> Array:
     widths[axis] = (at.start, length - at.start - (step * (x.shape[axis] - 1) + 1))
     gaps[axis] = step - 1
     return be.pad(x, widths, 0, gaps)
-
-
-def _passes(g: Windows) -> list[tuple[int, Span]]:
-    """The axes on which something happens, last axis first, as ties to the first place need it."""
-    return [
-        (axis, span)
-        for axis, span in zip(reversed(g.axes), reversed(g.spans), strict=True)
-        if not (span.size == 1 and span.stride == 1 and span.low == 0 and span.high == 0)
-    ]
 
 
 class _Merge(NamedTuple):
@@ -167,13 +159,16 @@ def _places(be: Backend, g: Extreme, x: Array, units: Sequence[int]) -> tuple[Ar
     better, xp = _better(be, g.largest), be.xp
     unit_of = dict(zip(g.windows.axes, units, strict=True))
     places = be.new_like(x, tuple(x.shape), dtype=be.default_int(x))
-    for axis, span in _passes(g.windows):
+    for axis, span, unit in last_axis_first(g.windows):
+        unit *= unit_of[axis]
         x = _pad_axis(be, x, axis, span.low, span.high, lowest(be, x, largest=g.largest))
         places = _pad_axis(be, places, axis, span.low, span.high, 0)
 
-        def merge(a: Any, b: Any, step: _Merge, axis: int = axis) -> tuple[Array, Array]:
+        def merge(
+            a: Any, b: Any, step: _Merge, axis: int = axis, unit: int = unit
+        ) -> tuple[Array, Array]:
             taken = _right_taken(be, a[0], b[0], axis, step.forced, largest=g.largest)
-            number = xp.where(taken, b[1] + step.jump * unit_of[axis], a[1])
+            number = xp.where(taken, b[1] + step.jump * unit, a[1])
             return better(a[0], b[0]), number
 
         x, places = _fold(span, axis, (x, places), merge)
@@ -183,7 +178,7 @@ def _places(be: Backend, g: Extreme, x: Array, units: Sequence[int]) -> tuple[Ar
 def _choose(be: Backend, g: Extreme, t: Array, x: Array) -> Array:
     """t at the place of every window's extreme in x; 0 where there is none."""
     better = _better(be, g.largest)
-    for axis, span in _passes(g.windows):
+    for axis, span, _ in last_axis_first(g.windows):
         x = _pad_axis(be, x, axis, span.low, span.high, lowest(be, x, largest=g.largest))
         t = _pad_axis(be, t, axis, span.low, span.high, 0)
 
@@ -199,7 +194,7 @@ def _scatter(be: Backend, g: Extreme, y: Array, x: Array) -> Array:
     """The transpose of `_choose`."""
     better, xp = _better(be, g.largest), be.xp
     passes = []
-    for axis, span in _passes(g.windows):
+    for axis, span, _ in last_axis_first(g.windows):
         x = _pad_axis(be, x, axis, span.low, span.high, lowest(be, x, largest=g.largest))
         taken: list[Array] = []
 
@@ -235,7 +230,8 @@ def _sum_axis(be: Backend, x: Array, axis: int, span: Span) -> Array:
         return native
     x = _pad_axis(be, x, axis, span.low, span.high, 0)
     total, need = None, span.stride * (span.out - 1) + 1
-    if span.size <= 3 or span.size <= span.stride * span.size.bit_length():
+    few = span.size <= span.stride * span.size.bit_length() and span.size <= LONG
+    if span.size <= 3 or few:
         for j in range(span.size):
             term = _cut(x, axis, span.placed(j))
             total = term if total is None else total + term
@@ -277,6 +273,36 @@ def _spread_axis(be: Backend, y: Array, axis: int, span: Span) -> Array:
     return _sum_axis(be, y, axis, dense)
 
 
+# -- windows of many taps that lie end to end ------------------------------------------------------
+
+
+@lru_cache(maxsize=1024)
+def _end_to_end(g: Windows) -> tuple[tuple[int, Span], ...]:
+    """The axes on which something happens, where on all of them such windows do it; else none."""
+    found = []
+    for axis, span in zip(g.axes, g.spans, strict=True):
+        if span == Span(span.length, 1):
+            continue
+        whole = span.size == span.stride and span.dilation == 1 and span.low == 0
+        if span.size <= PLAIN or not whole or not 0 < span.out * span.size <= span.length:
+            return ()
+        found.append((axis, span))
+    return tuple(found)
+
+
+def _reduced(be: Backend, name: str, g: Windows, x: Array) -> Array | None:
+    """A reduction of the standard over their taps as axes of their own."""
+    passes = _end_to_end(g)
+    if not passes:
+        return None
+    taps = tuple(axis + 1 + number for number, (axis, _) in enumerate(passes))
+    for axis, span in reversed(passes):
+        shape = (*x.shape[:axis], span.out, span.size, *x.shape[axis + 1 :])
+        x = be.xp.reshape(_shift(x, axis, 0, span.out * span.size), shape)
+    settings = {"dtype": x.dtype} if name == "sum" else {}
+    return getattr(be.xp, name)(x, axis=taps, **settings)
+
+
 # -- by the library's own kernel -------------------------------------------------------------------
 
 
@@ -284,7 +310,7 @@ def _spread_axis(be: Backend, y: Array, axis: int, span: Span) -> Array:
 def _work(g: Windows) -> int:
     """Elements that passes over the axes compute."""
     shape, found = list(g.shape), 0
-    for axis, span in zip(g.axes, g.spans, strict=True):
+    for axis, span, _ in chain.from_iterable(by_axis(g)):
         shape[axis] = span.out
         full = 0 if shifts(span) is None else span.stride * (len(_merges(span)) - 1) + 1
         found += prod(shape) * (full or span.size - 1)
@@ -468,11 +494,13 @@ class _Extreme(Core):
         (x,) = arrays
         g, largest = geometry
         native = be.native_pool("max", g, _work(g), x) if largest else None
+        if native is None:
+            native = _reduced(be, "max" if largest else "min", g, x)
         if native is not None:
             return native
         if not be.in_place:
             # Whole rows first: then there is less to be read with a stride.
-            for axis, span in reversed(_passes(g)):
+            for axis, span, _ in chain.from_iterable(by_axis(g)):
                 x = _extreme_axis(be, x, axis, span, largest)
             return x
 
@@ -567,6 +595,12 @@ def _divisors(be: Backend, g: Mean, like: Array, outputs: Index | None) -> list[
     return found if found and alike == 1 else [*found, float(alike)]
 
 
+def _divided(y: Any, divisors: Sequence[Any]) -> Array:
+    for divisor in divisors:
+        y = y / divisor
+    return y
+
+
 def _divide_into(be: Backend, divisors: Sequence[Any], y: Array, source: Array) -> None:
     """y = source over its divisors."""
     for divisor in divisors:
@@ -622,7 +656,9 @@ class _Linear(Core):
         divisors = [] if mean is None else _divisors(be, mean, x, None)
         with be.quiet():
             found = self._native(be, g, divisors, x)
-            if found is None and be.in_place:
+            if found is None and _end_to_end(g):
+                found = self._whole(be, g, divisors, x)
+            elif found is None and be.in_place:
                 found = self._sweep(be, g, mean, divisors, x)
             elif found is None:
                 found = self._fold(be, g, divisors, x)
@@ -635,20 +671,23 @@ class _Linear(Core):
         role = "spread" if self._spreads else "sum"
         return be.native_pool(role, g, _work(g), x, divisor=int(divisor))
 
-    def _fold(self, be: Backend, g: Windows, divisors: list[Any], x: Array) -> Array:
-        def divided(y: Array) -> Array:
-            for divisor in divisors:
-                y = y / divisor
-            return y
+    def _whole(self, be: Backend, g: Windows, divisors: list[Any], x: Array) -> Array:
+        if not self._spreads:
+            return _divided(_reduced(be, "sum", g, x), divisors)
+        x = _divided(x, divisors)
+        for axis, span in _end_to_end(g):
+            x = _spread_axis(be, x, axis, span)
+        return x
 
+    def _fold(self, be: Backend, g: Windows, divisors: list[Any], x: Array) -> Array:
         if self._spreads:
-            x = divided(x)
-            for axis, span in _passes(g):
+            x = _divided(x, divisors)
+            for axis, span, _ in reversed(list(chain.from_iterable(by_axis(g)))):
                 x = _spread_axis(be, x, axis, span)
             return x
-        for axis, span in reversed(_passes(g)):
+        for axis, span, _ in chain.from_iterable(by_axis(g)):
             x = _sum_axis(be, x, axis, span)
-        return divided(x)
+        return _divided(x, divisors)
 
     def _sweep(
         self, be: Backend, g: Windows, mean: Mean | None, whole: list[Any], x: Array

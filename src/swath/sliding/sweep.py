@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
+from itertools import chain
 from math import prod
 from typing import Any, NamedTuple
 
@@ -16,13 +17,23 @@ import numpy as np
 
 from .._backends import Backend
 from ..geometry import Span, Windows
-from .passes import Program, Step, extreme_program, spread_program, sum_program
+from .passes import (
+    LONG,
+    Pass,
+    Program,
+    Step,
+    by_axis,
+    extreme_program,
+    spread_program,
+    sum_program,
+)
 
 __all__ = [
     "Index",
     "Scratch",
     "Slab",
     "extreme_into",
+    "last_axis_first",
     "lowest",
     "narrowest",
     "places_into",
@@ -278,13 +289,9 @@ def _registers(
     return found
 
 
-def _passes(g: Windows) -> list[tuple[int, Span]]:
-    """The axes on which something happens, first axis first."""
-    return [
-        (axis, span)
-        for axis, span in zip(g.axes, g.spans, strict=True)
-        if not (span.size == 1 and span.stride == 1 and span.low == 0 and span.high == 0)
-    ]
+def last_axis_first(g: Windows) -> list[Pass]:
+    """The passes in the order that ties to the first place need."""
+    return list(chain.from_iterable(reversed(by_axis(g, places=True))))
 
 
 def _with(shape: tuple[int, ...], axis: int, n: int) -> tuple[int, ...]:
@@ -321,12 +328,12 @@ def _through(
     g: Windows, scratch: Scratch, x: Array, result: Array, *, back: bool = False
 ) -> Iterator[tuple[int, Span, Array, Array]]:
     """Axis, span, source and result of every pass from x to `result`."""
-    passes = _passes(g)
+    passes = list(chain.from_iterable(by_axis(g)))
     if back:
         passes.reverse()
     if not passes:
         scratch.put(result, x)
-    for number, (axis, span) in enumerate(passes):
+    for number, (axis, span, _) in enumerate(passes):
         target = result
         if number < len(passes) - 1:
             n = span.length if back else span.out
@@ -366,6 +373,15 @@ def spread_into(scratch: Scratch, g: Windows, y: Array, result: Array) -> None:
         for axis, span, a, b in _through(g, scratch, y, result, back=True):
             if span.stride == 1:
                 _merged(scratch, "add", 0, sum_program, axis, span.transposed(), a, b)
+            elif span.size > LONG:
+                # Zeros between, and windows that are neighbours.
+                points, reach = span.stride * (span.out - 1) + 1, span.extent - 1
+                gaps = scratch("gaps", _with(tuple(a.shape), axis, points))
+                scratch.put(gaps, 0)
+                scratch.put(cut(gaps, axis, slice(0, points, span.stride)), a)
+                high = span.length - points + span.low
+                dense = Span(points, span.size, 1, span.dilation, reach - span.low, high)
+                _merged(scratch, "add", 0, sum_program, axis, dense, gaps, b)
             else:
                 _merged(scratch, "add", 0, spread_program, axis, span, a, b)
 
@@ -446,11 +462,12 @@ def _places(
     scratch = chooser.scratch
     unit_of = dict(zip(g.axes, units, strict=True))
     before: Array | None = None
-    passes = _passes(g)[::-1]
+    passes = last_axis_first(g)
     if not passes:
         scratch.put(result, x)
         scratch.put(places, 0)
-    for number, (axis, span) in enumerate(passes):
+    for number, (axis, span, unit) in enumerate(passes):
+        unit *= unit_of[axis]
         end = number == len(passes) - 1
         shape = _with(tuple(x.shape), axis, span.out)
         y = result if end else scratch(("pass", number % 2), shape)
@@ -463,7 +480,7 @@ def _places(
             for i, v in enumerate(values[2:]):
                 numbers.append(scratch(("numbers", i % 3), tuple(v.shape), places.dtype))
             for step in part.program.steps:
-                _place(chooser, step, along, values, numbers, unit_of[axis])
+                _place(chooser, step, along, values, numbers, unit)
         x, before = y, found
 
 
