@@ -105,10 +105,17 @@ def test_max_and_min_equal_pytorch_with_indices_and_gradient(xp, rng, rank, chan
 @pytest.mark.needs("torch")
 @pytest.mark.parametrize(
     ("size", "stride", "padding", "points"),
-    [(40, 40, 0, 90), (40, 20, 5, 133), (60, 45, 29, 277), (521, 521, 0, 1100)],
+    [
+        (19, 1, 4, 60),
+        (34, 1, 0, 80),
+        (40, 40, 0, 90),
+        (40, 20, 5, 133),
+        (60, 45, 29, 277),
+        (521, 521, 0, 1100),
+    ],
 )
 def test_windows_of_many_taps_equal_pytorch(xp, rng, size, stride, padding, points):
-    """End to end, made of smaller ones, made of those with padding, and of a prime number."""
+    """Sums by their digits, end to end, of smaller ones, of those with padding, a prime number."""
     import torch
     import torch.nn.functional as F
 

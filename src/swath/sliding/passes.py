@@ -109,10 +109,21 @@ class Step(NamedTuple):
 
 
 class Program(NamedTuple):
-    """Steps, and the lengths of the registers."""
+    """Steps on registers.
+
+    Attributes
+    ----------
+    lengths : tuple of int
+        Of the registers.
+    steps : tuple of Step
+        In order.
+    memory : tuple of int
+        Which memory every temporary takes: one that nothing still to be read lies in.
+    """
 
     lengths: tuple[int, ...]
     steps: tuple[Step, ...]
+    memory: tuple[int, ...] = ()
 
 
 _UNTOUCHED, _MERGED = -1, -2
@@ -238,7 +249,8 @@ def extreme_program(span: Span) -> Program:
         forced = min(count, -(-outside // stride))
         found.append(Step(to, slice(0, count), here, left, here, right, (0, shift), forced))
         n, here, width = count, to, width + shift
-    return Program(tuple(lengths), tuple(found))
+    # One is read while the other is written.
+    return Program(tuple(lengths), tuple(found), tuple(i % 2 for i in range(len(lengths) - 2)))
 
 
 @lru_cache(maxsize=1024)
@@ -252,7 +264,7 @@ def sum_program(span: Span) -> Program:
     level, points = _first_level(span)
     d, n = span.dilation, points - span.dilation
     lengths, found = [span.length, span.out, n], _chained(2, n, _taps(level))
-    here, width, offset = 2, 2, 0
+    here, width, offset, memory = 2, 2, 0, [0]
     held: tuple[int, slice] | None = None
     full = slice(0, span.out)
     while True:
@@ -271,10 +283,13 @@ def sum_program(span: Span) -> Program:
             reach = span.stride * (span.out - 1) + 1
             pair = slice(0, reach, span.stride), slice(d * width, d * width + reach, span.stride)
             found.append(Step(RESULT, full, here, pair[0], here, pair[1]))
-            return Program(tuple(lengths), tuple(found))
+            return Program(tuple(lengths), tuple(found), tuple(memory))
         n -= d * width
         pair = slice(0, n), slice(d * width, d * width + n)
         found.append(Step(len(lengths), slice(0, n), here, pair[0], here, pair[1]))
+        # One is read, one written, one held for a sum to come.
+        used = {memory[i - 2] for i in (here, held[0] if held else RESULT) if i > RESULT}
+        memory.append(next(m for m in range(3) if m not in used))
         here = len(lengths)
         lengths.append(n)
         width *= 2
@@ -293,7 +308,7 @@ def sum_program(span: Span) -> Program:
                 found.append(Step(RESULT, slice(first, last), *left, SOURCE, tap.read(first, last)))
             elif left[0] != RESULT:
                 found.append(Step(RESULT, slice(first, last), *left))
-    return Program(tuple(lengths), tuple(found))
+    return Program(tuple(lengths), tuple(found), tuple(memory))
 
 
 def _split(count: int, first: int, last: int) -> list[tuple[int, int, bool]]:

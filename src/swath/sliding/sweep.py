@@ -283,9 +283,8 @@ def _registers(
 ) -> list[Array]:
     shape = tuple(source.shape)
     found = [source, result]
-    for number, n in enumerate(program.lengths[2:]):
-        # Three take turns: one is read, one written, one held.
-        found.append(scratch(("register", number % 3), _with(shape, axis, n)))
+    for memory, n in zip(program.memory, program.lengths[2:], strict=True):
+        found.append(scratch(("register", memory), _with(shape, axis, n)))
     return found
 
 
@@ -477,8 +476,8 @@ def _places(
             values = _registers(scratch, part.program, along, a, b)
             _, old, new = _views(part, axis, x if before is None else before, found)
             numbers: list[Array | None] = [None if before is None else old, new]
-            for i, v in enumerate(values[2:]):
-                numbers.append(scratch(("numbers", i % 3), tuple(v.shape), places.dtype))
+            for i, v in zip(part.program.memory, values[2:], strict=True):
+                numbers.append(scratch(("numbers", i), tuple(v.shape), places.dtype))
             for step in part.program.steps:
                 _place(chooser, step, along, values, numbers, unit)
         x, before = y, found
