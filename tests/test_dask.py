@@ -95,6 +95,25 @@ def test_every_scheduler_gives_the_same_bits(rng):
             assert np.array_equal(one, two)
 
 
+@pytest.mark.needs("distributed")
+@pytest.mark.filterwarnings("ignore")  # its servers warn of sockets left open when they end
+def test_a_cluster_computes_what_one_process_does(rng):
+    from distributed import Client
+
+    x = da.from_array(rng.standard_normal((2, 4000)), chunks=(1, 1500))
+    taps = da.from_array(signal.firwin(57, 0.2))
+    y = nn.lp_pool(signal.lfilter(taps, 1.0, x), (100,), axes=1)
+    sums = linalg.GramAccumulator(2)
+    sums.update(x.T, x[0])
+    wanted = (y, signal.resample_poly(x, 3, 2, axis=1), sums.solve().x)
+    here = dask.compute(*wanted, scheduler="synchronous")
+    settings = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    with Client(**settings, worker_dashboard_address=None):
+        there = dask.compute(*wanted)
+    for one, two in zip(here, there, strict=True):
+        assert np.array_equal(one, two)
+
+
 def test_the_same_call_has_the_same_name_and_others_have_others(rng):
     x, k = da.from_array(rng.standard_normal(50), chunks=20), da.from_array(rng.standard_normal(5))
     name = signal.convolve(x, k).name
