@@ -54,7 +54,7 @@ def test_bad_input_is_refused_in_words(xp, bad):
 
 
 @pytest.mark.needs("array_api_strict")
-@pytest.mark.on("numpy", "jax", "torch", "strict", "dpnp", "cupy")
+@pytest.mark.on("numpy", "jax", "torch", "strict", "dpnp", "dask", "cupy")
 @pytest.mark.parametrize("bad", table(wanted=lambda b: "mixed" in b.kind))
 def test_libraries_do_not_mix(xp, bad):
     check(xp, bad)

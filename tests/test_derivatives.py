@@ -11,7 +11,16 @@ from over_cases import Call, close, params, random_like, record
 from swath.registry import operations
 from swath.testing import _host, check_adjoint, check_vjp
 
-FLOAT64_ROWS = ("numpy", "numpy-readonly", "jax", "torch", "strict", "strict-device1", "dpnp")
+FLOAT64_ROWS = (
+    "numpy",
+    "numpy-readonly",
+    "jax",
+    "torch",
+    "strict",
+    "strict-device1",
+    "dpnp",
+    "dask",
+)
 
 
 def test_every_operation_has_a_case():

@@ -30,7 +30,7 @@ from swath.testing import assert_close
 
 EPS = {"float64": 2.0**-52, "float32": 2.0**-23}
 # Layers of each kind and rank on each row.
-SHARE = {"numpy": 1000, "torch": 40, "strict": 40, "jax-jit": 4, "dpnp": 4, "jax": 1}
+SHARE = {"numpy": 1000, "torch": 40, "strict": 40, "jax-jit": 4, "dpnp": 4, "dask": 2, "jax": 1}
 PEERS = pytest.mark.needs("torch", "jax", "onnx")
 
 LAYERS = {
@@ -229,8 +229,8 @@ def test_places_of_maxima_equal_the_peers(all_rows, record_property, rank):
         assert seen["onnx"] >= 60
 
 
-FOUR_AXES = {"numpy": 20, "torch": 10, "strict": 10, "jax-jit": 2, "dpnp": 2}
-ROWS = pytest.mark.on("numpy", "jax-jit", "torch", "strict", "dpnp")
+FOUR_AXES = {"numpy": 20, "torch": 10, "strict": 10, "jax-jit": 2, "dpnp": 2, "dask": 2}
+ROWS = pytest.mark.on("numpy", "jax-jit", "torch", "strict", "dpnp", "dask")
 
 
 @ROWS

@@ -60,7 +60,7 @@ def test_leading_axes_broadcast(xp, rng):
     assert_close(got, np.array(want), rtol=64 * xp.eps)
 
 
-@pytest.mark.on("numpy", "jax-jit", "jax-x32", "torch", "strict", "dpnp")
+@pytest.mark.on("numpy", "jax-jit", "jax-x32", "torch", "strict", "dpnp", "dask")
 def test_long_products_keep_the_accuracy_contract(xp, rng):
     """By FFT: relative to the norms of the diagonals and of x."""
     n = 1500
