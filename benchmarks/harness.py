@@ -2,8 +2,8 @@
 
 Every contender's result is compared with a reference of higher precision before anything is timed:
 swath and its peers must do the same work, in the same dtype, on the same arrays. Rounds run the
-contenders in a new order each, in one process, so that a busy machine slows them alike; medians are
-compared.
+contenders in a new order each, in one process, so that a busy machine slows them alike; each begins
+when the process is idle, with a call that is not timed. Medians are compared.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from libraries import device, timer
+from libraries import device, idle, timer
 
 EPS = {"float32": 2.0**-23, "float64": 2.0**-52}
 
 # Rounds: at least, and for peers that are several times slower than the fastest, or long calls.
 _MOST, _LEAST, _LEAST_SLOW, _SLOW = 51, 7, 3, 5.0
+# Longer calls need none before that wakes their threads and brings their arrays near.
+_BRIEF = 0.3
 
 
 @dataclass
@@ -152,13 +154,15 @@ def measure(trial: Trial, seconds: float, backend: str = "numpy") -> dict[str, T
     """
     timed = timer(backend)
     contenders = {"swath": trial.swath, **trial.peers}
-    first, once = {}, {}
+    first, once, between = {}, {}, {}
     for label, contender in contenders.items():
         results: list[Any] = []
+        idle()
         first[label] = timed(lambda c=contender, r=results: r.append(c.run()), 1)
         _compare(label, contender, results.pop(), trial.exact)
     fastest = min(first.values())
     hopeless = {k for k, t in first.items() if t > max(seconds, _SLOW * fastest, 0.5)}
+    idle()
     for label, contender in contenders.items():
         # A first call that compiled says nothing of the second.
         compiles = backend == "jax" or device(backend) == "gpu"
@@ -166,6 +170,7 @@ def measure(trial: Trial, seconds: float, backend: str = "numpy") -> dict[str, T
             once[label] = first[label]
         else:
             once[label] = min(timed(contender.run, 1) for _ in range(2))
+        between[label] = idle() + (once[label] if once[label] < _BRIEF else 0.0)
     fastest = min(once.values())
     share = seconds / len(contenders)
     samples: dict[str, list[float]] = {}
@@ -174,9 +179,8 @@ def measure(trial: Trial, seconds: float, backend: str = "numpy") -> dict[str, T
         # One sample lasts at least 5 ms, so that the clock and the call do not count.
         counts[label] = max(1, int(5e-3 / t))
         few = t > seconds / 2 or (label != "swath" and t > _SLOW * fastest)
-        rounds[label] = min(
-            _MOST, max(_LEAST_SLOW if few else _LEAST, int(share / (t * counts[label])))
-        )
+        fit = int(share / (t * counts[label] + between[label]))
+        rounds[label] = min(_MOST, max(_LEAST_SLOW if few else _LEAST, fit))
         samples[label] = []
         if label != "swath" and t > max(seconds, _SLOW * fastest):
             rounds[label], samples[label] = 0, [t]
@@ -192,7 +196,11 @@ def measure(trial: Trial, seconds: float, backend: str = "numpy") -> dict[str, T
                 n, k = counts[label], rounds[label]
                 # Fewer rounds are spread evenly over all.
                 if (i + 1) * k // total > i * k // total:
-                    samples[label].append(timed(contenders[label].run, n) / n)
+                    run = contenders[label].run
+                    idle()
+                    if once[label] < _BRIEF:
+                        run()
+                    samples[label].append(timed(run, n) / n)
     finally:
         gc.enable()
     return {label: _summary(values, first[label]) for label, values in samples.items()}

@@ -130,6 +130,21 @@ def float64(backend: str, dtype: str) -> Iterator[None]:
 # -- clocks ----------------------------------------------------------------------------------------
 
 
+def idle(most: float = 0.3, step: float = 5e-3) -> float:
+    """Wait until no thread of the process computes, and return the seconds waited.
+
+    OpenBLAS's threads await more work awake, for up to 0.1 s, and would take a core from what is
+    timed next. A step is longer than the 4 ms in which Linux counts a running thread's time.
+    """
+    began = time.perf_counter()
+    while time.perf_counter() - began < most:
+        before = time.process_time()
+        time.sleep(step)
+        if time.process_time() - before < step / 10:
+            break
+    return time.perf_counter() - began
+
+
 def timer(backend: str) -> Callable[[Callable[[], Any], int], float]:
     """Seconds that n calls take until their results are there."""
     if backend == "cupy":

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import scipy.fft
 from harness import EPS, Work
-from libraries import BACKENDS, device, float64, namespace, put, ready, timer, usable
+from libraries import BACKENDS, device, float64, idle, namespace, put, ready, timer, usable
 
 import swath
 
@@ -112,6 +112,7 @@ def _rates_of(backend: str) -> dict[str, float]:
     def best(fn: Any, *arrays: Any) -> float:
         run = ready(backend, fn, *arrays)
         run()
+        idle()
         return min(timed(run, 1) for _ in range(7))
 
     found = {}

@@ -11,6 +11,7 @@ import math
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -80,6 +81,41 @@ def test_wrong_result_is_never_timed():
     both = Contender(lambda: (np.ones(3), np.full(3, 2.0)), (0.0, 0.5))
     with pytest.raises(WrongResult, match="swath, result 1: 3 of 3 values"):
         measure(Trial((np.ones(3), np.ones(3)), both, {}), 0)
+
+
+def test_samples_begin_when_the_process_is_idle(monkeypatch):
+    """Threads that spin after a contender's call slow no other one's sample."""
+    import libraries
+    from harness import Contender, Trial, measure
+
+    now, spins = 0.0, {"swath": 0.0, "peer": 0.0}
+
+    def passes(seconds):
+        nonlocal now
+        now += seconds
+
+    def contender(label, spin):
+        def run():
+            alone = all(now >= end for other, end in spins.items() if other != label)
+            passes(0.01 if alone else 0.03)
+            spins[label] = now + spin
+            return np.ones(3)
+
+        return Contender(run, 0.0)
+
+    clocks = SimpleNamespace(
+        perf_counter=lambda: now,
+        process_time=lambda: min(now, max(spins.values())),
+        sleep=passes,
+    )
+    monkeypatch.setattr(libraries, "time", clocks)
+    trial = Trial(np.ones(3), contender("swath", 0.1), {"peer": contender("peer", 0.0)})
+    found = measure(trial, 0.1)
+    assert [t.median for t in found.values()] == pytest.approx([0.01, 0.01])
+    assert libraries.idle() < 0.12
+    assert libraries.idle() < 0.01
+    spins["peer"] = math.inf
+    assert 0.2 < libraries.idle() < 0.5  # not without end
 
 
 def test_product_of_lower_precision_is_caught():
