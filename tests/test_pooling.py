@@ -252,6 +252,18 @@ def test_axes_pool_any_axes_in_any_order(xp, rng):
 
 @maximum
 @minimum
+@pytest.mark.parametrize("op", [nn.max_pool, nn.min_pool])
+def test_gradient_where_neighbours_lie_more_than_a_byte_apart(xp, rng, op):
+    x = single(rng, 4, 300)
+    picked = (np.argmax if op is nn.max_pool else np.argmin)(x.reshape(2, 2, 300), axis=1)
+    _, pullback = swath.vjp(op, xp.asarray(x), 2, axes=0)
+    cotangent = rng.standard_normal((2, 300))
+    want = np.where(np.arange(2)[:, None] == picked[:, None], cotangent[:, None], 0)
+    assert_close(pullback(xp.asarray(cotangent))[0], want.reshape(4, 300))
+
+
+@maximum
+@minimum
 def test_ties_and_signed_zeros_go_to_the_first_place(xp):
     x = np.array([[[0.0, -0.0, -0.0, 0.0], [-0.0, 0.0, 0.0, -0.0]]])
     keywords = {"stride": 2, "return_indices": True}

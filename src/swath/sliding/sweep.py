@@ -521,7 +521,10 @@ def _place(
     taken = be.as_numbers(taken)
     new = numbers[step.right]
     if kept is None and new is None:
-        scratch.into("multiply", number, taken, jump)
+        # Bytes hold no jump over 255.
+        scratch.put(number, taken)
+        if jump != 1:
+            scratch.into("multiply", number, number, jump)
         if first:
             scratch.into("add", number, number, first)
         return
