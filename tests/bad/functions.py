@@ -222,10 +222,6 @@ BAD: list[Bad] = [
         "bind: json is no library of the array API standard",
     ),
     refuse(
-        "bind", "library to come", call("dask.array"), NotImplementedError,
-        "bind: dask.array: lazy block-wise execution comes with the scaling work",
-    ),
-    refuse(
         "bind", "device that is not there", call("numpy", device="gpu"), ValueError,
         "bind: device 'gpu' is none that numpy can use here .*; there are: cpu",
     ),

@@ -50,7 +50,8 @@ _NAMESPACES = {"jax.numpy": "jax", "dask.array": "dask"}
 
 def backend_named(name: str) -> Backend:
     """The adapter of a library by its name or that of its namespace; imports the library."""
-    name = name.removeprefix("array_api_compat.")
+    # Others bring their own copy of the wrappers.
+    name = name.rpartition("array_api_compat.")[2]
     name = _NAMESPACES.get(name, name)
     if name not in _BY_NAMESPACE:
         if name in _ADAPTERS:
