@@ -74,8 +74,9 @@ def _chunked() -> Trial:
     x = rng.standard_normal(SAMPLES, dtype=np.float32)
     h = rng.standard_normal(TAPS).astype(np.float32)
     lazy, taps = da.from_array(x, chunks=BLOCK), da.from_array(h)
-    exact = scipy.signal.oaconvolve(x.astype(float), h.astype(float), "same")
-    magnitude = scipy.signal.oaconvolve(abs(x.astype(float)), abs(h.astype(float)), "same")
+    wide, wide_h = x.astype(float), h.astype(float)
+    exact = scipy.signal.oaconvolve(wide, wide_h, "same")
+    magnitude = scipy.signal.oaconvolve(abs(wide), abs(wide_h), "same")
 
     def filtered(block):
         return scipy.signal.oaconvolve(block, h, "same")

@@ -9,9 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from .geometry import Span
+from .geometry import Span, Windows
 
-__all__ = ["Along", "Cuts", "Division", "Piece", "back", "part", "problems", "replaced", "whole"]
+__all__ = [
+    "Along",
+    "Cuts",
+    "Division",
+    "Piece",
+    "back",
+    "follow",
+    "inside",
+    "part",
+    "problems",
+    "replaced",
+    "whole",
+]
 
 #: First and last point (exclusive) on every axis.
 Cuts = tuple[slice, ...]
@@ -88,6 +100,22 @@ def replaced(cuts: Cuts, places: Sequence[int], by: Sequence[slice]) -> Cuts:
     """The cuts, those of some axes replaced."""
     new = dict(zip(places, by, strict=True))
     return tuple(new.get(axis, cut) for axis, cut in enumerate(cuts))
+
+
+def follow(g: Windows, *, spreads: bool = False) -> tuple[Along, ...]:
+    """All axes are cut; those that slide follow the operand by their strides."""
+    along = [Along(0, axis) for axis in range(len(g.shape))]
+    for axis, span in zip(g.axes, g.spans, strict=True):
+        along[axis] = Along(0, axis, *((span.stride, 1) if spreads else (1, span.stride)))
+    return tuple(along)
+
+
+def inside(g: Windows, cuts: Cuts) -> tuple[Windows, Cuts]:
+    """The windows of some outputs, and the input that they read."""
+    found = [part(span, cuts[axis]) for axis, span in zip(g.axes, g.spans, strict=True)]
+    reads = replaced(cuts, g.axes, [at for at, _ in found])
+    shape = tuple(c.stop - c.start for c in reads)
+    return Windows(shape, g.axes, tuple(span for _, span in found)), reads
 
 
 def whole(shape: Sequence[int]) -> Cuts:

@@ -100,6 +100,11 @@ class Span:
         """Whether windows are neighbours and taps contiguous."""
         return self.stride == 1 and self.dilation == 1
 
+    @property
+    def idle(self) -> bool:
+        """Whether every window is one point, in its place."""
+        return self.size == 1 and self.stride == 1 and self.low == 0 and self.high == 0
+
     def transposed(self) -> Span:
         """The stride-1 problem whose windows run the other way; an involution.
 

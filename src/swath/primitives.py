@@ -12,7 +12,7 @@ from typing import Any
 from . import _ops, arguments
 from ._backends import Backend
 from .autodiff import Core, apply
-from .division import Along, Cuts, Division, Piece, part, replaced
+from .division import Cuts, Division, Piece, follow, inside, replaced, whole
 from .errors import ArgumentError
 from .geometry import Span, Windows
 from .registry import operation
@@ -45,34 +45,19 @@ class _Pair(Core):
         return geometry.shifted(1, (arrays[0].shape[0],)), arrays, lambda out: out
 
 
-def _along(g: Windows, rates: Sequence[tuple[int, int]]) -> tuple[Along, ...]:
-    """All axes are cut; those that slide at other rates than the operand."""
-    found = [Along(0, axis) for axis in range(len(g.shape))]
-    for axis, rate in zip(g.axes, rates, strict=True):
-        found[axis] = Along(0, axis, *rate)
-    return tuple(found)
-
-
-def _from_zero(cuts: Cuts) -> Cuts:
-    return tuple(slice(0, c.stop - c.start) for c in cuts)
-
-
 class _Take(_Pair):
     """x to its windows, taps appended as trailing axes."""
 
     name = "take_windows"
 
     def divide(self, geometry: Windows, shapes: Sequence[tuple[int, ...]]) -> Division | None:
-        g, taps = geometry, tuple(slice(0, n) for n in geometry.sizes)
-        along = _along(g, [(1, s.stride) for s in g.spans])
+        g, taps = geometry, geometry.sizes
 
         def piece(cuts: Cuts) -> Piece:
-            found = [part(span, cuts[axis]) for axis, span in zip(g.axes, g.spans, strict=True)]
-            reads = replaced(cuts[: len(g.shape)], g.axes, [at for at, _ in found])
-            shape = tuple(c.stop - c.start for c in reads)
-            return Piece(Windows(shape, g.axes, tuple(s for _, s in found)), (reads,))
+            windows, reads = inside(g, cuts[: len(g.shape)])
+            return Piece(windows, (reads,))
 
-        return Division((*g.out, *g.sizes), (*along, *[None] * len(taps)), piece)
+        return Division((*g.out, *taps), (*follow(g), *[None] * len(taps)), piece)
 
     def forward(self, be: Backend, geometry: Windows, *arrays: Array) -> Array:
         (x,) = arrays
@@ -95,7 +80,8 @@ class _Add(_Pair):
         g = geometry
 
         def piece(cuts: Cuts) -> Piece:
-            met, spans, keep = [], [], list(_from_zero(cuts))
+            shape = [c.stop - c.start for c in cuts]
+            met, spans, keep = [], [], list(whole(shape))
             for axis, span in zip(g.axes, g.spans, strict=True):
                 at = cuts[axis]
                 # A window at the piece's start or before it, so that the rest begins with one.
@@ -106,14 +92,12 @@ class _Add(_Pair):
                 stop = max(at.stop, span.stride * (last - 1) + span.extent)
                 met.append(slice(first, last))
                 spans.append(replace(span, length=stop - start))
+                shape[axis] = stop - start
                 keep[axis] = slice(at.start - start, at.stop - start)
-            outputs = replaced(cuts, g.axes, met)
-            lengths = replaced(cuts, g.axes, [slice(0, s.length) for s in spans])
-            shape = tuple(c.stop - c.start for c in lengths)
-            reads = (*outputs, *(slice(0, n) for n in g.sizes))
-            return Piece(Windows(shape, g.axes, tuple(spans)), (reads,), tuple(keep))
+            reads = (*replaced(cuts, g.axes, met), *whole(g.sizes))
+            return Piece(Windows(tuple(shape), g.axes, tuple(spans)), (reads,), tuple(keep))
 
-        return Division(g.shape, _along(g, [(s.stride, 1) for s in g.spans]), piece)
+        return Division(g.shape, follow(g, spreads=True), piece)
 
     def forward(self, be: Backend, geometry: Windows, *arrays: Array) -> Array:
         (blocks,) = arrays

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import pairwise, product
@@ -302,6 +303,16 @@ def _results(
     return tuple(None if v is None else (tuple(v.shape), v.dtype) for v in found)
 
 
+@contextmanager
+def _allowed(workspace: int | None) -> Generator[None]:
+    """The workspace that held when the graph was made, in the thread of a task."""
+    token = WORKSPACE.set(workspace)
+    try:
+        yield
+    finally:
+        WORKSPACE.reset(token)
+
+
 @dataclass(frozen=True)
 class _Program:
     """A function of whole arrays as a task."""
@@ -315,11 +326,8 @@ class _Program:
         from . import backend_of
 
         be = backend_of(arrays[0])
-        token = WORKSPACE.set(self.workspace)
-        try:
+        with _allowed(self.workspace):
             found = self.function(be, self.geometry, *arrays)
-        finally:
-            WORKSPACE.reset(token)
         kinds = tuple(None if v is None else (tuple(v.shape), v.dtype) for v in found)
         assert kinds == self.results, (self.function.__name__, kinds, self.results)
         return found
@@ -346,11 +354,8 @@ class _Task:
             count = math.prod(map(len, grid))
             arrays.append(_joined(be, given[:count], grid))
             del given[:count]
-        token = WORKSPACE.set(self.workspace)
-        try:
+        with _allowed(self.workspace):
             out = self._computed(be, arrays)
-        finally:
-            WORKSPACE.reset(token)
         return out[None, ...] if self.lead else out
 
     def _computed(self, be: Backend, arrays: list[Array]) -> Array:

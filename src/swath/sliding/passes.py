@@ -59,7 +59,7 @@ def by_axis(g: Windows, *, places: bool = False) -> tuple[tuple[Pass, ...], ...]
     """
     found = []
     for axis, span in zip(g.axes, g.spans, strict=True):
-        if span.size == 1 and span.stride == 1 and span.low == 0 and span.high == 0:
+        if span.idle:
             continue
         passes, unit = [], 1
         while (tile := _tile(span, places=places)) > 1:

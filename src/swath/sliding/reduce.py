@@ -21,7 +21,7 @@ import numpy as np
 
 from .._backends import Backend
 from ..autodiff import Core, apply, with_batch
-from ..division import Along, Cuts, Division, Piece, back, part, replaced
+from ..division import Cuts, Division, Piece, back, follow, inside, replaced
 from ..geometry import Span, Windows
 from . import sweep
 from .passes import LONG, PLAIN, by_axis, shifts
@@ -281,7 +281,7 @@ def _end_to_end(g: Windows) -> tuple[tuple[int, Span], ...]:
     """The axes on which something happens, where on all of them such windows do it; else none."""
     found = []
     for axis, span in zip(g.axes, g.spans, strict=True):
-        if span == Span(span.length, 1):
+        if span.idle:
             continue
         whole = span.size == span.stride and span.dilation == 1 and span.low == 0
         if span.size <= PLAIN or not whole or not 0 < span.out * span.size <= span.length:
@@ -360,20 +360,8 @@ def _gathered_back(
 
 
 def _windowed(g: Windows, piece: Callable[[Cuts], Piece], *, spreads: bool = False) -> Division:
-    """All axes are cut; those that slide follow the operand by their strides."""
-    along = [Along(0, axis) for axis in range(len(g.shape))]
-    for axis, span in zip(g.axes, g.spans, strict=True):
-        rate = (span.stride, 1) if spreads else (1, span.stride)
-        along[axis] = Along(0, axis, *rate)
-    return Division(g.shape if spreads else g.out, tuple(along), piece)
-
-
-def _inside(g: Windows, cuts: Cuts) -> tuple[Windows, Cuts]:
-    """The windows of some outputs, and the input that they read."""
-    found = [part(span, cuts[axis]) for axis, span in zip(g.axes, g.spans, strict=True)]
-    reads = replaced(cuts, g.axes, [at for at, _ in found])
-    shape = tuple(c.stop - c.start for c in reads)
-    return Windows(shape, g.axes, tuple(span for _, span in found)), reads
+    """All axes are cut."""
+    return Division(g.shape if spreads else g.out, follow(g, spreads=spreads), piece)
 
 
 class _Keyed(Core):
@@ -396,7 +384,7 @@ class _Choose(_Keyed):
 
     def divide(self, geometry: Extreme, shapes: Sequence[tuple[int, ...]]) -> Division | None:
         def piece(cuts: Cuts) -> Piece:
-            windows, reads = _inside(geometry.windows, cuts)
+            windows, reads = inside(geometry.windows, cuts)
             return Piece(geometry._replace(windows=windows), (reads, reads))
 
         return _windowed(geometry.windows, piece)
@@ -434,7 +422,7 @@ class _Scatter(_Keyed):
         def piece(cuts: Cuts) -> Piece:
             met = [back(span, cuts[axis])[0] for axis, span in zip(g.axes, g.spans, strict=True)]
             outputs = replaced(cuts, g.axes, met)
-            windows, reads = _inside(g, outputs)
+            windows, reads = inside(g, outputs)
             keep, place = [], []
             for cut, read in zip(cuts, reads, strict=True):
                 start, stop = max(cut.start, read.start), min(cut.stop, read.stop)
@@ -484,7 +472,7 @@ class _Extreme(Core):
 
     def divide(self, geometry: Extreme, shapes: Sequence[tuple[int, ...]]) -> Division | None:
         def piece(cuts: Cuts) -> Piece:
-            windows, reads = _inside(geometry.windows, cuts)
+            windows, reads = inside(geometry.windows, cuts)
             return Piece(geometry._replace(windows=windows), (reads,))
 
         vacant = partial(lowest, largest=geometry.largest)
@@ -635,7 +623,7 @@ class _Linear(Core):
                 shape = tuple(c.stop - c.start for c in cuts)
                 windows = Windows(shape, g.axes, tuple(span for _, span in found))
             else:
-                windows, reads = _inside(g, cuts)
+                windows, reads = inside(g, cuts)
                 inputs = reads
             if mean is None:
                 return Piece(windows, (reads,))
