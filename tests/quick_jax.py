@@ -47,10 +47,23 @@ def _hook() -> None:
         # Another JAX: all is optimised, and takes its time.
         return
 
+    known = [(name, value) for name, value in _QUICKLY if _takes(name, value)]
+
     def options(*args: Any, **kwargs: Any) -> Any:
         made = as_shipped(*args, **kwargs)
         if _quick:
-            made.env_option_overrides = [*made.env_option_overrides, *_QUICKLY]
+            made.env_option_overrides = [*made.env_option_overrides, *known]
         return made
 
     compiler.get_compile_options = options
+
+
+def _takes(name: str, value: Any) -> bool:
+    """Whether XLA knows the option here: they come and go with its versions."""
+    import jax
+
+    try:
+        jax.jit(lambda x: x + 1).lower(1.0).compile({name: value})
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True

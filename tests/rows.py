@@ -121,6 +121,10 @@ class Row:
                 else self.namespace.zeros(table.shape, dtype=kind, device=self.device)
             )
         if self.backend == "dask":
+            if self.device_name:
+                import cupy
+
+                table = cupy.asarray(table)
             return self.namespace.from_array(table, chunks=tuple(map(_uneven, table.shape)))
         if self.device is not None:
             return self.namespace.asarray(table, device=self.device)
@@ -208,7 +212,7 @@ def missing(settings: dict[str, Any]) -> str | None:
             return f"{package} is not installed"
     if settings.get("gpu"):
         try:
-            if not _gpus(settings["backend"]):
+            if not _gpus("cupy" if settings["backend"] == "dask" else settings["backend"]):
                 return "no GPU found"
         except Exception as error:  # without a driver the libraries raise their own kinds
             return f"no GPU found ({type(error).__name__})"

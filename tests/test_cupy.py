@@ -132,6 +132,7 @@ cupy = standin_cupy.install()
 import swath
 from swath._backends import backend_named
 from swath.geometry import Sliding, Span, Windows
+from swath.signal._polyphase import _CORES as resampling, Rate
 from swath.sliding import plan, reduce
 
 gpu, cpu, rng, made = backend_named("cupy"), backend_named("numpy"), random.Random(3), set()
@@ -183,6 +184,16 @@ for i in range(16):
         got, want = computed(gpu, here, gpu.from_host(y)), computed(cpu, x, y)
         for a, b in zip(got, want):
             np.testing.assert_array_equal(a.get(), b, err_msg=f"{key} {windows}")
+
+    rate = Rate(rng.randint(1, 30), rng.randint(1, 9), *rng.choice([(3, 2), (1, 4), (5, 1)]),
+                rng.randint(-3, 9), rng.randint(1, 40), groups)
+    kind = rng.choice(["float32", "complex128"])
+    x = numbers.integers(-9, 9, (2, 2 * groups, rate.length)).astype(kind)
+    h = numbers.integers(-9, 9, (rows, 2, rate.taps)).astype(kind)
+    y = numbers.integers(-9, 9, (2, rows, rate.count)).astype(kind)
+    for role, a, b in (("y", x, h), ("x", h, y)):
+        got = resampling[role].forward(gpu, rate, gpu.from_host(a), gpu.from_host(b))
+        np.testing.assert_array_equal(got.get(), resampling[role].forward(cpu, rate, a, b))
 sizes = standin_cupy._compiled.cache_info().currsize
 assert sizes > 20, sizes
 # Wider windows go axis by axis; sums and their transpose divide once.

@@ -196,7 +196,8 @@ def test_a_nan_is_never_hidden_and_stays_near(xp):
     x[1000] = np.nan
     h = np.ones(13)
     y = xp.numpy(upfirdn(xp.asarray(h), xp.asarray(x), 2, 3))
-    assert np.isnan(y[np.isnan(scipy.signal.upfirdn(h, x, 2, 3))]).all()
+    # SciPy's NaNs meet the zeros, too, that fill up its branches.
+    assert np.isnan(y[scipy.signal.upfirdn(h, np.isnan(x).astype(float), 2, 3) > 0]).all()
     far = np.flatnonzero(np.isnan(y)) * 3 / 2 - 1000
     assert np.max(np.abs(far)) <= 128
 

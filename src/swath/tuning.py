@@ -204,12 +204,13 @@ def _timed(be: Backend, product: Product, device: Any) -> Timed:
 
         return run
 
+    compiles = be.traces or place[1] == "gpu"
     worst = max(_HOPELESS[0] * made.chosen.seconds, _HOPELESS[1])
     for candidate in made.candidates:
         if candidate.seconds < worst or candidate.method == made.method:
             run = calls[candidate.method] = call(candidate.method)
-            first = _once(run)  # compiles
-            found[candidate.method] = first if first > 0.1 and not be.traces else _once(run)
+            first = _once(run)
+            found[candidate.method] = first if first > 0.1 and not compiles else _once(run)
     for i in range(_ROUNDS):
         best = min(found.values())
         for method, run in calls.items():

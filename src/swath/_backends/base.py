@@ -545,6 +545,10 @@ class Backend:
         """A sliding product, channels first, by the library's own convolution of layers."""
         raise NotImplementedError
 
+    def native_resample(self, g: Any, x: Array, h: Array) -> Array | None:
+        """The sum of `swath.signal._polyphase.Rate` by a kernel of its own; None without one."""
+        return None
+
     def native_pool(self, role: str, g: Any, work: int, *arrays: Array, divisor: int = 1) -> Any:
         """A reduction of windows by the library's own kernel; None where it has none that pays.
 

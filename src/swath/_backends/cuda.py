@@ -23,6 +23,7 @@ __all__ = [
     "kernel_gradient",
     "plain",
     "product",
+    "resampled",
     "scatter",
     "spread",
     "sums",
@@ -241,6 +242,38 @@ def kernel_gradient(g: Any, x: Array, y: Array) -> Array:
         return w.transpose(0, 2 + r, 1 + r, *range(1, 1 + r)).reshape(-1, depth, *g.sizes)
     y = y.transpose(1, 2, 0, 3).reshape(g.groups, -1, columns.shape[2])
     return _times(y, columns.transpose(0, 2, 1)).reshape(-1, depth, *g.sizes)
+
+
+_RESAMPLED = """
+    I rest = i;
+    const I tap = rest % count * down + offset; rest /= count;
+    const I o = rest % filters;
+    const I channel = (rest / filters * groups + o / (filters / groups)) * depth;
+    // Points a ... b - 1 meet the taps tap - up * k.
+    const I a = max((I) 0, (tap - taps + up) / up);
+    const I b = tap < 0 ? 0 : min(length, tap / up + 1);
+    T sum = 0;
+    for (I c = 0; c < depth; ++c)
+        for (I k = a; k < b; ++k)
+            sum += h[(o * depth + c) * taps + tap - up * k] * x[(channel + c) * length + k];
+    y = sum;"""
+
+
+def resampled(g: Any, x: Array, h: Array) -> Array:
+    """y[b, g·R + r, i] = Σ_d Σ_k h[g·R + r, d, q·i + c − p·k] · x[b, g·D + d, k]."""
+    x, h = cp.ascontiguousarray(x), cp.ascontiguousarray(h)
+    filters, depth, taps = h.shape
+    with x.device:
+        y = cp.empty((x.shape[0], filters, g.count), x.dtype)
+    farthest = g.down * g.count + abs(g.offset) + taps + g.up
+    kernel = _kernel(
+        "resampled", 0, "raw T x, raw T h", "T y",
+        "filters groups depth taps length count up down offset", _RESAMPLED,
+        max(x.size, y.size, h.size, farthest) > _NARROW,
+    )  # fmt: skip
+    sizes = filters, g.groups, depth, taps, g.length, g.count
+    kernel(x, h, *sizes, g.up, g.down, g.offset, y)
+    return y
 
 
 # -- reductions ------------------------------------------------------------------------------------

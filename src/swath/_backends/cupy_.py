@@ -28,6 +28,8 @@ def _name_of(device: int) -> str:
 
 # Taps of a window that one thread reads at most.
 _TAPS = 64
+# Results below which threads of one each leave most of a GPU idle.
+_FEW = 2**14
 
 
 def _by_axes(g: Any) -> list[Any]:
@@ -219,6 +221,13 @@ class CupyBackend(NumpyBackend):
 
     def native_product(self, role: str, g: Any, a: Array, b: Array) -> Array:
         return cuda.product(g, a, b) if role == "y" else cuda.kernel_gradient(g, a, b)
+
+    def native_resample(self, g: Any, x: Array, h: Array) -> Array | None:
+        if x.dtype.kind not in "fc" or x.dtype == cp.float16:
+            return None
+        # Long sums of few results are no work for single threads.
+        few = x.shape[0] * h.shape[0] * g.count < _FEW and h.shape[1] * h.shape[2] > _TAPS * g.up
+        return None if few else cuda.resampled(g, x, h)
 
     def native_pool(self, role: str, g: Any, work: int, *arrays: Array, divisor: int = 1) -> Any:
         x = arrays[-1]

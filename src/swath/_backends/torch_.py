@@ -62,6 +62,9 @@ def _layer_seconds(p: Any, cost: Any) -> float | str:
     g = p.g
     if g.rank > 3 or p.dtype not in ("float32", "float64"):
         return no_kernel(p, cost)
+    if p.wide > 1:
+        # A GPU: cuDNN's.
+        return channels_seconds(p, cost) + 4 * cost.call
     small = p.batch * g.groups == p.wide == 1 and p.inputs <= _SMALL
     if p.width > 4 or (small and (g.rank == 1 or (g.rank == 2 and min(g.sizes) <= 3))):
         columns = p.width * p.places * p.depth * p.taps

@@ -251,6 +251,10 @@ def _turned(be: Backend, groups: int, h: Any) -> Any:
 
 
 def _resampled(be: Backend, g: Rate, x: Any, h: Any) -> Any:
+    if not plan.capturing():
+        y = be.native_resample(g, x, h)
+        if y is not None:
+            return y
     xp, batch, filters, layout = be.xp, x.shape[0], h.shape[0], g.rows
     slabs = _fit(be, g, batch, x.shape[1] + filters, x)
 

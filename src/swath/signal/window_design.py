@@ -234,7 +234,7 @@ class _Pick(Core):
         # As indices do not decrease, each element sums a run of the cotangent: no scatter.
         x, indices = arrays
         xp, n = be.xp, x.shape[0]
-        sums = xp.cumulative_sum(cotangent, axis=0, dtype=cotangent.dtype, include_initial=True)
+        sums = be.pad(xp.cumulative_sum(cotangent, axis=0, dtype=cotangent.dtype), [(1, 0)])
         ends = xp.searchsorted(indices, be.arange(n + 1, x, indices.dtype), side="left")
         at_ends = xp.take(sums, ends, axis=0)
         return (at_ends[1:] - at_ends[:-1], None)

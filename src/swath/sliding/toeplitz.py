@@ -74,9 +74,10 @@ def estimate(p: Problem, cost: Costs) -> Estimate:
         moved = p.x_bytes + p.y_bytes
         # Every product reads M anew: of long kernels each has few rows.
         moved += 6 * band * (min(made.frames, number[0]) - 1) * pieces
-        if lies:
+        # A GPU copies short runs as it copies long ones.
+        if lies or p.wide > 1:
             started = 0.0
-        else:
+        if not lies:
             moved += 2 * copied + p.y_bytes
         calls = 20 + 6 * g.rank + (8 + 3 * min(made.frames, number[0])) * pieces
     elif p.traces:
