@@ -133,7 +133,7 @@ import swath
 from swath._backends import backend_named
 from swath.geometry import Sliding, Span, Windows
 from swath.signal._polyphase import _CORES as resampling, Rate
-from swath.sliding import plan, reduce
+from swath.sliding import places, plan, reduce
 
 gpu, cpu, rng, made = backend_named("cupy"), backend_named("numpy"), random.Random(3), set()
 numbers = np.random.default_rng(3)
@@ -175,7 +175,7 @@ for i in range(16):
             if key == "largest":
                 return [reduce.window_extreme(windows, x, largest=True)]
             if key == "places":
-                return reduce.extreme_places(be, windows, x, largest=True)
+                return places.extreme_places(be, windows, x, largest=True)
             if key == "scatter":
                 return [reduce.scatter(windows, y, x)]
             if key == "sums":

@@ -21,6 +21,7 @@ __all__ = [
     "inside",
     "part",
     "problems",
+    "reaching",
     "replaced",
     "whole",
 ]
@@ -116,6 +117,14 @@ def inside(g: Windows, cuts: Cuts) -> tuple[Windows, Cuts]:
     reads = replaced(cuts, g.axes, [at for at, _ in found])
     shape = tuple(c.stop - c.start for c in reads)
     return Windows(shape, g.axes, tuple(span for _, span in found)), reads
+
+
+def reaching(g: Windows, cuts: Cuts) -> tuple[Windows, Cuts]:
+    """Of a transpose: the windows that reach some input points, over those, and their outputs."""
+    found = [back(span, cuts[axis]) for axis, span in zip(g.axes, g.spans, strict=True)]
+    shape = tuple(c.stop - c.start for c in cuts)
+    windows = Windows(shape, g.axes, tuple(span for _, span in found))
+    return windows, replaced(cuts, g.axes, [at for at, _ in found])
 
 
 def whole(shape: Sequence[int]) -> Cuts:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from ._backends import library
 from .autodiff import primal
 from .errors import ArgumentError, ArgumentTypeError, describe, explain
 
@@ -252,7 +253,7 @@ def supports(op: Any, xp: Any, feature: str | None = None) -> bool:
     if feature is not None and feature not in features():
         known = ", ".join(sorted(features()))
         raise ArgumentError(f"supports: feature {feature!r} is none of {known}")
-    name = name.removeprefix("array_api_compat.").split(".")[0]
+    name = library(name)
     name = {"array_api_strict": "strict"}.get(name, name)
     return record.gap(name, feature) is None
 

@@ -26,6 +26,7 @@ __all__ = [
     "backend_of",
     "blocks",
     "known_names",
+    "library",
     "register_result",
     "try_backend",
 ]
@@ -48,11 +49,16 @@ def known_names() -> tuple[str, ...]:
 _NAMESPACES = {"jax.numpy": "jax", "dask.array": "dask"}
 
 
-def backend_named(name: str) -> Backend:
-    """The adapter of a library by its name or that of its namespace; imports the library."""
+def library(name: str) -> str:
+    """The library that a namespace belongs to, by the name of either."""
     # Others bring their own copy of the wrappers.
     name = name.rpartition("array_api_compat.")[2]
-    name = _NAMESPACES.get(name, name)
+    return _NAMESPACES.get(name, name)
+
+
+def backend_named(name: str) -> Backend:
+    """The adapter of a library by its name or that of its namespace; imports the library."""
+    name = library(name)
     if name not in _BY_NAMESPACE:
         if name in _ADAPTERS:
             module = importlib.import_module(f".{_ADAPTERS[name]}", __name__)

@@ -18,7 +18,8 @@ from ..errors import ArgumentError, ArgumentTypeError, describe
 from ..geometry import Span, Windows
 from ..registry import operation
 from ..sliding import choose, window_extreme
-from ..sliding.reduce import Mean, extreme_places, mean_windows
+from ..sliding.places import extreme_places
+from ..sliding.reduce import Mean, mean_windows
 from . import _features
 from .pooling import accumulating, pool_axes
 

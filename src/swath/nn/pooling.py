@@ -16,7 +16,9 @@ from ..errors import ArgumentError, ArgumentTypeError, describe
 from ..geometry import Span, Windows, pooling_span, resolve_padding
 from ..registry import operation
 from ..sliding import sum_windows, window_extreme
-from ..sliding.reduce import Mean, extreme_places, lowest, mean_windows
+from ..sliding.places import extreme_places
+from ..sliding.reduce import Mean, mean_windows
+from ..sliding.sweep import lowest
 from . import _features
 from ._layout import channels_last, check_rank, frozen, sliding_axes
 

@@ -33,6 +33,8 @@ __all__ = [
     "Scratch",
     "Slab",
     "extreme_into",
+    "filled",
+    "filled_back",
     "last_axis_first",
     "lowest",
     "narrowest",
@@ -217,6 +219,42 @@ class Scratch:
 _SHORT = 1024
 # One element of a column costs as much as this share of starting an inner loop.
 _COLUMN = 16
+
+
+def filled(
+    be: Backend,
+    g: Windows,
+    x: Array,
+    kind: Any,
+    part: Callable[[Scratch, Windows, Index, Index, Array], None],
+) -> Array:
+    """The array of outputs whose every slab `part` writes."""
+    out = be.empty_like(x, g.out, kind)
+
+    def one(scratch: Scratch, slab: Slab) -> None:
+        inputs, outputs, windows = slab
+        part(scratch, windows, inputs, outputs, out[outputs])
+
+    be.each(slabs(g, be.itemsize(x.dtype), be.wide(x)), lambda: Scratch(be, x), one)
+    return out
+
+
+def filled_back(
+    be: Backend,
+    g: Windows,
+    y: Array,
+    part: Callable[[Scratch, Windows, Index, Index, Array], None],
+) -> Array:
+    """The array of inputs whose every slab `part` writes."""
+    out = be.empty_like(y, g.shape)
+
+    def one(scratch: Scratch, slab: Slab) -> None:
+        inputs, outputs, windows = slab
+        part(scratch, windows, inputs, outputs, out[inputs])
+
+    parts = slabs(g, be.itemsize(y.dtype), be.wide(y), back=True)
+    be.each(parts, lambda: Scratch(be, y), one)
+    return out
 
 
 class Part(NamedTuple):
