@@ -306,11 +306,29 @@ LONG = (
 @pytest.mark.op("sliding.correlate", "sliding.spread", "sliding.kernel_gradient")
 def test_transforms_of_long_kernels_go_by_stretches_of_taps(xp, rng):
     """Signal and kernel of one length: neither is transformed whole within the workspace."""
-    with swath.workspace(2**17):
+    with swath.workspace(2**16):
         p = swath.plan(swath.signal.correlate, np.ones(3000), np.ones(1400), "same", method="fft")
         assert 0 < p.slabs.taps < 1400
         check_large(xp, rng, LONG[0], ("fft", "overlap_save"))
         check_large(xp, rng, LONG[1], ("fft",))
+
+
+def test_a_small_workspace_leads_to_no_tiny_pieces(rng):
+    """A transform for each output, or a call for each point, would take seconds."""
+    x, w = np.ones((51, 8192), np.float32), np.ones((51, 2), np.float32)
+    h = np.ones(101, np.float32)
+    with swath.workspace(2**16):
+        forced = swath.plan(swath.signal.convolve, x, w, "same", "overlap_save", axes=-1)
+        assert forced.workspace > 2**16
+        assert forced.slabs.step > 500
+        for y, k in ((x, w), (x[:4], h[None])):
+            p = swath.plan(swath.signal.convolve, y, k, "same", axes=-1)
+            assert p.workspace <= 2**16
+            # What each slab costs is in the estimate.
+            assert p.chosen.seconds == min(
+                c.seconds for c in p.candidates if c.workspace <= 2**16 and not c.transforms
+            )
+            assert p.chosen.seconds > 1e-5 * 8192 / p.slabs.step
 
 
 def test_two_long_signals_are_convolved_by_transforms_within_the_workspace():

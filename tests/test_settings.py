@@ -33,14 +33,14 @@ def test_workspace_holds_inside_the_block_and_in_this_thread_only():
     assert current_workspace(5) == default
     assert current_workspace(2**30) == 2**30
     seen = []
-    with swath.workspace(1000):
-        assert current_workspace(2**30) == 1000
+    with swath.workspace(10**5):
+        assert current_workspace(2**30) == 10**5
         thread = threading.Thread(target=lambda: seen.append(current_workspace(5)))
         thread.start()
         thread.join()
         with swath.workspace(7):
-            assert current_workspace(5) == 7
-        assert current_workspace(5) == 1000
+            assert current_workspace(5) == 2**16  # the least
+        assert current_workspace(5) == 10**5
     assert current_workspace(5) == default
     assert seen == [default]
 

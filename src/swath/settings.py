@@ -15,6 +15,8 @@ from .errors import ArgumentError, describe
 
 __all__ = ["current_workspace", "precision", "workspace"]
 
+# Bytes of the least workspace: in smaller pieces calls would take all the time.
+_LEAST = 2**16
 _LEVELS = ("highest", "high", "fast")
 
 
@@ -59,9 +61,9 @@ def workspace(limit: int) -> Generator[None]:
     Parameters
     ----------
     limit : int
-        Bytes beyond the output that one operation may hold. Outside of any block it is
-        max(64 MiB, the largest input). Binding when traced: a jitted function keeps the limit it
-        was traced under.
+        Bytes beyond the output that one operation may hold; fewer than 64 KiB count as 64 KiB.
+        Outside of any block it is max(64 MiB, the largest input). Binding when traced: a jitted
+        function keeps the limit it was traced under.
 
     Examples
     --------
@@ -75,7 +77,7 @@ def workspace(limit: int) -> Generator[None]:
         count = 0
     if count < 1:
         raise ArgumentError(f"workspace: limit must be a positive int, got {describe(limit)}")
-    token = WORKSPACE.set(count)
+    token = WORKSPACE.set(max(count, _LEAST))
     try:
         yield
     finally:

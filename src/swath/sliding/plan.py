@@ -59,6 +59,9 @@ ALGORITHMS: dict[str, Algorithm] = {
 METHODS = tuple(ALGORITHMS)
 TRANSFORMS = ("fft", "overlap_save")
 
+# What a slab costs beside its product, in starts of an array operation.
+_BEGUN = 30
+
 # FFT answers have an error relative to their frame, not to their window, so they must pay.
 FFT_ADVANTAGE = 4.0
 
@@ -212,29 +215,32 @@ def predicted(
             found.append(Candidate(method, float("inf"), 0, 0, 0, "", note=estimate))
             continue
         cut = cuts[method] = slabs.fit(algorithm, p, workspace, by_taps=estimate.transforms)
-        if cut.taps:
-            estimate = forms.estimate(algorithm, p.stretch(0, cut.taps), cost)
-            assert not isinstance(estimate, str)
         found.append(_candidate(method, p, estimate, cut, cost, workspace))
     return found, cuts
 
 
 def _candidate(
-    method: str, p: Problem, e: Estimate, cut: Slabs, cost: Costs, workspace: int
+    method: str, p: Problem, whole: Estimate, cut: Slabs, cost: Costs, workspace: int
 ) -> Candidate:
-    """An estimate with what going slab by slab adds."""
-    part = p.slab(cut)
-    scratch, note = slabs.held(ALGORITHMS[method], part, whole=part == p), ""
+    """An estimate, of what goes slab by slab the sum of theirs."""
+    algorithm, part, note = ALGORITHMS[method], p.slab(cut), ""
+    scratch = slabs.held(algorithm, part, whole=part == p)
     if scratch > workspace:
-        note = f"holds {scratch / 2**20:.0f} MiB, of {workspace / 2**20:.0f} allowed"
-    again = slabs.repeated(p, cut)
-    if cut.taps:
-        again *= -(-p.g.sizes[0] // cut.taps)
-    if e.transforms:
-        e = replace(e, seconds=e.seconds * again, flops=e.flops * again, moved=e.moved * again)
-    else:
-        more = 2 * (again - 1) * max(p.x_bytes, p.y_bytes) / cost.stream
-        e = replace(e, seconds=e.seconds + more)
+        note = f"holds {scratch / 2**20:.3g} MiB, of {workspace / 2**20:.3g} allowed"
+    e, count = whole, slabs.count(p, cut)
+    if count > 1:
+        one = forms.estimate(algorithm, part, cost)
+        if not isinstance(one, str):
+            begun = 0 if p.traces else _BEGUN * cost.call
+            e = replace(
+                one,
+                seconds=count * (one.seconds + begun),
+                flops=count * one.flops,
+                moved=count * one.moved,
+            )
+        if not e.transforms:
+            again = 2 * (slabs.repeated(p, cut) - 1) * max(p.x_bytes, p.y_bytes) / cost.stream
+            e = replace(e, seconds=e.seconds + again)
     return Candidate(
         method, e.seconds, e.flops, int(e.moved), scratch, e.bound, e.transforms, e.against, note
     )

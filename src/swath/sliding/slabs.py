@@ -21,9 +21,12 @@ from . import forms, native
 from .forms import Form
 from .problem import Algorithm, Problem, Slabs, result_shape
 
-__all__ = ["fit", "held", "repeated", "sweep", "within"]
+__all__ = ["count", "fit", "held", "repeated", "sweep", "within"]
 
 Array = Any
+
+# Taps of the shortest stretches that a kernel is cut into.
+_TAPS = 64
 
 
 def held(algorithm: Algorithm, p: Problem, *, whole: bool) -> int:
@@ -39,35 +42,41 @@ def held(algorithm: Algorithm, p: Problem, *, whole: bool) -> int:
 def fit(algorithm: Algorithm, p: Problem, limit: int, *, by_taps: bool = False) -> Slabs:
     """The largest slabs whose scratch stays within `limit` bytes (and the cache, in place).
 
-    A batch is cut before the sliding axis is; with `by_taps` the kernel is before slabs become
-    shorter than it. Where one point of one batch entry is too much, that is what is returned.
+    A batch is cut before the sliding axis is. With `by_taps`, for transforms, slabs are not cut to
+    a few points, which would cost as much as many: the kernel is cut first, and where its stretches
+    do not stay within the limit either, the smallest slabs worth a transform exceed it.
     """
-    whole = found = _fit(algorithm, p, limit)
-    taps, part = p.g.sizes[0], p
-    while by_taps and found.step < p.points:
-        if found.step * part.g.spans[0].stride >= part.g.spans[0].extent:
-            # Even the shortest may hold more than the limit.
-            scratch = held(algorithm, p.slab(found), whole=False)
-            return found if scratch <= _share(algorithm, p, limit) else whole
+    if not (p.mutable or p.traces):
+        return Slabs(p.batch, p.points)
+    most, taps = _share(algorithm, p, limit), p.g.sizes[0]
+    found, part, smallest = _fit(algorithm, p, most), p, None
+    if not by_taps or found.step >= p.points:
+        return found
+    while True:
+        # A transform of one output is as long as the kernel: twice as long it has as many.
+        one = held(algorithm, part.slab(Slabs(1, 1)), whole=False)
+        least = _fit(algorithm, part, max(most, 2 * one))
+        smallest = smallest or least
+        if held(algorithm, p.slab(found), whole=False) <= most and 4 * found.step >= least.step:
+            return found
+        if taps <= _TAPS:
+            return smallest
         taps = -(-taps // 2)
         part = p.stretch(0, taps)
-        found = replace(_fit(algorithm, part, limit), taps=taps)
-    return found
+        found = replace(_fit(algorithm, part, most), taps=taps)
 
 
-def _fit(algorithm: Algorithm, p: Problem, limit: int) -> Slabs:
+def _fit(algorithm: Algorithm, p: Problem, most: int) -> Slabs:
     whole = Slabs(p.batch, p.points)
-    if not (p.mutable or p.traces):
-        return whole
 
     def fits(slabs: Slabs) -> bool:
         part = p.slab(slabs)
-        if held(algorithm, part, whole=slabs == whole) > _share(algorithm, p, limit):
+        if held(algorithm, part, whole=slabs == whole) > most:
             return False
         if not p.mutable:
             return True
-        size, most = forms.tile(algorithm, part)
-        return size <= most
+        size, cache = forms.tile(algorithm, part)
+        return size <= cache
 
     if fits(whole):
         return whole
@@ -95,6 +104,12 @@ def _counts(batch: int) -> list[int]:
         return list(range(batch, 0, -1))
     found = sorted({batch // k for k in range(1, int(batch**0.5) + 1)} | set(range(1, 65)))
     return found[::-1]
+
+
+def count(p: Problem, slabs: Slabs) -> float:
+    """How many slabs there are, the last ones in part."""
+    taps = p.g.sizes[0] / slabs.taps if slabs.taps else 1.0
+    return taps * (p.batch / slabs.chunk) * max(1.0, p.points / slabs.step)
 
 
 def repeated(p: Problem, slabs: Slabs) -> float:
