@@ -11,12 +11,13 @@ same chunks; the ratio is what twice the precision costs.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import scipy.linalg
 from harness import EPS, Contender, Row, Trial
-from libraries import installed, put, ready
+from libraries import installed, namespace, put, ready
 
 import swath
 
@@ -55,10 +56,7 @@ def _on_numpy(p: Any, q: Any) -> tuple[dict[str, Callable[[], Any]], Callable[[]
         "scipy lstsq gelsy": lambda u, v: scipys(u, v, "gelsy"),
     }
 
-    def naive() -> Any:
-        turned = np.matrix_transpose(p)
-        return np.linalg.solve(turned @ p, turned @ q[..., None])[..., 0]
-
+    naive = partial(_naive, np, p, q)
     if p.ndim == 2:
         return {name: lambda f=f: f(p, q) for name, f in one.items()}, naive
 
@@ -68,20 +66,29 @@ def _on_numpy(p: Any, q: Any) -> tuple[dict[str, Callable[[], Any]], Callable[[]
     return {f"{name}, a loop": lambda f=f: each(f) for name, f in one.items()}, naive
 
 
+def _naive(xp: Any, p: Any, q: Any) -> Any:
+    turned = xp.swapaxes(p, -1, -2)
+    return xp.linalg.solve(turned @ p, turned @ q[..., None])[..., 0]
+
+
+def _on_cupy(p: Any, q: Any) -> tuple[dict[str, Callable[[], Any]], Callable[[], Any]]:
+    import cupy
+
+    run = partial(cupy.linalg.lstsq, p, q, rcond=None)
+    return {"cp.linalg.lstsq": lambda: run()[0]}, partial(_naive, cupy, p, q)
+
+
 def _on_torch(p: Any, q: Any) -> tuple[dict[str, Callable[[], Any]], Callable[[], Any]]:
     import torch
 
     def solved(p: Any, q: Any, driver: str) -> Any:
         return torch.linalg.lstsq(p, q[..., None], driver=driver).solution[..., 0]
 
-    def naive(p: Any, q: Any) -> Any:
-        return torch.linalg.solve(p.mT @ p, p.mT @ q[..., None])[..., 0]
-
     peers = {
         f"torch lstsq {driver}": ready("torch", lambda p, q, d=driver: solved(p, q, d), p, q)
-        for driver in ("gelsy", "gels")
+        for driver in (("gels",) if p.is_cuda else ("gelsy", "gels"))
     }
-    return peers, ready("torch", naive, p, q)
+    return peers, ready("torch", partial(_naive, torch), p, q)
 
 
 def _on_jax(p: Any, q: Any) -> tuple[dict[str, Callable[[], Any]], Callable[[], Any]]:
@@ -91,15 +98,12 @@ def _on_jax(p: Any, q: Any) -> tuple[dict[str, Callable[[], Any]], Callable[[], 
     def solved(p: Any, q: Any) -> Any:
         return jnp.linalg.lstsq(p, q)[0]
 
-    def naive(p: Any, q: Any) -> Any:
-        return jnp.linalg.solve(p.mT @ p, p.mT @ q[..., None])[..., 0]
-
     one = solved if p.ndim == 2 else jax.vmap(solved)
     label = "jnp.linalg.lstsq" + ("" if p.ndim == 2 else ", vmap")
-    return {label: _wide(ready("jax", one, p, q))}, _wide(ready("jax", naive, p, q))
+    return {label: _wide(ready("jax", one, p, q))}, _wide(ready("jax", partial(_naive, jnp), p, q))
 
 
-_PEERS = {"numpy": _on_numpy, "torch": _on_torch, "jax": _on_jax}
+_PEERS = {"numpy": _on_numpy, "torch": _on_torch, "jax": _on_jax, "cupy": _on_cupy}
 
 
 def _trial(backend: str, shape: tuple[int, ...], ill: bool) -> Trial:
@@ -149,8 +153,8 @@ def _chunked(backend: str) -> Trial:
             turned = p[part].T
             gram = gram + turned @ p[part]
             right = right + turned @ q[part]
-        if backend == "numpy":
-            return np.linalg.solve(gram, right)
+        if backend != "torch":
+            return namespace(backend).linalg.solve(gram, right)
         import torch
 
         return torch.linalg.solve(gram, right)
@@ -163,13 +167,16 @@ def _chunked(backend: str) -> Trial:
 
 
 def rows() -> list[Row]:
-    """Every shape, well- and ill-conditioned, on all three libraries, and rows in chunks."""
+    """Every shape, well- and ill-conditioned, on every library, and rows in chunks."""
     found = []
     for ill in (False, True):
         for shape in SHAPES:
             name = "least squares " + "x".join(map(str, shape)) + (" ill" if ill else "")
-            for lib in ("numpy", "torch", "jax"):
+            for lib in _PEERS:
                 if lib != "numpy" and not installed(lib):
+                    continue
+                if lib == "cupy" and len(shape) > 2:
+                    # It solves one problem at a time.
                     continue
                 found.append(
                     Row(
@@ -178,7 +185,7 @@ def rows() -> list[Row]:
                     )
                 )  # fmt: skip
     name = "least squares " + "x".join(map(str, CHUNKED)) + " in chunks"
-    for lib in ("numpy", "torch"):
+    for lib in ("numpy", "torch", "cupy"):
         found.append(
             Row(
                 "least_squares", name, lib, "float64", "linalg.lstsq",

@@ -137,7 +137,9 @@ def factorise(
 ) -> Factors:
     """The auxiliaries of a problem, from plain arrays with equal leading axes."""
     given = [be.detach(v) for v in (a, b, w, ridge) if v is not None]
-    step = 1 if recipe.system.wide else sample_step(tuple(a.shape))
+    # A GPU passes over A in less time than it takes to start the operations on a sample.
+    passes = recipe.system.wide or be.wide(a) > 1
+    step = 1 if passes else sample_step(tuple(a.shape))
     recipe = replace(recipe, blocks=block_count(be, a), step=step)
 
     def some(*given: Array) -> tuple[Array, ...]:
