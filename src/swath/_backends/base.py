@@ -114,6 +114,25 @@ def channels_seconds(p: Any, cost: Any) -> float:
     return seconds
 
 
+def strided(
+    shape: Sequence[int],
+    steps: Sequence[int],
+    sizes: Sequence[int],
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    axes: Sequence[int],
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Shape and steps (of whatever unit) of the view of windows, whose taps are the last axes."""
+    out, moves = list(shape), list(steps)
+    for axis, size, stride, dilation in zip(axes, sizes, strides, dilations, strict=True):
+        step = steps[axis]
+        out[axis] = (out[axis] - dilation * (size - 1) - 1) // stride + 1
+        moves[axis] = step * stride
+        out.append(size)
+        moves.append(step * dilation)
+    return tuple(out), tuple(moves)
+
+
 class Backend:
     """The standard-only adapter: functional forms, gathers instead of views, no in-place writes."""
 
@@ -473,6 +492,26 @@ class Backend:
         if not any(low or high for low, high in widths):
             return x
         return xpx.pad(x, widths, constant_values=value, xp=xp)
+
+    def pad_by_writing(
+        self,
+        x: Array,
+        widths: Sequence[tuple[int, int]],
+        value: Any = 0,
+        interior: Sequence[int] = (),
+    ) -> Array:
+        """`pad` of adapters whose arrays may be written: x goes to its place in a new one."""
+        gaps = list(interior) or [0] * x.ndim
+        if not any(gaps) and not any(map(any, widths)):
+            return x
+        shape, place = [], []
+        for n, (low, high), gap in zip(x.shape, widths, gaps, strict=True):
+            inner = n + gap * (n - 1) if n else 0
+            shape.append(low + inner + high)
+            place.append(slice(low, low + inner, gap + 1))
+        out = self.new_like(x, tuple(shape), fill=value)
+        out[tuple(place)] = x
+        return out
 
     # -- linear algebra -------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from cupy.lib.stride_tricks import as_strided
 
 from ..errors import UnsupportedError
 from . import cuda
-from .base import WIDE, Array, Backend, NativeKernel, no_kernel
+from .base import WIDE, Array, Backend, NativeKernel, no_kernel, strided
 from .numpy_ import NumpyBackend
 
 __all__ = ["CupyBackend", "make"]
@@ -164,14 +164,7 @@ class CupyBackend(NumpyBackend):
         dilations: Sequence[int],
         axes: Sequence[int],
     ) -> Array:
-        shape, steps = list(x.shape), list(x.strides)
-        for axis, size, stride, dilation in zip(axes, sizes, strides, dilations, strict=True):
-            step = x.strides[axis]
-            shape[axis] = (shape[axis] - dilation * (size - 1) - 1) // stride + 1
-            steps[axis] = step * stride
-            shape.append(size)
-            steps.append(step * dilation)
-        return as_strided(x, tuple(shape), tuple(steps))
+        return as_strided(x, *strided(x.shape, x.strides, sizes, strides, dilations, axes))
 
     def solve_triangular(
         self, a: Array, b: Array, *, lower: bool, transpose: bool = False

@@ -12,7 +12,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from ..errors import UnsupportedError
 from . import threads
-from .base import Array, Backend, NativeKernel
+from .base import Array, Backend, NativeKernel, strided
 from .host import levinson, levinson_seconds
 
 __all__ = ["make"]
@@ -169,20 +169,14 @@ class NumpyBackend(Backend):
         dilations: Sequence[int],
         axes: Sequence[int],
     ) -> Array:
-        shape, steps = list(x.shape), list(x.strides)
-        for axis, size, stride, dilation in zip(axes, sizes, strides, dilations, strict=True):
-            step = x.strides[axis]
-            shape[axis] = (shape[axis] - dilation * (size - 1) - 1) // stride + 1
-            steps[axis] = step * stride
-            shape.append(size)
-            steps.append(step * dilation)
+        shape, steps = strided(x.shape, x.strides, sizes, strides, dilations, axes)
         # Read-only, as NumPy's own sliding_window_view: elements of the view share memory.
         if type(x) is np.ndarray and x.flags.c_contiguous and x.size:
             # What `as_strided` does, at a tenth of its cost.
             view = np.ndarray(shape, x.dtype, x, 0, steps)
             view.flags.writeable = False
             return view
-        return as_strided(x, tuple(shape), tuple(steps), writeable=False)
+        return as_strided(x, shape, steps, writeable=False)
 
     # Methods and slices: the functions of the same names cost as much as a small convolution.
     def reshape(self, x: Array, shape: tuple[int, ...]) -> Array:
@@ -200,24 +194,7 @@ class NumpyBackend(Backend):
     def packed(self, x: Array) -> Array:
         return np.ascontiguousarray(x)
 
-    def pad(
-        self,
-        x: Array,
-        widths: Sequence[tuple[int, int]],
-        value: Any = 0,
-        interior: Sequence[int] = (),
-    ) -> Array:
-        gaps = list(interior) or [0] * x.ndim
-        if not any(gaps) and not any(map(any, widths)):
-            return x
-        shape, place = [], []
-        for n, (low, high), gap in zip(x.shape, widths, gaps, strict=True):
-            inner = n + gap * (n - 1) if n else 0
-            shape.append(low + inner + high)
-            place.append(slice(low, low + inner, gap + 1))
-        out = self.new_like(x, tuple(shape), fill=value)
-        out[tuple(place)] = x
-        return out
+    pad = Backend.pad_by_writing
 
     def matmul(self, a: Array, b: Array) -> Array:
         return np.matmul(a, b)
