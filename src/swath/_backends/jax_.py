@@ -25,6 +25,8 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from .base import WORKSPACE, Array, Backend, Core, NativeKernel, channels_seconds, no_kernel
+from .jax_fourier import transformed
+from .jax_shards import in_shards, on_mesh, want_devices
 
 __all__ = ["make"]
 
@@ -356,20 +358,10 @@ class JaxBackend(Backend):
         return lax.dynamic_update_slice(x, value, full)
 
     def fft(self, x: Array, axes: Sequence[int], lengths: Sequence[int]) -> Array:
-        if self.is_complex(x):
-            for group in _threes(axes, lengths):
-                x = jnp.fft.fftn(x, s=group[1], axes=group[0])
-            return x
-        x = jnp.fft.rfft(x, n=lengths[-1], axis=axes[-1])
-        for group in _threes(axes[:-1], lengths[:-1]):
-            x = jnp.fft.fftn(x, s=group[1], axes=group[0])
-        return x
+        return transformed(self, x, axes, lengths, real=not self.is_complex(x), back=False)
 
     def ifft(self, x: Array, axes: Sequence[int], lengths: Sequence[int], *, real: bool) -> Array:
-        rest = (axes[:-1], lengths[:-1]) if real else (axes, lengths)
-        for group in _threes(*rest):
-            x = jnp.fft.ifftn(x, s=group[1], axes=group[0])
-        return jnp.fft.irfft(x, n=lengths[-1], axis=axes[-1]) if real else x
+        return transformed(self, x, axes, lengths, real=real, back=True)
 
     def precision(self, level: str) -> AbstractContextManager[Any]:
         return jax.default_matmul_precision(_LEVELS[level])
@@ -429,11 +421,6 @@ def _range(dtype: Any) -> tuple[Any, Any]:
     return info.min, info.max
 
 
-def _threes(axes: Sequence[int], lengths: Sequence[int]) -> list[tuple[list[int], list[int]]]:
-    """XLA transforms at most three axes at a time."""
-    return [(list(axes[i : i + 3]), list(lengths[i : i + 3])) for i in range(0, len(axes), 3)]
-
-
 _BACKEND = JaxBackend(jnp, "jax")
 
 
@@ -455,6 +442,10 @@ def _primitive(core: Core) -> Primitive:
             WORKSPACE.reset(token)
 
     compiled = jax.jit(forward, static_argnames=("geometry", "limit"))
+
+    def positional(geometry: Any, limit: int | None, *arrays: Array) -> Array:
+        return compiled(*arrays, geometry=geometry, limit=limit)
+
     primitive.def_impl(compiled)
 
     # Through the compiled function: its trace is cached, by shapes and precision.
@@ -463,7 +454,18 @@ def _primitive(core: Core) -> Primitive:
         shape = compiled.eval_shape(*avals, geometry=geometry, limit=limit)
         return ShapedArray(shape.shape, shape.dtype)
 
-    mlir.register_lowering(primitive, mlir.lower_fun(compiled, multiple_results=False))
+    divided = in_shards(_BACKEND, core, positional)
+
+    def lower(ctx: Any, *operands: Any, geometry: Any, limit: int | None) -> Any:
+        shapes = [tuple(a.shape) for a in ctx.avals_in]
+        if on_mesh(ctx) and core.divide(geometry, shapes) is not None:
+            rule = mlir.lower_fun(partial(divided, geometry, limit), multiple_results=False)
+            return rule(ctx, *operands)
+        return whole(ctx, *operands, geometry=geometry, limit=limit)
+
+    whole = mlir.lower_fun(compiled, multiple_results=False)
+    mlir.register_lowering(primitive, lower)
+    want_devices(primitive)
 
     def jvp(primals: Sequence[Array], tangents: Sequence[Any], **params: Any) -> Any:
         out = primitive.bind(*primals, **params)

@@ -146,7 +146,10 @@ class _Product(Trilinear):
         return plan.run(be, self.role, geometry, *arrays)
 
     def divide(self, geometry: Sliding, shapes: Sequence[tuple[int, ...]]) -> Division | None:
-        """Batch and sliding axes are cut, channels are not; gradients of w are sums."""
+        """Batch and sliding axes are cut, and without groups the channels that w has alone.
+
+        Gradients of w are sums.
+        """
         g, of = geometry, dict(zip(self.operands, shapes, strict=True))
         first = 1 if g.last else 2
         axes, strides = range(first, first + g.rank), [s.stride for s in g.spans]
@@ -165,6 +168,22 @@ class _Product(Trilinear):
             reads, spans = zip(*(rule(s, c) for s, c in pairs), strict=True)
             return replace(g, spans=spans), replaced(cuts, axes, reads)
 
+        def rows_of_w(division: Division, operand: int, axis: int) -> Division:
+            """Cut along the channels that are an axis of w, and of no other operand."""
+            if g.groups > 1:
+                return division
+            axis, uncut = axis % len(of["w"]), division.piece
+            following = list(division.along)
+            following[channel] = Along(operand, axis)
+
+            def piece(cuts: Cuts) -> Piece:
+                found = uncut(cuts)
+                reads = list(found.reads)
+                reads[operand] = replaced(reads[operand], [axis], [cuts[channel]])
+                return found._replace(reads=tuple(reads))
+
+            return division._replace(along=tuple(following), piece=piece)
+
         def channels(cuts: Cuts, shape: tuple[int, ...]) -> Cuts:
             return replaced(cuts, [channel % len(shape)], [slice(0, shape[channel])])
 
@@ -176,7 +195,8 @@ class _Product(Trilinear):
                 inner, y = cut(cuts, back)
                 return Piece(inner, (whole(of["w"]), channels(y, of["y"])))
 
-            return Division(shape, along(1, [(s, 1) for s in strides]), spread)
+            division = Division(shape, along(1, [(s, 1) for s in strides]), spread)
+            return rows_of_w(division, 0, -2 if g.last else 1)
         if self.role == "w":
             rows, depth = of["y"][channel], of["x"][channel] // g.groups
 
@@ -192,7 +212,8 @@ class _Product(Trilinear):
             return Piece(inner, (channels(x, of["x"]), whole(of["w"])))
 
         shape = g.y_shape(of["x"][0], of["w"][-1 if g.last else 0])
-        return Division(shape, along(0, [(1, s) for s in strides]), window)
+        division = Division(shape, along(0, [(1, s) for s in strides]), window)
+        return rows_of_w(division, 1, -1 if g.last else 0)
 
 
 _CORES: dict[str, Trilinear] = {}

@@ -313,7 +313,11 @@ class _Linear(Core):
             if mean is None:
                 return Piece(windows, (reads,))
             starts = [inputs[axis].start for axis in g.axes]
-            bounds = [(a - s, b - s) for s, (a, b) in zip(starts, mean.bounds, strict=True)]
+            # Cut to where windows reach, so that pieces away from the ends are alike.
+            bounds = [
+                (max(a - s, -span.low), min(b - s, span.length + span.high))
+                for s, span, (a, b) in zip(starts, windows.spans, mean.bounds, strict=True)
+            ]
             return Piece(mean._replace(windows=windows, bounds=tuple(bounds)), (reads,))
 
         return _windowed(g, piece, spreads=self._spreads)
