@@ -454,7 +454,8 @@ def _primitive(core: Core) -> Primitive:
         shape = compiled.eval_shape(*avals, geometry=geometry, limit=limit)
         return ShapedArray(shape.shape, shape.dtype)
 
-    divided = in_shards(_BACKEND, core, positional)
+    divided = in_shards(core, positional)
+    whole = mlir.lower_fun(compiled, multiple_results=False)
 
     def lower(ctx: Any, *operands: Any, geometry: Any, limit: int | None) -> Any:
         shapes = [tuple(a.shape) for a in ctx.avals_in]
@@ -463,7 +464,6 @@ def _primitive(core: Core) -> Primitive:
             return rule(ctx, *operands)
         return whole(ctx, *operands, geometry=geometry, limit=limit)
 
-    whole = mlir.lower_fun(compiled, multiple_results=False)
     mlir.register_lowering(primitive, lower)
     want_devices(primitive)
 

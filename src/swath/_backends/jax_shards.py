@@ -1,4 +1,4 @@
-"""JAX: a core over arrays that lie in shards on several devices.
+"""JAX: a linear core over arrays that lie in shards on several devices.
 
 XLA divides plain steps itself, but gathers what goes through a transform, a gather or a loop over
 slabs. A core that says how it divides (`swath.division`) is one step to it: every device computes
@@ -24,7 +24,7 @@ from jax.experimental.custom_partitioning import ArrayMapping, SdyShardingRule, 
 from jax.sharding import NamedSharding, PartitionSpec
 
 from ..division import Cuts, Division, Piece
-from .base import Array, Backend, Core
+from .base import Array, Core
 
 try:
     from jax._src.dispatch import prim_requires_devices_during_lowering as _wanting
@@ -33,7 +33,7 @@ except ImportError:
     # No public names tell what these do; without them XLA divides by itself.
     _wanting = parse_flatten_op_sharding = None
 
-__all__ = ["in_shards"]
+__all__ = ["in_shards", "on_mesh", "want_devices"]
 
 Names = tuple[str, ...]
 
@@ -87,7 +87,7 @@ def on_mesh(ctx: Any) -> bool:
 
 
 @cache
-def in_shards(be: Backend, core: Core, forward: Callable[..., Array]) -> Callable[..., Array]:
+def in_shards(core: Core, forward: Callable[..., Array]) -> Callable[..., Array]:
     """`forward(geometry, limit, *arrays)`, divided as its core says."""
     divided = custom_partitioning(forward, static_argnums=(0, 1))
 
@@ -100,7 +100,7 @@ def in_shards(be: Backend, core: Core, forward: Callable[..., Array]) -> Callabl
         drivers = _drivers(division, shapes)
         summed = division.terms is not None
         names = _names(division, drivers, [_spec(mesh, a) for a in arrays], _spec(mesh, result))
-        plan = _Shards(be, mesh, division, shapes, drivers, names, result.dtype)
+        plan = _Shards(mesh, division, shapes, drivers, names, result.dtype)
         kept = () if summed else [n or None for n in names]
         given = [
             NamedSharding(mesh, PartitionSpec(*(r.names if r else None for r in reads)))
@@ -206,7 +206,6 @@ class _Shards:
 
     def __init__(
         self,
-        be: Backend,
         mesh: Any,
         division: Division,
         shapes: Sequence[tuple[int, ...]],
@@ -214,7 +213,7 @@ class _Shards:
         names: Sequence[Names],
         kind: Any,
     ) -> None:
-        self.be, self.division, self.names, self.kind = be, division, names, kind
+        self.division, self.names, self.kind = division, names, kind
         shape = _cut(division)
         self.counts = [math.prod(mesh.shape[n] for n in of) for of in names]
         self.tiles = [-(-n // count) for n, count in zip(shape, self.counts, strict=True)]
@@ -247,7 +246,7 @@ class _Shards:
                 read, start = piece.reads[operand][axis], place[by] * tile
                 before = max(before, start - read.start)
                 behind = max(behind, read.stop - start - tile)
-        if -(-before // tile) - (-behind // tile) >= count:
+        if before + behind > (count - 1) * tile:
             return None
         return _Read(by, self.names[by], self.ranks[by], tile, before, behind)
 
@@ -287,8 +286,7 @@ class _Shards:
         shape = self.tiles if division.terms is None else division.shape
 
         def nothing(at: Array, *arrays: Array) -> Array:
-            fill = 0 if division.vacant is None else division.vacant(self.be, arrays[0])
-            return jnp.full(shape, fill, self.kind)
+            return jnp.zeros(shape, self.kind)
 
         def compute(at: Array, *arrays: Array) -> Array:
             assert kind is not None
@@ -341,5 +339,5 @@ def _bordered(x: Array, reads: Sequence[_Read | None]) -> Array:
 def _total(terms: Array, names: Names) -> Array:
     """The sum over devices; half precision rounds once."""
     kind = terms.dtype
-    wide = jnp.float32 if kind.itemsize == 2 and kind.kind != "i" else kind
+    wide = jnp.float32 if jnp.issubdtype(kind, jnp.floating) and kind.itemsize == 2 else kind
     return lax.psum(terms.astype(wide), names).astype(kind)

@@ -1,0 +1,41 @@
+"""JAX arrays in shards on several devices: results, where they lie, and what devices exchange."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sharded import cases
+
+pytestmark = [pytest.mark.on("jax"), pytest.mark.needs("jax")]
+
+
+@pytest.fixture(scope="module")
+def report() -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).parent / "sharded.py")],
+        env=dict(os.environ),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("name", cases())
+def test_results_stay_in_shards_and_borders_alone_are_exchanged(xp, report, name):
+    found = report[name]
+    assert found["error"] < 1e-12
+    assert found.get("gradient", 0.0) < 1e-12
+    assert found["lies"], found["where"]
+    exchanged = {kind: n for kind, n in found["sent"].items() if kind != "all-reduce"}
+    assert max(exchanged.values(), default=0) <= found["allowed"], found["sent"]
+    assert "all-gather" not in exchanged, found["sent"]
