@@ -38,6 +38,8 @@ _MOST = 4e8
 _HOPELESS = 20.0, 0.02
 # Seconds that all calls of one algorithm may take, and rounds.
 _SPENT, _ROUNDS = 0.02, 20
+# Rounds of what looks far from the best, where they are short.
+_AGAIN = 6
 # How far rates may go from the ones before without evidence (in nats, beside one product).
 _TETHER = 3.0
 # What a bad choice counts beside a bad prediction, and the power of speed that a draw goes by.
@@ -214,9 +216,11 @@ def _timed(be: Backend, product: Product, device: Any) -> Timed:
     for i in range(_ROUNDS):
         best = min(found.values())
         for method, run in calls.items():
-            # What cannot be the best is called again once, lest the machine was busy.
-            near = found[method] < 3 * best or (i < 1 and found[method] < 0.1)
-            if near and i < max(3, _SPENT / found[method]):
+            # What cannot be the best is called a few times more, lest the machine was busy.
+            rounds = max(3, _SPENT / found[method])
+            if found[method] > 3 * best:
+                rounds = _AGAIN if found[method] < 0.1 / _AGAIN else found[method] < 0.1
+            if i < rounds:
                 found[method] = min(found[method], _once(run))
     return Timed(product, found, made.method)
 

@@ -43,8 +43,8 @@ _MOST = 128
 _GROUPS = 16
 # Bytes of signal and outputs that a slab reads and writes, where the result is written in place.
 _SLAB = 2**22
-# A compiled program keeps a slab in a few orders.
-_COPIES = 8
+# A compiled program keeps a slab in a few orders (XLA, measured: 1 to 1.4, of gradients up to 3).
+_COPIES = 4
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,9 @@ def _fit(be: Backend, g: Rate, batch: int, each: int, x: Any) -> _Slabs:
     if layout.count * row <= budget:
         counts = range(min(batch, budget // (layout.count * row)), 0, -1)
         return _Slabs(next(n for n in counts if be.mutable or batch % n == 0), layout.count)
-    return _Slabs(1, max(1, min(budget // row, layout.count)))
+    # As few as fit, of equal length: the last of a compiled loop repeats what it has too much.
+    count = -(-layout.count // max(1, budget // row))
+    return _Slabs(1, -(-layout.count // count))
 
 
 class _Resampling(Trilinear):

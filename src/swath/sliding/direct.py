@@ -53,10 +53,16 @@ def last(p: Problem) -> bool:
 def roles(p: Problem) -> tuple[str, ...]:
     """All of them; the transpose of planes is a product of planes.
 
-    So is that of single channels for a compiler: slices of one padded array are joined in one pass,
+    So is that of few channels for a compiler: slices of one padded array are joined in one pass,
     many padded arrays are not.
     """
-    return ("y", "w") if _planar(p) or (p.traces and p.single) else ("y", "x", "w")
+    turned = _planar(p) or (p.traces and (p.single or _unrolled(p.g, p.rows)))
+    return ("y", "w") if turned else ("y", "x", "w")
+
+
+def _unrolled(g: Sliding, depth: int) -> bool:
+    """Whether a compiler gets every term written out, channels too: one pass computes them all."""
+    return depth * prod(g.sizes) <= UNROLLED
 
 
 def estimate(p: Problem, cost: Costs) -> Estimate:
@@ -86,21 +92,21 @@ def _compiled(p: Problem, cost: Costs) -> Estimate:
     of neighbouring points at once; it copies what a matrix product reads, and sums one by one.
     """
     points = p.width * p.places
-    unrolled = p.taps <= UNROLLED
+    unrolled = _unrolled(p.g, p.depth)
     if p.role == "w":
         moved = 4.0 * p.taps * points * p.rows
         steps = 20.0
-    elif p.depth == 1:
+    elif unrolled or p.depth == 1:
         each = 0.3 if unrolled else 0.7
         if p.g.spans[-1].stride > 1:
             each = 2.0
-        moved = (3 + each * p.taps) * points * p.rows
+        moved = (3 + each * p.taps * p.depth) * points * p.rows
         steps = 8 + (0.0 if unrolled else 0.005 * p.taps)
     else:
         moved = p.taps * points * (4 * p.depth + p.rows)
         steps = 8 + 4.0 * p.taps
     seconds = moved / cost.stream + steps * cost.call
-    if p.depth > 1 or (p.role == "w" and p.rows > 1):
+    if (p.depth > 1 and not unrolled) or (p.role == "w" and p.depth * p.rows > 1):
         seconds += p.heavy * p.flops * (5 if p.role == "w" else 1) / cost.gemm
     return Estimate(seconds, p.flops, moved)
 
@@ -119,6 +125,8 @@ def scratch(p: Problem) -> int:
             + 4 * max(min(_BLOCK * p.wide * (4 if p.fuses else 1), p.y_bytes), plane)
             + p.g.groups * p.taps * p.width
         )
+    if p.traces and p.role != "w" and _unrolled(p.g, p.depth if p.role == "y" else p.rows):
+        return x
     if p.single and p.role != "w":
         return x + y if p.traces else max(x, y)
     # A compiler may keep a few of both.
@@ -186,6 +194,20 @@ def _mix(be: Backend, g: Sliding, m: Array, v: Array) -> Array:
     return xp.reshape(be.matmul(m, v), (v.shape[0], groups * rows, *space))
 
 
+def _terms(be: Backend, g: Sliding, m: Array, v: Array) -> Array:
+    """`_mix` by elementwise products."""
+    xp, total = be.xp, None
+    groups, rows, columns = m.shape
+    at = v.ndim - 1 if g.last else 1
+    v = xp.reshape(v, (*v.shape[:at], groups, columns, *v.shape[at + 1 :]))
+    shape = (groups, rows) if g.last else (groups, rows, *[1] * g.rank)
+    for i in range(columns):
+        column = xp.reshape(m[:, :, i : i + 1], shape)
+        term = column * v[(*[_ALL] * (at + 1), slice(i, i + 1), ...)]
+        total = term if total is None else total + term
+    return xp.reshape(total, (*v.shape[:at], groups * rows, *v.shape[at + 2 :]))
+
+
 def fitted(be: Backend, g: Sliding, x: Array) -> Array:
     """x with its padding in place, cropped where it is negative."""
     if all(s.low == 0 == s.high for s in g.spans):
@@ -198,10 +220,12 @@ def fitted(be: Backend, g: Sliding, x: Array) -> Array:
 
 
 def _forward(be: Backend, g: Sliding, x: Array, w: Array) -> Array:
+    depth = w.shape[-2] if g.last else w.shape[1]
+    mix = _terms if be.traces and _unrolled(g, depth) else _mix
     x, total = fitted(be, g, x), None
     for tap in _taps(g):
         placed = [s.placed(j) for s, j in zip(g.spans, tap, strict=True)]
-        term = _mix(be, g, _tap(be, g, w, tap), x[_at(g, placed)])
+        term = mix(be, g, _tap(be, g, w, tap), x[_at(g, placed)])
         total = term if total is None else total + term
     return total
 
