@@ -37,9 +37,11 @@ _LEVELS = {"highest": "highest", "high": "high", "fast": "default"}
 
 # Results of one channel from which on XLA's loop over them is shared by threads.
 _SHARED = 2**13
-# Multiply-adds in the time of copying a point of a window (three times as much where no other has
-# it), of one of a window of whole pictures, and of one of a result.
-_WINDOW, _BATCH, _POINT = 32, 240, 64
+# Multiply-adds in the time of copying a point of a window (channels at once that fill vectors of
+# `_LANES`, or one by one), and of laying out a point of an array anew: least squares over the times
+# of 104 layers that `swath tune` drew.
+_WINDOW, _ODD_WINDOW, _POINT = 30, 240, 90
+_LANES = 8
 
 
 @cache
@@ -55,22 +57,31 @@ def _layer_seconds(p: Any, cost: Any) -> float | str:
     if p.role == "w" and p.g.groups > 1:
         return "the gradient of a kernel of groups is slow"
     single = p.single and p.g.groups == 1
-    if single and p.role == "y":
+    if single and p.g.rank == 1 and p.role == "w":
+        # A plain loop, over neighbouring points at once, whatever the dtype.
+        seconds = 2 * p.flops / cost.native_single
+    elif single and p.role == "y":
         seconds = channels_seconds(p, cost)
         if p.g.rank == 1 and p.width > 4:
-            # A plain loop, over neighbouring points at once.
-            seconds = p.flops / (3 * cost.native_single) + p.outputs / (12 * cost.native_point)
+            # So is this; points that lie apart are taken one by one.
+            terms = p.flops * (1 if p.g.strideless else 2)
+            seconds = terms / cost.native_single + p.outputs / (12 * cost.native_point)
         elif p.outputs < _SHARED:
             seconds *= 2
     elif p.g.groups > 1:
         seconds = channels_seconds(p, cost)
     else:
-        # Windows are copied before the product, and the result of channels first is after it.
-        lanes = _BATCH if p.role == "w" and p.g.rank > 1 else _WINDOW
-        lanes *= 3 if p.taps == 1 else 1
-        seconds = p.flops * (1 + lanes / p.rows) + (0 if p.g.last else _POINT * p.outputs)
-        seconds *= p.heavy / cost.native
-    return seconds + 12 * cost.call
+        # Windows are copied before the product. What is summed for a kernel's gradient are the
+        # entries of a batch, as channels are else.
+        summed = p.batch if p.role == "w" else p.depth
+        copied = p.flops / p.rows * (_ODD_WINDOW if summed % _LANES else _WINDOW)
+        # Volumes are cut into pictures, channels first are brought to the back.
+        planes = p.g.sizes[0] if p.g.rank == 3 else 1
+        if planes > 1 or not p.g.last:
+            copied += _POINT * (planes * p.inputs + p.outputs + p.w_bytes / p.width)
+        # Eigen's products of float64 take twice what its vectors would.
+        seconds = p.heavy * (p.heavy * p.flops + copied) / cost.native
+    return seconds + 20 * cost.call
 
 
 def _layer_scratch(p: Any) -> int:

@@ -33,6 +33,8 @@ _LETTERS, _ROWS = "ABCDEFGHIJKLMNOP", "abdefghijklnopqr"
 UNROLLED = 64
 # Bytes of output computed at a time: three such blocks stay in a core's cache.
 _BLOCK = 2**18
+# How much longer a compiler's loop over a single line takes that threads cannot share evenly (XLA).
+_UNEVEN = 5
 # Elements of one innermost loop over points and channels.
 _LINE = 1024
 
@@ -97,17 +99,21 @@ def _compiled(p: Problem, cost: Costs) -> Estimate:
         moved = 4.0 * p.taps * points * p.rows
         steps = 20.0
     elif unrolled or p.depth == 1:
-        each = 0.3 if unrolled else 0.7
+        # Points of several channels are read once for all results.
+        each = (0.3 if p.depth == 1 else 0.15) if unrolled else 0.7
         if p.g.spans[-1].stride > 1:
             each = 2.0
-        moved = (3 + each * p.taps * p.depth) * points * p.rows
+        if p.outputs == p.g.out[-1] and p.outputs % 2:
+            # Its points are computed one by one.
+            each *= _UNEVEN
+        moved = (1 + each * p.taps * p.depth) * points * p.rows
         steps = 8 + (0.0 if unrolled else 0.005 * p.taps)
     else:
         moved = p.taps * points * (4 * p.depth + p.rows)
         steps = 8 + 4.0 * p.taps
     seconds = moved / cost.stream + steps * cost.call
     if (p.depth > 1 and not unrolled) or (p.role == "w" and p.depth * p.rows > 1):
-        seconds += p.heavy * p.flops * (5 if p.role == "w" else 1) / cost.gemm
+        seconds += p.dense * p.flops * (5 if p.role == "w" else 1) / cost.gemm
     return Estimate(seconds, p.flops, moved)
 
 

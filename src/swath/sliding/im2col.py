@@ -93,9 +93,9 @@ def _compiled(p: Problem, cost: Costs) -> Estimate:
     moved += 2 * (p.x_bytes + p.y_bytes) if p.g.last and not last(p) else 0
     added = (0.5 if p.taps == 1 else 1.0) * (p.x_bytes + p.y_bytes)
     added += 8 * (shifts - 1) * p.y_bytes if p.role == "y" else 0
-    loss = (2.5 if p.role == "w" else 1) + 8 / min(p.rows, 64) + 8 / (p.depth * p.taps / shifts)
+    loss = (2.5 if p.role == "w" else 1) + 8 / min(p.rows, 64) + 32 / (p.depth * p.taps / shifts)
     seconds = p.heavy * p.flops * loss / cost.gemm
-    seconds += moved / cost.gather + added / cost.stream + 10 * cost.call
+    seconds += moved / cost.gather + added / cost.stream + 16 * cost.call
     return Estimate(seconds, p.flops, moved + added)
 
 

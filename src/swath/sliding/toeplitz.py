@@ -62,7 +62,8 @@ def estimate(p: Problem, cost: Costs) -> Estimate:
     inner, columns = p.depth * prod(made.box), p.rows * prod(made.t)
     terms = made.frames if made.way == "summed" else 1
     flops = float(tiles * inner * columns * terms) * (1 + extra(made, number[0]))
-    seconds = p.heavy * flops * (1 + SHORT / inner + p.narrow / columns) / cost.gemm
+    loss = 1 + SHORT / inner + p.narrow / columns
+    seconds = p.heavy * flops * loss / cost.gemm
     band = p.width * g.groups * terms * inner * columns
     hop = g.spans[0].stride * made.t[0]
     points = inner // made.box[0] * (made.box[0] if made.way == "gathered" else hop)
@@ -81,7 +82,13 @@ def estimate(p: Problem, cost: Costs) -> Estimate:
             moved += 2 * copied + p.y_bytes
         calls = 20 + 6 * g.rank + (8 + 3 * min(made.frames, number[0])) * pieces
     elif p.traces:
-        return _compiled(p, cost, flops, copied, band, terms)
+        # As a compiler does it (measured under XLA on a processor): products that sum over the
+        # points are slower.
+        loss *= 1.3 if p.role == "w" else 1
+        seconds = p.dense * flops * loss / cost.gemm
+        moved = 2.0 * (copied + band)
+        seconds += moved / cost.gather + 2 * terms * p.y_bytes / cost.stream + 16 * cost.call
+        return Estimate(seconds, flops, moved)
     else:
         # Without strided views boxes and the matrix are gathered by index.
         moved = p.x_bytes + 7 * copied + (2 + terms) * p.y_bytes
@@ -89,17 +96,6 @@ def estimate(p: Problem, cost: Costs) -> Estimate:
         seconds += 50 * band / cost.stream
     moved += 4 * band
     seconds += moved / cost.gather + (_RUN_CALLS * started + calls) * cost.call
-    return Estimate(seconds, flops, moved)
-
-
-def _compiled(
-    p: Problem, cost: Costs, flops: float, copied: int, band: int, terms: int
-) -> Estimate:
-    """As a compiler does it (measured under XLA on a processor)."""
-    moved = 2.0 * (copied + band)
-    # Products that sum over the points are slower.
-    seconds = p.heavy * flops * (1.3 if p.role == "w" else 1) / cost.gemm
-    seconds += moved / cost.gather + 2 * terms * p.y_bytes / cost.stream + 10 * cost.call
     return Estimate(seconds, flops, moved)
 
 
