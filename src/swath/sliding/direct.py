@@ -102,12 +102,12 @@ def _compiled(p: Problem, cost: Costs) -> Estimate:
         # Points of several channels are read once for all results.
         each = (0.3 if p.depth == 1 else 0.15) if unrolled else 0.7
         if p.g.spans[-1].stride > 1:
-            each = 2.0
+            each *= 2
         if p.outputs == p.g.out[-1] and p.outputs % 2:
             # Its points are computed one by one.
             each *= _UNEVEN
         moved = (1 + each * p.taps * p.depth) * points * p.rows
-        steps = 8 + (0.0 if unrolled else 0.005 * p.taps)
+        steps = 12 + (0.0 if unrolled else 0.005 * p.taps)
     else:
         moved = p.taps * points * (4 * p.depth + p.rows)
         steps = 8 + 4.0 * p.taps

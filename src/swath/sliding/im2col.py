@@ -94,7 +94,7 @@ def _compiled(p: Problem, cost: Costs) -> Estimate:
     added = (0.5 if p.taps == 1 else 1.0) * (p.x_bytes + p.y_bytes)
     added += 8 * (shifts - 1) * p.y_bytes if p.role == "y" else 0
     loss = (2.5 if p.role == "w" else 1) + 8 / min(p.rows, 64) + 32 / (p.depth * p.taps / shifts)
-    seconds = p.heavy * p.flops * loss / cost.gemm
+    seconds = p.dense * p.flops * loss / cost.gemm
     seconds += moved / cost.gather + added / cost.stream + 16 * cost.call
     return Estimate(seconds, p.flops, moved + added)
 

@@ -85,7 +85,7 @@ def estimate(p: Problem, cost: Costs) -> Estimate:
         # As a compiler does it (measured under XLA on a processor): products that sum over the
         # points are slower.
         loss *= 1.3 if p.role == "w" else 1
-        seconds = p.dense * flops * loss / cost.gemm
+        seconds = p.heavy * flops * loss / cost.gemm
         moved = 2.0 * (copied + band)
         seconds += moved / cost.gather + 2 * terms * p.y_bytes / cost.stream + 16 * cost.call
         return Estimate(seconds, flops, moved)
