@@ -31,8 +31,9 @@ __all__ = ["estimate", "last", "pack", "pieces", "roles", "run", "scratch", "til
 Array = Any
 Windows = list[tuple[int, Array]]
 
-# Bytes of gathered windows at a time: they stay in the second-level cache until the product.
-_COLUMNS = 2**21
+# Bytes of gathered windows at a time: near the caches until the product, which begins its threads
+# seldom enough.
+_COLUMNS = 2**22
 # Places that one product should have at least: the kernel is read once for all of them.
 _PLACES = 256
 # Terms that one product should sum: with fewer, adding up products costs more than copying taps.
