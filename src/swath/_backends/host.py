@@ -1,14 +1,49 @@
-"""SciPy's kernels for memory of the host, which PyTorch's CPU arrays share with NumPy's."""
+"""NumPy's and SciPy's kernels for memory of the host, which PyTorch's CPU arrays share."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-__all__ = ["levinson", "levinson_seconds"]
+__all__ = ["levinson", "levinson_seconds", "line", "line_seconds"]
+
+# Seconds that `numpy.convolve` takes for a product of up to so many taps, for every output of more,
+# and for each of those left over from whole blocks: the BLAS begins anew at every output.
+_FEW = 11
+_TAP, _OUTPUT, _LEFT = 0.5e-9, 4e-9, 0.9e-9
+_BLOCK = 32
+# It reads two numbers for each multiply-add: a fraction of the rate of a product of matrices, and
+# half of that once they leave the first cache.
+_DOT, _NEAR = 4, 1 << 15
 
 # Seconds of SciPy's recursion for one right-hand side: to start it, and for each of n² steps, of
 # real and of complex numbers (one core of a Xeon, 2026-11).
 _LEVINSON_START, _LEVINSON_STEPS = 1.5e-5, (1.3e-9, 3.1e-9)
+
+
+def line_seconds(span: Any, width: int, heavy: int, gemm: float) -> float:
+    """What `line` takes for numbers of `width` bytes: a product of the BLAS for every output.
+
+    `heavy` and `gemm` are a multiply-add beside one of float32, and how many of these a product of
+    large matrices makes in a second.
+    """
+    n, k = max(span.length, span.size), min(span.length, span.size)
+    points = n - k + 1 if span.low == span.high == 0 else n + k - 1
+    dot = _DOT * k / gemm * (1 if width * k < _NEAR else 2)
+    return heavy * points * (_TAP * k if k <= _FEW else _OUTPUT + _LEFT * (k % _BLOCK) + dot)
+
+
+def line(span: Any, x: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """Slide w over one row x, one point at a time."""
+    if span.low == span.high == 0 and span.length >= span.size:
+        # What `convolve` ends in, without its checks; it conjugates.
+        return np.correlate(x, w.conj() if w.dtype.kind == "c" else w, "valid")
+    y, out, start = np.convolve(x, w[::-1]), span.out, span.size - 1 - span.low
+    if start < 0 or start + out > y.shape[0]:
+        y = np.pad(y, (max(0, -start), max(0, start + out - y.shape[0])))
+        start = max(0, start)
+    return y[start : start + out]
 
 
 def levinson_seconds(n: int, is_complex: bool) -> float:

@@ -13,19 +13,11 @@ from numpy.lib.stride_tricks import as_strided
 from ..errors import UnsupportedError
 from . import threads
 from .base import Array, Backend, NativeKernel, strided
-from .host import levinson, levinson_seconds
+from .host import levinson, levinson_seconds, line, line_seconds
 
 __all__ = ["make"]
 
 
-# Seconds that `numpy.convolve` takes for a product of up to so many taps, for every output of more,
-# and for each of those left over from whole blocks: the BLAS begins anew at every output.
-_FEW = 11
-_TAP, _OUTPUT, _LEFT = 0.5e-9, 4e-9, 0.9e-9
-_BLOCK = 32
-# It reads two numbers for each multiply-add: a fraction of the rate of a product of matrices, and
-# half of that once they leave the first cache.
-_DOT, _NEAR = 4, 1 << 15
 # Largest triangular matrices of a batch that are solved together, one row at a time.
 _SMALL = 32
 # Largest triangle that NumPy solves itself: SciPy brings a BLAS of its own, whose threads and those
@@ -51,17 +43,12 @@ def _scipy_fft() -> Any:
 
 
 def _line_seconds(p: Any, cost: Any) -> float | str:
-    """A product of the BLAS for every output, or a loop over few taps."""
     if p.role != "y" or not p.single or p.batch * p.g.groups > 1 or p.g.rank > 1:
         return "the library's own convolves one channel along one axis"
-    (s,) = p.g.spans
-    if s.stride * s.dilation > 1:
+    (span,) = p.g.spans
+    if span.stride * span.dilation > 1:
         return "the library's own has no steps"
-    n, k = max(s.length, s.size), min(s.length, s.size)
-    points = n - k + 1 if s.low == s.high == 0 else n + k - 1
-    dot = _DOT * k / cost.gemm * (1 if p.width * k < _NEAR else 2)
-    each = _TAP * k if k <= _FEW else _OUTPUT + _LEFT * (k % _BLOCK) + dot
-    return p.heavy * points * each + 3 * cost.call
+    return line_seconds(span, p.width, p.heavy, cost.gemm) + 3 * cost.call
 
 
 class NumpyBackend(Backend):
@@ -205,18 +192,7 @@ class NumpyBackend(Backend):
     native = NativeKernel(("y",), _line_seconds)
 
     def native_product(self, role: str, g: Any, a: Array, b: Array) -> Array:
-        s = g.spans[0]
-        x, w = a.ravel(), b.ravel()
-        if s.low == s.high == 0 and s.length >= s.size:
-            # What `convolve` ends in, without its checks; it conjugates.
-            y = np.correlate(x, w.conj() if w.dtype.kind == "c" else w, "valid")
-        else:
-            y, out, start = np.convolve(x, w[::-1]), s.out, s.size - 1 - s.low
-            if start < 0 or start + out > y.shape[0]:
-                y = self.pad(y, [(max(0, -start), max(0, start + out - y.shape[0]))])
-                start = max(0, start)
-            y = y[start : start + out]
-        return y.reshape(1, 1, -1)
+        return line(g.spans[0], a.ravel(), b.ravel()).reshape(1, 1, -1)
 
     def native_levinson_seconds(self, like: Array, n: int) -> float:
         return levinson_seconds(n, like.dtype.kind == "c")

@@ -23,7 +23,7 @@ from .base import (
     channels_seconds,
     no_kernel,
 )
-from .host import levinson, levinson_seconds
+from .host import levinson, levinson_seconds, line, line_seconds
 
 __all__ = ["make"]
 
@@ -64,6 +64,8 @@ def _place(device: Any) -> tuple[str, str, str]:
 _SMALL, _FRESH = 20480, 16 << 20
 # Taps along a single axis beyond which its kernel for one channel has a tenth of the speed.
 _ROW = 48
+# Seconds to start that kernel rather than NumPy's for a row, and multiply-adds a second of it.
+_ROW_START, _ROW_RATE = 4e-6, 5e9
 
 
 def _layer_seconds(p: Any, cost: Any) -> float | str:
@@ -74,6 +76,9 @@ def _layer_seconds(p: Any, cost: Any) -> float | str:
     if p.wide > 1:
         # A GPU: cuDNN's.
         return channels_seconds(p, cost) + 4 * cost.call
+    row = p.mutable and p.role == "y" and p.single and p.batch * g.groups == 1
+    if row and _by_line(g, p.width):
+        return line_seconds(g.spans[0], p.width, p.heavy, cost.gemm) + 2 * cost.call
     small = p.batch * g.groups == p.wide == 1 and p.inputs <= _SMALL
     if p.width > 4 or (small and (g.rank == 1 or (g.rank == 2 and min(g.sizes) <= 3))):
         columns = p.width * p.places * p.depth * p.taps
@@ -97,6 +102,27 @@ def _layer_seconds(p: Any, cost: Any) -> float | str:
         # The kernel is laid out anew, point by point.
         seconds += p.w_bytes / (cost.gather / 32)
     return seconds + 4 * cost.call
+
+
+_REAL = (torch.float32, torch.float64)
+
+
+def _host(x: Array) -> np.ndarray:
+    """The memory of x, real and on a CPU."""
+    return (x.resolve_neg() if x.is_neg() else x).detach().numpy()
+
+
+@lru_cache(maxsize=4096)
+def _by_line(g: Any, width: int) -> bool:
+    """Whether NumPy's convolution of one row is faster than the kernel of layers."""
+    s = g.spans[0]
+    if g.rank > 1 or s.stride * s.dilation > 1:
+        return False
+    if width == 4 and s.length > _SMALL:
+        return True
+    heavy = width // 4
+    own = _ROW_START + heavy * s.size * s.out / _ROW_RATE
+    return line_seconds(s, width, heavy, 20 * _ROW_RATE) < own
 
 
 class TorchBackend(Backend):
@@ -248,8 +274,10 @@ class TorchBackend(Backend):
         return x.reshape(shape)
 
     def concat(self, arrays: Sequence[Array], axis: int) -> Array:
-        if any(a.dtype != arrays[0].dtype for a in arrays):
-            return xp.concat(tuple(arrays), axis=axis)
+        kind = arrays[0].dtype
+        for a in arrays:
+            if a.dtype is not kind:
+                return xp.concat(tuple(arrays), axis=axis)
         return torch.cat(tuple(arrays), axis)
 
     def flip(self, x: Array, axes: tuple[int, ...]) -> Array:
@@ -372,6 +400,9 @@ class TorchBackend(Backend):
         return self._layer(role, g, a, b)
 
     def _layer(self, role: str, g: Any, a: Array, b: Array) -> Array:
+        if role == "y" and a.numel() == a.shape[-1] and self._lies(g, a, b):
+            y = line(g.spans[0], _host(a).ravel(), _host(b).ravel())
+            return torch.from_numpy(y.reshape(1, 1, -1))
         lengths, low, high, even, over, settings = _settings(g)
         if role == "y":
             x = a if even else _shaped(a, low, high)
@@ -394,10 +425,16 @@ class TorchBackend(Backend):
             return found[1]
         return found[0] if even else _shaped(found[0], [-n for n in low], [-n for n in high])
 
+    def _lies(self, g: Any, x: Array, w: Array) -> bool:
+        """Whether one row and its kernel lie where NumPy convolves them faster."""
+        if not x.is_cpu or w.numel() != w.shape[-1] or x.dtype not in _REAL:
+            return False
+        return self.in_place and _by_line(g, x.itemsize)
+
     def native_pool(self, role: str, g: Any, work: int, *arrays: Array, divisor: int = 1) -> Any:
         x = arrays[-1]
         kernel = _pool(g)
-        if kernel is None or not self.in_place or x.dtype not in (torch.float32, torch.float64):
+        if kernel is None or not self.in_place or x.dtype not in _REAL:
             return None
         if role == "fits":
             return x.is_contiguous()

@@ -109,6 +109,7 @@ class _Chunk:
     axis: int
     taps: int
     kept: tuple[slice, ...]
+    copies: bool
     moves: bool
     order: tuple[int, ...]
     back: tuple[int, ...]
@@ -120,14 +121,16 @@ class _Chunk:
     def of(cls, shape: tuple[int, ...], taps: int, axis: int, method: str) -> _Chunk:
         order = (*(i for i in range(len(shape)) if i != axis), axis)
         rest, samples = [shape[i] for i in order[:-1]], shape[axis]
+        x_shape = prod(rest), 1, samples + taps - 1
         return cls(
             axis,
             taps,
             (*[slice(None)] * axis, slice(samples, None), *[slice(None)] * (len(rest) - axis)),
+            prod(x_shape) > _KEPT,
             axis != len(rest),
             order,
             tuple(order.index(i) for i in range(len(shape))),
-            (prod(rest), 1, samples + taps - 1),
+            x_shape,
             (*rest, samples),
             Sliding((Span(samples + taps - 1, taps),), method=method),
         )
@@ -141,7 +144,7 @@ class _Chunk:
         x = ops.concat((state, chunk), self.axis)
         last = _ops.cut(x, *self.kept) if ops is _ops else x[self.kept]
         # A copy does not keep all of x.
-        state = ops.concat((last,), self.axis) if prod(self.x_shape) > _KEPT else last
+        state = ops.concat((last,), self.axis) if self.copies else last
         if self.moves:
             x = ops.permute(x, self.order)
         w = ops.flip(ops.reshape(b, (1, 1, self.taps)), (2,))
