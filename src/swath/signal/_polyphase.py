@@ -181,10 +181,9 @@ def _fit(be: Backend, g: Rate, batch: int, each: int, x: Any) -> _Slabs:
         return whole
     width = be.itemsize(x.dtype) * each
     row = width * max(layout.n, layout.groups[0].hop)
-    if be.traces:
-        budget = current_workspace(width * batch * max(g.length, g.count)) // _COPIES
-    else:
-        budget = _SLAB * be.wide(x)
+    budget = current_workspace(width * batch * max(g.length, g.count))
+    # Beside a slab of x and y lie its frames and their products.
+    budget = budget // _COPIES if be.traces else min(budget // 2, _SLAB * be.wide(x))
     if batch * layout.count * row <= budget:
         return whole
     if layout.count * row <= budget:
