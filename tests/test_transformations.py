@@ -203,7 +203,7 @@ def test_eager_calls_follow_the_precision_too(xp):
     """The compiled cores behind eager calls must not keep the first setting they saw."""
     import jax
 
-    g = Sliding((Span(64, 3),))
+    g = Sliding((Span(64, 3),), method="native")
     x, w = jax.numpy.ones((1, 4, 64)), jax.numpy.ones((4, 4, 3))
     seen = []
 

@@ -41,12 +41,13 @@ Names = tuple[str, ...]
 class _Read(NamedTuple):
     """How an axis of an operand is read: its cuts follow those of an axis of the result.
 
-    `before` and `behind` are the points beyond a shard that some device needs; `ranks` are the
-    numbers that `ppermute`, which knows no order of axes but the mesh's, has for the shards.
+    `before` and `behind` are the points beyond a shard that some device needs. `ppermute` knows no
+    order of axes but the mesh's: `ordered` are the names in that, `ranks` its numbers of the shards.
     """
 
     axis: int
     names: Names
+    ordered: Names
     ranks: tuple[int, ...]
     tile: int
     before: int
@@ -217,6 +218,7 @@ class _Shards:
         shape = _cut(division)
         self.counts = [math.prod(mesh.shape[n] for n in of) for of in names]
         self.tiles = [-(-n // count) for n, count in zip(shape, self.counts, strict=True)]
+        self.ordered = [tuple(n for n in mesh.axis_names if n in of) for of in names]
         self.ranks = [_ranks(mesh, of) for of in names]
         self.places = list(product(*map(range, self.counts)))
         self.pieces = [self._piece(place) for place in self.places]
@@ -248,7 +250,8 @@ class _Shards:
                 behind = max(behind, read.stop - start - tile)
         if before + behind > (count - 1) * tile:
             return None
-        return _Read(by, self.names[by], self.ranks[by], tile, before, behind)
+        names = self.names[by], self.ordered[by]
+        return _Read(by, *names, self.ranks[by], tile, before, behind)
 
     def run(self, forward: Callable[..., Array], shards: Sequence[Array]) -> Array:
         """The piece of the device that runs this, of the size of a tile of the result."""
@@ -330,7 +333,7 @@ def _bordered(x: Array, reads: Sequence[_Read | None]) -> Array:
                 sent = x[(slice(None),) * axis + (edge,)]
                 ends = zip(read.ranks, read.ranks[hop:], strict=False)
                 pairs = [(a, b) if sign < 0 else (b, a) for a, b in ends]
-                got = lax.ppermute(sent, read.names, pairs)
+                got = lax.ppermute(sent, read.ordered, pairs)
                 parts = [got, *parts] if sign < 0 else [*parts, got]
         x = parts[0] if len(parts) == 1 else jnp.concatenate(parts, axis)
     return x
