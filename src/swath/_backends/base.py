@@ -114,6 +114,15 @@ def channels_seconds(p: Any, cost: Any) -> float:
     return seconds
 
 
+def cudnn_seconds(p: Any, cost: Any) -> float:
+    """Of the kernels of layers that libraries have on a GPU."""
+    seconds = channels_seconds(p, cost)
+    if p.single and p.g.groups == 1 and p.g.rank > 1:
+        # Planes of one channel take twice as long as lines.
+        seconds += p.flops / cost.native_single
+    return seconds + 4 * cost.call
+
+
 def strided(
     shape: Sequence[int],
     steps: Sequence[int],

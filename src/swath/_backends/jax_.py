@@ -24,7 +24,16 @@ from jax.custom_batching import custom_vmap
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from .base import WORKSPACE, Array, Backend, Core, NativeKernel, channels_seconds, no_kernel
+from .base import (
+    WORKSPACE,
+    Array,
+    Backend,
+    Core,
+    NativeKernel,
+    channels_seconds,
+    cudnn_seconds,
+    no_kernel,
+)
 from .jax_fourier import transformed
 from .jax_shards import in_shards, on_mesh, want_devices
 
@@ -54,6 +63,8 @@ def _place() -> tuple[str, str, str]:
 def _layer_seconds(p: Any, cost: Any) -> float | str:
     if p.role == "x" or p.g.rank > 3 or p.dtype not in ("float32", "float64"):
         return no_kernel(p, cost)
+    if p.wide > 1:
+        return cudnn_seconds(p, cost)
     if p.role == "w" and p.g.groups > 1:
         return "the gradient of a kernel of groups is slow"
     single = p.single and p.g.groups == 1

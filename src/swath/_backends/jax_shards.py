@@ -41,8 +41,9 @@ Names = tuple[str, ...]
 class _Read(NamedTuple):
     """How an axis of an operand is read: its cuts follow those of an axis of the result.
 
-    `before` and `behind` are the points beyond a shard that some device needs. `ppermute` knows no
-    order of axes but the mesh's: `ordered` are the names in that, `ranks` its numbers of the shards.
+    `before` and `behind` are the points beyond a shard that some device needs. `ordered` are the
+    names as the mesh orders them, the only order that `ppermute` knows, and `ranks` its numbers of
+    the shards.
     """
 
     axis: int

@@ -21,6 +21,7 @@ from .base import (
     Core,
     NativeKernel,
     channels_seconds,
+    cudnn_seconds,
     no_kernel,
 )
 from .host import levinson, levinson_seconds, line, line_seconds
@@ -74,8 +75,7 @@ def _layer_seconds(p: Any, cost: Any) -> float | str:
     if g.rank > 3 or p.dtype not in ("float32", "float64"):
         return no_kernel(p, cost)
     if p.wide > 1:
-        # A GPU: cuDNN's.
-        return channels_seconds(p, cost) + 4 * cost.call
+        return cudnn_seconds(p, cost)
     row = p.mutable and p.role == "y" and p.single and p.batch * g.groups == 1
     if row and _by_line(g, p.width):
         return line_seconds(g.spans[0], p.width, p.heavy, cost.gemm) + 2 * cost.call

@@ -107,7 +107,8 @@ def _compiled(p: Problem, cost: Costs) -> Estimate:
             # Its points are computed one by one.
             each *= _UNEVEN
         moved = (1 + each * p.taps * p.depth) * points * p.rows
-        steps = 12 + (0.0 if unrolled else 0.005 * p.taps)
+        # On a GPU every step of a loop is started.
+        steps = 12 + (0.0 if unrolled else (2.0 if p.wide > 1 else 0.005) * p.taps)
     else:
         moved = p.taps * points * (4 * p.depth + p.rows)
         steps = 8 + 4.0 * p.taps
