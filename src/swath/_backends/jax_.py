@@ -46,10 +46,9 @@ _LEVELS = {"highest": "highest", "high": "high", "fast": "default"}
 
 # Results of one channel from which on XLA's loop over them is shared by threads.
 _SHARED = 2**13
-# Multiply-adds in the time of copying a point of a window (channels at once that fill vectors of
-# `_LANES`, or one by one), and of laying out a point of an array anew: least squares over the times
-# of 104 layers that `swath tune` drew.
-_WINDOW, _ODD_WINDOW, _POINT = 30, 240, 90
+# Multiply-adds in the time of copying a point of a window (of channels that fill a vector of
+# `_LANES`, or of fewer), and of laying out a point of an array anew.
+_WINDOW, _FEW, _POINT = 30, 90, 90
 _LANES = 8
 
 
@@ -85,7 +84,7 @@ def _layer_seconds(p: Any, cost: Any) -> float | str:
         # Windows are copied before the product. What is summed for a kernel's gradient are the
         # entries of a batch, as channels are else.
         summed = p.batch if p.role == "w" else p.depth
-        copied = p.flops / p.rows * (_ODD_WINDOW if summed % _LANES else _WINDOW)
+        copied = p.flops / p.rows * (_FEW if summed < _LANES else _WINDOW)
         # Volumes are cut into pictures, channels first are brought to the back.
         planes = p.g.sizes[0] if p.g.rank == 3 else 1
         if planes > 1 or not p.g.last:

@@ -86,7 +86,8 @@ def estimate(p: Problem, cost: Costs) -> Estimate:
         # points are slower.
         loss *= 1.3 if p.role == "w" else 1
         seconds = p.heavy * flops * loss / cost.gemm
-        moved = 2.0 * (copied + band)
+        # Points that lie apart are copied one by one.
+        moved = (2.0 if g.strideless else 4.0) * copied + 2.0 * band
         seconds += moved / cost.gather + 2 * terms * p.y_bytes / cost.stream + 16 * cost.call
         return Estimate(seconds, flops, moved)
     else:
