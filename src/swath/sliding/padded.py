@@ -41,7 +41,7 @@ class Extreme(NamedTuple):
 
 
 def _shift(x: Array, axis: int, start: int, stop: int | None, step: int = 1) -> Array:
-    return x[(*[slice(None)] * axis, slice(start, stop, step), ...)]
+    return _cut(x, axis, slice(start, stop, step))
 
 
 def _pad_axis(be: Backend, x: Array, axis: int, low: int, high: int, value: Any) -> Array:

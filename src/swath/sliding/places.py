@@ -85,7 +85,7 @@ def _located(be: Backend, g: Extreme, x: Array, scales: Sequence[int]) -> tuple[
         sweep.places_into(be, s, slab, x[inputs], out, ahead, units, largest=g.largest)
         be.into("add", places[at], _begin(starts, at), ahead)
 
-    return filled(be, windows, x, x.dtype, part), places
+    return filled(be, windows, x, part), places
 
 
 def ahead_of_start(be: Backend, g: Extreme, x: Array) -> tuple[Array, Array]:
@@ -97,7 +97,7 @@ def ahead_of_start(be: Backend, g: Extreme, x: Array) -> tuple[Array, Array]:
     def part(s: Scratch, slab: Windows, inputs: Index, at: Index, out: Array) -> None:
         sweep.places_into(be, s, slab, x[inputs], out, ahead[at], units, largest=g.largest)
 
-    return filled(be, windows, x, x.dtype, part), ahead
+    return filled(be, windows, x, part), ahead
 
 
 def _scales(g: Windows) -> list[int]:

@@ -37,7 +37,7 @@ from .padded import (
 )
 from .passes import by_axis
 from .places import ahead_of_start, extreme_places, put_back, taken_at
-from .sweep import Index, Scratch, filled, filled_back, lowest
+from .sweep import Index, Scratch, filled, lowest
 
 __all__ = [
     "Mean",
@@ -186,7 +186,7 @@ class _Extreme(Core):
         def part(s: Scratch, windows: Windows, inputs: Index, _: Index, out: Array) -> None:
             sweep.extreme_into(be, s, windows, x[inputs], out, largest=largest)
 
-        return filled(be, g, x, x.dtype, part)
+        return filled(be, g, x, part)
 
     def push(
         self,
@@ -386,8 +386,8 @@ class _Linear(Core):
             sweep.spread_into(s, windows, y, out)
 
         if self._spreads:
-            return filled_back(be, g, x, spread)
-        return filled(be, g, x, x.dtype, gather)
+            return filled(be, g, x, spread, back=True)
+        return filled(be, g, x, gather)
 
     def pull(
         self,

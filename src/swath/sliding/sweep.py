@@ -34,7 +34,6 @@ __all__ = [
     "Slab",
     "extreme_into",
     "filled",
-    "filled_back",
     "last_axis_first",
     "lowest",
     "narrowest",
@@ -225,35 +224,19 @@ def filled(
     be: Backend,
     g: Windows,
     x: Array,
-    kind: Any,
     part: Callable[[Scratch, Windows, Index, Index, Array], None],
+    *,
+    back: bool = False,
 ) -> Array:
-    """The array of outputs whose every slab `part` writes."""
-    out = be.empty_like(x, g.out, kind)
+    """The array of outputs, or `back` of inputs, whose every slab `part` writes."""
+    out = be.empty_like(x, g.shape if back else g.out)
 
     def one(scratch: Scratch, slab: Slab) -> None:
         inputs, outputs, windows = slab
-        part(scratch, windows, inputs, outputs, out[outputs])
+        part(scratch, windows, inputs, outputs, out[inputs if back else outputs])
 
-    be.each(slabs(g, be.itemsize(x.dtype), be.wide(x)), lambda: Scratch(be, x), one)
-    return out
-
-
-def filled_back(
-    be: Backend,
-    g: Windows,
-    y: Array,
-    part: Callable[[Scratch, Windows, Index, Index, Array], None],
-) -> Array:
-    """The array of inputs whose every slab `part` writes."""
-    out = be.empty_like(y, g.shape)
-
-    def one(scratch: Scratch, slab: Slab) -> None:
-        inputs, outputs, windows = slab
-        part(scratch, windows, inputs, outputs, out[inputs])
-
-    parts = slabs(g, be.itemsize(y.dtype), be.wide(y), back=True)
-    be.each(parts, lambda: Scratch(be, y), one)
+    parts = slabs(g, be.itemsize(x.dtype), be.wide(x), back=back)
+    be.each(parts, lambda: Scratch(be, x), one)
     return out
 
 

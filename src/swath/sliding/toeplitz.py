@@ -63,6 +63,9 @@ def estimate(p: Problem, cost: Costs) -> Estimate:
     terms = made.frames if made.way == "summed" else 1
     flops = float(tiles * inner * columns * terms) * (1 + extra(made, number[0]))
     loss = 1 + SHORT / inner + p.narrow / columns
+    if p.traces and p.role == "w":
+        # A compiler's products that sum over the points are slower (XLA on a processor).
+        loss *= 1.3
     seconds = p.heavy * flops * loss / cost.gemm
     band = p.width * g.groups * terms * inner * columns
     hop = g.spans[0].stride * made.t[0]
@@ -82,11 +85,7 @@ def estimate(p: Problem, cost: Costs) -> Estimate:
             moved += 2 * copied + p.y_bytes
         calls = 20 + 6 * g.rank + (8 + 3 * min(made.frames, number[0])) * pieces
     elif p.traces:
-        # As a compiler does it (measured under XLA on a processor): products that sum over the
-        # points are slower.
-        loss *= 1.3 if p.role == "w" else 1
-        seconds = p.heavy * flops * loss / cost.gemm
-        # Points that lie apart are copied one by one.
+        # As XLA does it on a processor: points that lie apart are copied one by one.
         moved = (2.0 if g.strideless else 4.0) * copied + 2.0 * band
         seconds += moved / cost.gather + 2 * terms * p.y_bytes / cost.stream + 16 * cost.call
         return Estimate(seconds, flops, moved)
