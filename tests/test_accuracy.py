@@ -217,7 +217,7 @@ def test_toeplitz_spreads_a_non_finite_sample_at_most_within_its_frame(xp, bad):
     x[0, 0, 1000] = bad
     g = Sliding((span,), method="toeplitz")
     got = _host(run(xp, g, x, w, xp.float))[0, 0]
-    reach = frame_length(backend_of(xp.asarray(x)), span) + span.extent
+    reach = frame_length(backend_of(xp.asarray(x)), xp.asarray(x), span) + span.extent
     hit = np.flatnonzero(~np.isfinite(got))
     assert set(range(996, 1001)) <= set(hit)
     assert hit.min() >= 1000 - reach

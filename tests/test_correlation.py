@@ -142,7 +142,7 @@ def test_a_bad_sample_is_never_hidden_and_stays_within_its_block(xp, rng, bad):
         "direct": 0,
         "im2col": 0,
         "native": 0,
-        "toeplitz": frame_length(backend_of(xp.asarray(x)), span) + span.extent,
+        "toeplitz": frame_length(backend_of(xp.asarray(x)), xp.asarray(x), span) + span.extent,
         "overlap_save": frames_of((span,))[0][0],
         "fft": length + taps,
     }
@@ -176,7 +176,7 @@ def test_auto_spreads_a_bad_sample_no_further_than_the_block_of_its_plan(xp, rng
         span = Span(length, taps)
         reach = {
             "direct": 0,
-            "toeplitz": frame_length(backend_of(x), span) + taps,
+            "toeplitz": frame_length(backend_of(x), x, span) + taps,
             "overlap_save": plan.points,
             "fft": plan.points,
         }.get(plan.method, 0)

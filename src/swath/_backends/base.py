@@ -29,6 +29,9 @@ WORKSPACE: ContextVar[int | None] = ContextVar("swath_workspace", default=None)
 # as reading tens of megabytes.
 WIDE = 2**8
 
+# Processors of a GPU, and results on a side of the block that one of them computes.
+_PROCESSORS, _BLOCK = 128, 64
+
 # Channels that a vector holds.
 LANES = 16
 # Runs of points, a stride long, that windows are joined from at most: more are gathered by index.
@@ -117,9 +120,17 @@ def channels_seconds(p: Any, cost: Any) -> float:
 def cudnn_seconds(p: Any, cost: Any) -> float:
     """Of the kernels of layers that libraries have on a GPU."""
     seconds = channels_seconds(p, cost)
-    if p.single and p.g.groups == 1 and p.g.rank > 1:
+    groups = p.g.groups
+    if p.single and groups == 1 and p.g.rank > 1:
         # Planes of one channel take twice as long as lines.
         seconds += p.flops / cost.native_single
+    if p.role == "y" and not p.single:
+        # A processor of the GPU sums all terms of a block of results.
+        blocks = groups * max(1, p.places / groups / _BLOCK) * max(1, p.rows / _BLOCK)
+        seconds *= max(1, _PROCESSORS / blocks)
+    if groups > 1 and (p.depth > 1 or p.g.rank > 2):
+        # Kernels are started for one group at a time.
+        seconds += groups * cost.call
     return seconds + 4 * cost.call
 
 

@@ -12,7 +12,7 @@ ways:
   the blocks of M;
 - gathered: every box is copied.
 
-The first needs strided views and results written in place.
+The first needs strided views and results written in place, and many products.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Block-Toeplitz products of arrays that are never written: boxes gathered, or frames summed.
+"""Block-Toeplitz products in few operations: boxes gathered, or frames summed.
 
-All tiles at once; a compiler arranges what is made between.
+All tiles at once, for arrays that are never written (a compiler arranges what is made between) and
+for devices to which a copy costs less than the start of a product.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ Array = Any
 
 
 class GatheredTiles(Tiles):
-    """Tiles of libraries without views or without writing in place."""
+    """Tiles of libraries without views or without writing in place, and of GPUs."""
 
     def product(self, x: Array, w: Array) -> Array:
         """The sliding product."""

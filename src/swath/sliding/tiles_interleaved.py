@@ -24,7 +24,7 @@ Ends = tuple[tuple[int, int], ...]
 # Bytes of a buffer: it stays in the second-level caches until the product, which reads M once for
 # all of it.
 BUFFER = 2**22
-# Points of a signal for every product (of one core) from which on it is not copied.
+# Points of a signal for every product from which on it is not copied.
 _LONG = 2**13
 
 
@@ -54,7 +54,7 @@ def steps(counts: Sequence[int], batch: int, frames: int, most: int) -> tuple[in
 
 
 class InterleavedTiles(Tiles):
-    """Tiles of libraries with views that write in place."""
+    """Tiles of libraries with views that write in place, on a processor."""
 
     def product(self, x: Array, w: Array) -> Array:
         """The sliding product."""
@@ -110,12 +110,12 @@ class InterleavedTiles(Tiles):
             # Tiles whose boxes lie in x, and whose outputs are all wanted.
             begin = max(0, -(-s.low // hop))
             end = min((s.length + s.low - self.box[0]) // hop + 1, s.out // self.t[0])
-            if (end - begin) * hop > _LONG * self.J * self.be.wide(x):
+            if (end - begin) * hop > _LONG * self.J:
                 for entry in range(batch):
                     yield _Piece(slice(entry, entry + 1), ((begin, end),), True)
                 edges = [e for e in ((0, begin), (end, first)) if e[0] < e[1]]
         each = width * self.g.groups * max(self._unit, self.columns) * prod(rest)
-        most = BUFFER * self.be.wide(x) // each
+        most = BUFFER // each
         for low, high in edges:
             sizes = (high - low, *self.counts[1:])
             chunk, cut, across = steps(sizes, batch, self.J, most)

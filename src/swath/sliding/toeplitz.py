@@ -46,12 +46,14 @@ def roles(p: Problem) -> tuple[str, ...]:
     return ("y", "w")
 
 
-def _interleaves(p: Problem) -> bool:
-    return p.mutable and not p.traces
+def _interleaves(mutable: bool, traces: bool, wide: int) -> bool:
+    """Whether boxes are multiplied where they lie: a GPU copies them in less than a few calls."""
+    return mutable and not traces and wide == 1
 
 
 def _tiling(p: Problem) -> Tiling:
-    return tiling(p.g.spans, p.batch * p.g.groups, p.depth, p.rows, p.narrow, _interleaves(p))
+    interleaves = _interleaves(p.mutable, p.traces, p.wide)
+    return tiling(p.g.spans, p.batch * p.g.groups, p.depth, p.rows, p.narrow, interleaves)
 
 
 def estimate(p: Problem, cost: Costs) -> Estimate:
@@ -74,12 +76,11 @@ def estimate(p: Problem, cost: Costs) -> Estimate:
     started = runs(made, hop, p.depth, columns) * tiles
     if made.way == "interleaved":
         lies = g.rank == p.depth == 1
-        pieces = 1 if lies else 1 + (copied + p.y_bytes) // (BUFFER * p.wide)
+        pieces = 1 if lies else 1 + (copied + p.y_bytes) // BUFFER
         moved = p.x_bytes + p.y_bytes
         # Every product reads M anew: of long kernels each has few rows.
         moved += 6 * band * (min(made.frames, number[0]) - 1) * pieces
-        # A GPU copies short runs as it copies long ones.
-        if lies or p.wide > 1:
+        if lies:
             started = 0.0
         if not lies:
             moved += 2 * copied + p.y_bytes
@@ -89,6 +90,11 @@ def estimate(p: Problem, cost: Costs) -> Estimate:
         moved = (2.0 if g.strideless else 4.0) * copied + 2.0 * band
         seconds += moved / cost.gather + 2 * terms * p.y_bytes / cost.stream + 16 * cost.call
         return Estimate(seconds, flops, moved)
+    elif p.mutable:
+        # A GPU copies short runs as it copies long ones.
+        started = 0.0
+        moved = p.x_bytes + 2 * copied + (2 + terms) * p.y_bytes
+        calls = 20 + 6 * g.rank + 2 * terms
     else:
         # Without strided views boxes and the matrix are gathered by index.
         moved = p.x_bytes + 7 * copied + (2 + terms) * p.y_bytes
@@ -113,7 +119,7 @@ def scratch(p: Problem) -> int:
         return p.x_bytes + 2 * p.width * tiles * (inner + (1 + sums) * columns) + band
     unit = g.spans[0].stride * made.t[0] * inner // made.box[0]
     each = p.width * g.groups * max(unit, columns) * prod(number[2:])
-    chunk, first, across = steps(number, p.batch, made.frames, BUFFER * p.wide // each)
+    chunk, first, across = steps(number, p.batch, made.frames, BUFFER // each)
     # The points of a piece, its boxes and its tiles.
     return 3 * chunk * across * (first + made.frames - 1) * each + band
 
@@ -123,9 +129,10 @@ def tile(p: Problem) -> tuple[int, int]:
     return 0, 0
 
 
-def frame_length(be: Backend, span: Span) -> int:
-    """Outputs per tile of one channel along one axis."""
-    return tiling((span,), 1, 1, 1, be.narrow, be.mutable and not be.traces).t[0]
+def frame_length(be: Backend, x: Array, span: Span) -> int:
+    """Outputs per tile of one channel along one axis, where x is."""
+    interleaves = _interleaves(be.mutable, be.traces, be.wide(x))
+    return tiling((span,), 1, 1, 1, be.narrow, interleaves).t[0]
 
 
 @lru_cache(maxsize=4096)
@@ -139,5 +146,6 @@ def _tiles(
 def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
     """The products of role "y" and "w", channels first."""
     of = b.shape if role == "y" else (b.shape[1], a.shape[1] // g.groups)
-    tiles = _tiles(be, g, a.shape[0], of[1], of[0] // g.groups, be.mutable and not be.traces)
+    interleaves = _interleaves(be.mutable, be.traces, be.wide(a))
+    tiles = _tiles(be, g, a.shape[0], of[1], of[0] // g.groups, interleaves)
     return tiles.product(a, b) if role == "y" else tiles.kernel(a, b)
