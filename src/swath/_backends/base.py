@@ -128,9 +128,9 @@ def cudnn_seconds(p: Any, cost: Any) -> float:
         # A processor of the GPU sums all terms of a block of results.
         blocks = groups * max(1, p.places / groups / _BLOCK) * max(1, p.rows / _BLOCK)
         seconds *= max(1, _PROCESSORS / blocks)
-    if groups > 1 and (p.depth > 1 or p.g.rank > 2):
-        # Kernels are started for one group at a time.
-        seconds += groups * cost.call
+        if groups > 1 and (p.depth > 1 or p.g.rank > 2):
+            # Kernels are started for one group at a time; those of gradients are not.
+            seconds += groups * cost.call
     return seconds + 4 * cost.call
 
 
