@@ -70,13 +70,16 @@ def _layer_seconds(p: Any, cost: Any) -> float | str:
     if single and p.g.rank == 1 and p.role == "w":
         # A plain loop, over neighbouring points at once, whatever the dtype.
         seconds = 2 * p.flops / cost.native_single
+    elif single and p.role == "y" and p.g.rank == 1:
+        # So is this; points that lie apart are taken one by one.
+        terms = p.heavy * p.flops * (1 if p.g.strideless else 2)
+        # The ends of what threads share of a single line are slow.
+        points = 20 if p.batch == 1 else 48
+        seconds = terms / (1.35 * cost.native_single) + p.outputs / (points * cost.native_point)
+        return seconds * (2 if p.outputs < _SHARED else 1) + 12 * cost.call
     elif single and p.role == "y":
         seconds = channels_seconds(p, cost)
-        if p.g.rank == 1 and p.width > 4:
-            # So is this; points that lie apart are taken one by one.
-            terms = p.flops * (1 if p.g.strideless else 2)
-            seconds = terms / cost.native_single + p.outputs / (12 * cost.native_point)
-        elif p.outputs < _SHARED:
+        if p.outputs < _SHARED:
             seconds *= 2
     elif p.g.groups > 1:
         seconds = channels_seconds(p, cost)
@@ -100,7 +103,10 @@ def _layer_scratch(p: Any) -> int:
         return (taps + 1) * p.x_bytes + p.y_bytes + 2 * p.w_bytes
     if taps:
         return taps * p.x_bytes + p.y_bytes + p.w_bytes
-    if p.g.last and not _lifted(p.g, p.width, p.g.groups * max(p.depth, p.rows)):
+    channels = p.g.groups * max(p.depth, p.rows)
+    if p.g.rank == channels == 1:
+        return p.x_bytes + p.y_bytes
+    if p.g.last and not _lifted(p.g, p.width, channels):
         return p.w_bytes
     # XLA computes channels last: the result is laid out anew, and x in its memory where it fits.
     return p.y_bytes + p.w_bytes + (p.x_bytes if p.x_bytes > p.y_bytes else 0)
@@ -258,6 +264,8 @@ class JaxBackend(Backend):
         if g.rank == 3 and self.kind == "cpu":
             return self._folded(role, g, a, b)
         channels = max(a.shape[1], b.shape[1 if role == "w" else 0])
+        if role == "y" and g.rank == channels == 1 and self.kind == "cpu":
+            return self._line(g.spans[0], a, b)
         if _lifted(g, self.itemsize(a.dtype), channels):
             (s,) = g.spans
             unit = replace(s, length=1, size=1, stride=1, dilation=1, low=0, high=0)
@@ -283,6 +291,23 @@ class JaxBackend(Backend):
             dimension_numbers=lax.ConvDimensionNumbers(order, order, order),
             precision=lax.Precision.HIGHEST if asked is None else None,
         )
+
+    def _line(self, s: Any, x: Array, w: Array) -> Array:
+        """Lines of one channel as arrays of four axes, which XLA gives to no library.
+
+        Its own loop goes over neighbouring points; Eigen's products would have one column. Padding
+        is written, that the loop does not ask at every tap whether it is there.
+        """
+        x = self.pad(x, [(0, 0), (0, 0), (s.low, s.high)])
+        y = lax.conv_general_dilated(
+            jnp.reshape(x, (-1, 1, 1, 1, x.shape[2], 1)),
+            jnp.reshape(w, (1, 1, 1, -1, 1, 1)),
+            (1, 1, 1, s.stride),
+            "VALID",
+            rhs_dilation=(1, 1, 1, s.dilation),
+            dimension_numbers=("N0123C", "0123IO", "N0123C"),
+        )
+        return jnp.reshape(y, (-1, 1, s.out))
 
     def _folded(self, role: str, g: Any, a: Array, b: Array) -> Array:
         """Volumes as pictures, which XLA has fast kernels for.

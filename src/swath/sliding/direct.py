@@ -108,7 +108,7 @@ def _compiled(p: Problem, cost: Costs) -> Estimate:
             each *= _UNEVEN
         moved = (1 + each * p.taps * p.depth) * points * p.rows
         # On a GPU every step of a loop is started.
-        steps = 12 + (0.0 if unrolled else (2.0 if p.wide > 1 else 0.005) * p.taps)
+        steps = 12 + (0.0 if unrolled else (2.0 if p.wide > 1 else 0.01) * p.taps)
     else:
         moved = p.taps * points * (4 * p.depth + p.rows)
         steps = 8 + 4.0 * p.taps
