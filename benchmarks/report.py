@@ -23,6 +23,8 @@ FAMILY_BAR, ROW_BAR = 1.3, 0.95
 INSTEAD_FAMILIES, INSTEAD_BAR, DENSE_BAR = ("layer", "pooling"), 1.5, 0.8
 #: Of the machine's limit, on rows marked "large".
 SHARE_BAR = 0.5
+#: Methods of swath whose errors are bounded by frames, as those of a peer noted as "FFT".
+TRANSFORMS = ("fft", "overlap_save")
 #: On a GPU, from CuPy: beside cupyx.scipy.signal ("peer") and PyTorch's CUDA kernels ("instead").
 GPU_BARS = (("fir", "peer", 1.0), ("pooling", "instead", 0.5), ("layer", "instead", 0.3))
 
@@ -41,10 +43,20 @@ def geometric_mean(values: Iterable[float]) -> float:
     return math.exp(math.fsum(logs) / len(logs)) if logs else math.nan
 
 
-def best(outcome: Outcome, role: str = "peer", least: bool = False) -> tuple[str, float] | None:
-    """The fastest contender of a role and its ratio, by medians or by least times."""
+def best(
+    outcome: Outcome, role: str = "peer", least: bool = False, alike: bool = False
+) -> tuple[str, float] | None:
+    """The fastest contender of a role and its ratio, by medians or by least times.
+
+    `alike` leaves out transforms, whose errors are bounded by frames, where swath takes none.
+    """
     key = "ratio_of_least" if least else "ratio"
-    found = [(p[key], name) for name, p in outcome.get("peers", {}).items() if p["role"] == role]
+    exact = alike and outcome.get("method") not in TRANSFORMS
+    found = [
+        (p[key], name)
+        for name, p in outcome.get("peers", {}).items()
+        if p["role"] == role and not (exact and p.get("note") == "FFT")
+    ]
     if not found:
         return None
     ratio, name = min(found)
@@ -70,8 +82,10 @@ def bars(outcomes: Sequence[Outcome], least: bool = False) -> list[Bar]:
     """Everything aimed at, against what the outcomes say."""
     cpu = [o for o in outcomes if o.get("device", "cpu") == "cpu"]
 
-    def ratios(rows: Iterable[Outcome], role: str = "peer") -> dict[str, float]:
-        found = ((o["row"], best(o, role, least)) for o in rows)
+    def ratios(
+        rows: Iterable[Outcome], role: str = "peer", alike: bool = False
+    ) -> dict[str, float]:
+        found = ((o["row"], best(o, role, least, alike)) for o in rows)
         return {name: f[1] for name, f in found if f is not None}
 
     def mean(what: str, aim: float, values: dict[str, float]) -> Bar:
@@ -91,6 +105,8 @@ def bars(outcomes: Sequence[Outcome], least: bool = False) -> list[Bar]:
             for f in FAMILIES
         )
         found.append(lowest(f"any row on {backend}", ROW_BAR, ratios(rows)))
+        text = f"any row on {backend}, beside peers of its own error bound"
+        found.append(lowest(text, ROW_BAR, ratios(rows, alike=True)))
     rows = [o for o in cpu if o["backend"] == "numpy" and o["family"] in INSTEAD_FAMILIES]
     text = "layers and pooling on numpy beside PyTorch's kernels"
     found.append(mean(text, INSTEAD_BAR, ratios(rows, "instead")))

@@ -224,6 +224,11 @@ def test_means_and_bars():
     assert judged["geometric mean, numpy"].verdict == "missed"
     assert judged["lowest, any row on numpy"].misses == ("image-numpy-0.9 0.90",)
     assert judged["lowest, any row on jax"].verdict == "not measured"
+    rows[2]["peers"]["fast"]["note"] = "FFT"
+    alike = "lowest, any row on numpy, beside peers of its own error bound"
+    assert {bar.what: bar.misses for bar in report.bars(rows)}[alike] == ()
+    rows[2]["method"] = "overlap_save"
+    assert {bar.what: bar.misses for bar in report.bars(rows)}[alike] == ("image-numpy-0.9 0.90",)
     dense = judged["lowest, dense layer on numpy beside PyTorch's kernels"]
     assert (dense.found, dense.verdict) == (0.7, "missed")
     assert judged["lowest, share of the machine's limit, large rows"].verdict == "met"
