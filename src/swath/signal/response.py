@@ -36,22 +36,33 @@ def _wave(be: Backend, angles: Array, steps: float) -> Array:
     """e^{−iω·steps}, of angles on the host in double precision."""
     phase = angles * steps
     if isinstance(angles, np.ndarray):
-        return np.exp(phase.astype(np.complex128) * -1j)
+        found = np.empty(phase.shape, np.complex128)
+        np.cos(phase, out=found.real)
+        np.sin(-phase, out=found.imag)
+        return found
     return be.xp.exp(be.xp.astype(phase, be.complex_dtype(phase.dtype)) * -1j)
 
 
-def _waves(be: Backend, angles: Array, count: int, ahead: float) -> Array:
-    """e^{−iω(k − ahead)} for k < count, along a new first axis.
+def _waves(be: Backend, angles: Array, count: int) -> Array:
+    """e^{−iωk} for k < count, along a new first axis.
 
-    Doubled from two exponentials, each of which costs as much as ten products; the error of the
-    last one is `count` times theirs.
+    Doubled from one exponential, which costs as much as ten products; the error of the last one is
+    `count` times its own.
     """
-    xp = np if isinstance(angles, np.ndarray) else be.xp
-    ratio = _wave(be, angles, 1.0)
-    found = (_wave(be, angles, -ahead) if ahead else xp.ones_like(ratio))[None, ...]
-    while (have := found.shape[0]) < count:
-        found = xp.concat([found, found[: min(have, count - have), ...] * ratio], axis=0)
-        ratio = ratio * ratio if 2 * have < count else ratio
+    ratio, have = _wave(be, angles, 1.0), 1
+    if isinstance(angles, np.ndarray):
+        found = np.empty((count, *angles.shape), np.complex128)
+        found[0] = 1
+        while have < count:
+            more = min(have, count - have)
+            np.multiply(found[:more], ratio, out=found[have : have + more])
+            ratio, have = ratio * ratio, have + more
+        return found
+    found = be.xp.ones_like(ratio)[None, ...]
+    while have < count:
+        more = min(have, count - have)
+        found = be.xp.concat([found, found[:more, ...] * ratio], axis=0)
+        ratio, have = ratio * ratio, have + more
     return found
 
 
@@ -63,8 +74,8 @@ def _beside(be: Backend, waves: Array, like: Any) -> Array:
     return waves if waves.dtype == kind else be.xp.astype(waves, kind)
 
 
-def _transfer(be: Backend, b: Any, angles: Array, delay: float = 0.0) -> Any:
-    """Σ b_k e^{−iω(k − delay)}: b (K, *S) and angles broadcast, S against the angles' shape."""
+def _transfer(be: Backend, b: Any, angles: Array) -> Any:
+    """Σ b_k e^{−iωk}: b (K, *S) and angles broadcast, S against the angles' shape."""
     taps, batch, places = b.shape[0], tuple(b.shape[1:]), tuple(angles.shape)
     rank = max(len(batch), len(places))
     filters = (1,) * (rank - len(batch)) + batch
@@ -92,9 +103,7 @@ def _transfer(be: Backend, b: Any, angles: Array, delay: float = 0.0) -> Any:
     step = max(_FEWEST, _BLOCK // (shared * outer * count * be.itemsize(kind)))
     step = points if be.traces else min(step, points)
     starts = range(0, points, step) if points else (0,)
-    parts = [
-        _sums(be, table, angles[:, first : min(first + step, points)], delay, b) for first in starts
-    ]
+    parts = [_sums(be, table, angles[:, first : min(first + step, points)], b) for first in starts]
     h = _ops.concat(parts, 2) if len(parts) > 1 else parts[0]
     order = [*both, *own, *rest]
     shape = [freqs[i] if i in rest else filters[i] for i in order]
@@ -102,14 +111,15 @@ def _transfer(be: Backend, b: Any, angles: Array, delay: float = 0.0) -> Any:
     return _ops.permute(h, [order.index(i) for i in range(rank)])
 
 
-def _sums(be: Backend, table: Any, angles: Array, delay: float, like: Any) -> Any:
-    """Σ_p e^{−iωK₀p} Σ_q e^{−iω(q − delay)} b: of b (G, p, F, q) and angles (G, W), (G, F, W)."""
+def _sums(be: Backend, table: Any, angles: Array, like: Any) -> Any:
+    """Σ_p e^{−iωK₀p} Σ_q e^{−iωq} b: of b (G, p, F, q) and angles (G, W), (G, F, W)."""
     shared, outer, count, inner = table.shape
     points = angles.shape[1]
-    fine = be.xp.permute_dims(_beside(be, _waves(be, angles, inner, delay), like), (1, 0, 2))
+    waves = _waves(be, angles, inner + (outer > 1))
+    fine = be.xp.permute_dims(_beside(be, waves[:inner, ...], like), (1, 0, 2))
     sums = _ops.matmul(_ops.reshape(table, (shared, outer * count, inner)), fine)
     sums = _ops.reshape(sums, (shared, outer, count, points))
-    ratio: Any = _wave(be, angles, float(inner)) if outer > 1 else None
+    ratio = waves[-1, ...]
     while sums.shape[1] > 1:
         # p even and odd: Σ_p s_p z^p = Σ_p (s_2p + z s_2p+1) (z²)^p.
         even, odd = (_ops.cut(sums, slice(None), slice(i, None, 2)) for i in (0, 1))
@@ -377,8 +387,9 @@ def amplitude_response(h: Any, freqs: Any, *, fs: float = 2 * pi) -> Any:
             "h is not symmetric (h[k] = h[K − 1 − k]), so its response has a phase of its own; "
             "signal.freqz gives the complex response of any filter"
         )
-    value = _ops.real(_transfer(be, h, angles, (h.shape[0] - 1) / 2))
-    return _ops.cast(value, kind)
+    value = _transfer(be, h, angles)
+    ahead = _beside(be, _wave(be, angles, -(h.shape[0] - 1) / 2), h)
+    return _ops.cast(_ops.real(_ops.multiply(value, ahead)), kind)
 
 
 def _symmetric(be: Backend, h: Array) -> bool:
