@@ -141,6 +141,33 @@ def test_windows_of_many_taps_equal_pytorch(xp, rng, size, stride, padding, poin
     assert_close(pullback(xp.asarray(cotangent))[0], leaf.grad.numpy())
 
 
+@maximum
+@average
+def test_windows_in_long_rows_equal_numpys(xp, rng):
+    """Rows long enough that all taps of a window may be merged at once, and padding beside."""
+    cases = [
+        ((72, 500), (7, 9), (2, 1), ((3, 0), (4, 5)), (1, 2)),
+        ((30, 200, 3), (5, 6), (1, 1), ((2, 2), (0, 1)), (1, 1)),
+    ]
+    for shape, size, stride, pads, dilation in cases:
+        x = rng.integers(-9, 10, shape).astype(float)
+        rest = [(0, 0)] * (len(shape) - 2)
+        extents = [d * (k - 1) + 1 for k, d in zip(size, dilation)]
+        step = tuple(slice(None, None, n) for n in stride)
+        taps = (..., *(slice(None, None, d) for d in dilation))
+
+        def windows(fill, x=x, widths=(*pads, *rest), extents=extents, cut=(step, taps)):
+            padded = np.pad(x, widths, constant_values=fill)
+            view = np.lib.stride_tricks.sliding_window_view(padded, extents, (0, 1))
+            return view[cut[0]][cut[1]]
+
+        array, keywords = xp.asarray(x), {"stride": stride, "padding": pads, "dilation": dilation}
+        got = xp.call(nn.max_pool, array, size, axes=(0, 1), **keywords)
+        assert_close(got, windows(-np.inf).max((-2, -1)), rtol=0.0)
+        got = xp.call(nn.avg_pool, array, size, axes=(0, 1), **keywords)
+        assert_close(got, windows(0.0).mean((-2, -1)))
+
+
 @average
 @pytest.mark.needs("torch")
 @pytest.mark.parametrize("rank", [1, 2, 3])

@@ -397,6 +397,13 @@ class Backend:
         """out = the operation of the standard of this name."""
         raise NotImplementedError
 
+    # Elements of an inner loop from which on `fold_into` is fast; 0: never.
+    folds = 0
+
+    def fold_into(self, out: Array, x: Array, name: str, axis: int, span: Any) -> None:
+        """out = the taps of every window along an axis, merged by an operation; none is padding."""
+        raise NotImplementedError
+
     def as_numbers(self, flags: Array) -> Array:
         """The flags as bytes 0 and 1, in the same memory."""
         raise NotImplementedError

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
+from math import prod
 from typing import Any
 
 import array_api_compat.numpy as xp
@@ -125,6 +126,17 @@ class NumpyBackend(Backend):
 
     def into(self, name: str, out: Array, *operands: Any) -> None:
         getattr(np, name)(*operands, out=out)
+
+    folds = 256
+
+    def fold_into(self, out: Array, x: Array, name: str, axis: int, span: Any) -> None:
+        taps = self.windows(x, (span.size,), (span.stride,), (span.dilation,), (axis,))
+        # Inside of the taps go as few outputs as make a long loop: of one point, or of all. (NumPy
+        # loops over axes of equal strides as they come.)
+        place = axis + (prod(x.shape[axis + 1 :]) >= self.folds)
+        order = [*range(place), x.ndim, *range(place, x.ndim)]
+        merge = getattr(np, name).reduce
+        merge(taps.transpose(order), axis=place, out=out, dtype=out.dtype)
 
     fuses = True
 

@@ -1,8 +1,9 @@
 """Window reductions where arrays can be written: slab by slab, in scratch memory that is reused.
 
-A slab fits the cache. Each of its axes is one pass, a program of `passes` run on slices. Rows of a
-contiguous array that are too short for a library's inner loop are taken as one long row; the
-outputs whose windows would reach into a neighbouring row are then done again by themselves.
+A slab fits the cache. Each of its axes is one pass, a program of `passes` run on slices; of several
+taps, away from padding, one call of a library that merges them all. Rows of a contiguous array that
+are too short for a library's inner loop are taken as one long row; the outputs whose windows would
+reach into a neighbouring row are then done again by themselves.
 """
 
 from __future__ import annotations
@@ -183,6 +184,10 @@ class Scratch:
         outer = any(type(a) is Outer for a in (to, *operands))
         self._record.append((name, to, operands, outer))
 
+    def fold(self, to: Array, x: Array, name: str, axis: int, span: Span) -> None:
+        """Note that all taps of every window are merged at once."""
+        self.into("fold", to, x, name, axis, span)
+
     def put(self, to: Array, value: Any) -> None:
         """Note an assignment."""
         self.into("", to, value)
@@ -208,7 +213,9 @@ class Scratch:
             if outer:
                 to = to.real(arrays) if type(to) is Outer else to
                 operands = [a.real(arrays) if type(a) is Outer else a for a in operands]
-            if name:
+            if name == "fold":
+                be.fold_into(to, *operands)
+            elif name:
                 be.into(name, to, *operands)
             else:
                 to[...] = operands[0]
@@ -218,6 +225,8 @@ class Scratch:
 _SHORT = 1024
 # One element of a column costs as much as this share of starting an inner loop.
 _COLUMN = 16
+# Elements at least of an array whose taps are merged at once, and at most of an inner loop of it.
+_FEW, _MANY = 2**14, 2**15
 
 
 def filled(
@@ -288,6 +297,30 @@ def _parts(
     return tuple(parts)
 
 
+@lru_cache(maxsize=1024)
+def _folded(
+    make: Callable[[Span], Program], shape: tuple[int, ...], axis: int, span: Span, least: int
+) -> slice:
+    """Outputs along `axis` whose taps are best merged at once: all that touch no padding, or none.
+
+    A tap then costs about an eighth of a step of the program, which reads and writes memory beyond
+    the first cache.
+    """
+    first = max(0, -(-span.low // span.stride))
+    last = min(span.out, (span.length + span.low - span.extent) // span.stride + 1)
+    run, none = prod(shape[axis + 1 :]), slice(0, 0)
+    if last <= first or prod(shape) < _FEW:
+        return none
+    if run < least:
+        run *= (last - first) * (span.stride == 1)
+    elif span.dilation > span.stride:
+        return none
+    if not least <= run <= _MANY:
+        return none
+    steps = make(span.part(first, last)[1]).steps
+    return slice(first, last) if len(steps) > 2 + span.size // 8 else none
+
+
 def cut(a: Array, axis: int, at: slice) -> Array:
     """A slice of one axis."""
     return a[(*[slice(None)] * axis, at)] if axis else a[at]
@@ -329,6 +362,19 @@ def _merged(
     result: Array,
 ) -> None:
     """One pass of an operation that merges two values (maximum, minimum, add)."""
+    inside = slice(0, 0)
+    if scratch.be.folds and make is not spread_program:
+        inside = _folded(make, tuple(source.shape), axis, span, scratch.be.folds)
+    if inside.stop > inside.start:
+        inputs, whole = span.part(inside.start, inside.stop)
+        to, taps = cut(result, axis, inside), cut(source, axis, inputs)
+        scratch.fold(to, taps, name, axis, whole)
+        for first, last in ((0, inside.start), (inside.stop, span.out)):
+            if first < last:
+                inputs, part = span.part(first, last)
+                edge = cut(source, axis, inputs), cut(result, axis, slice(first, last))
+                _merged(scratch, name, fill, make, axis, part, *edge)
+        return
     flat = scratch.contiguous(source) and scratch.contiguous(result)
     for part in _parts(make, tuple(source.shape), axis, span, flat):
         along, a, b = _views(part, axis, source, result)
