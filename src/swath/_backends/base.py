@@ -484,6 +484,10 @@ class Backend:
         """x in rows that lie end to end, where its library shows views; overlaps are copied."""
         return x
 
+    def made(self, x: Array) -> Array:
+        """x as an array of its own, where a compiler might compute it again for every reader."""
+        return x
+
     def _runs(self, x: Array, axis: int, n: int, size: int, stride: int) -> Array:
         """Windows along one axis, taps behind it, joined from runs of `stride` points."""
         xp, runs = self.xp, -(-size // stride)

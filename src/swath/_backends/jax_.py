@@ -354,6 +354,9 @@ class JaxBackend(Backend):
             x = jnp.moveaxis(x, 0, -1)
         return x
 
+    def made(self, x: Array) -> Array:
+        return lax.optimization_barrier(x)
+
     def native_pass(self, role: str, x: Array, axis: int, span: Any) -> Any:
         # Measured on the CPU: XLA's loop is the fastest over few taps that overlap. The barrier
         # behind keeps it from fusing the passes of two axes, which would do the first one several

@@ -21,7 +21,18 @@ from .costs import Costs
 from .problem import Estimate, Problem, as_is
 from .sweep import Scratch
 
-__all__ = ["UNROLLED", "estimate", "last", "roles", "run", "scratch", "tap_of", "tile", "window"]
+__all__ = [
+    "UNROLLED",
+    "estimate",
+    "last",
+    "one_pass",
+    "roles",
+    "run",
+    "scratch",
+    "tap_of",
+    "tile",
+    "window",
+]
 
 Array = Any
 pack = unpack = as_is
@@ -65,6 +76,11 @@ def roles(p: Problem) -> tuple[str, ...]:
 def _unrolled(g: Sliding, depth: int) -> bool:
     """Whether a compiler gets every term written out, channels too: one pass computes them all."""
     return depth * prod(g.sizes) <= UNROLLED
+
+
+def one_pass(p: Problem) -> bool:
+    """Whether a compiler makes one pass of it, and holds the padded operand beside."""
+    return p.traces and p.role == "y" and _unrolled(p.g, p.depth)
 
 
 def estimate(p: Problem, cost: Costs) -> Estimate:
@@ -132,7 +148,7 @@ def scratch(p: Problem) -> int:
             + 4 * max(min(_BLOCK * p.wide * (4 if p.fuses else 1), p.y_bytes), plane)
             + p.g.groups * p.taps * p.width
         )
-    if p.traces and p.role != "w" and _unrolled(p.g, p.depth if p.role == "y" else p.rows):
+    if one_pass(p) or (p.traces and p.role == "x" and _unrolled(p.g, p.rows)):
         return x
     if p.single and p.role != "w":
         return x + y if p.traces else max(x, y)
@@ -229,7 +245,7 @@ def fitted(be: Backend, g: Sliding, x: Array) -> Array:
 def _forward(be: Backend, g: Sliding, x: Array, w: Array) -> Array:
     depth = w.shape[-2] if g.last else w.shape[1]
     mix = _terms if be.traces and _unrolled(g, depth) else _mix
-    x, total = fitted(be, g, x), None
+    x, total = be.made(fitted(be, g, x)), None
     for tap in _taps(g):
         placed = [s.placed(j) for s, j in zip(g.spans, tap, strict=True)]
         term = mix(be, g, _tap(be, g, w, tap), x[_at(g, placed)])

@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import Any
 
 from .._backends import Backend
-from . import forms, native
+from . import direct, forms, native
 from .forms import Form
 from .problem import Algorithm, Problem, Slabs, result_shape
 
@@ -89,12 +89,16 @@ def _fit(algorithm: Algorithm, p: Problem, most: int) -> Slabs:
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if fits(Slabs(1, middle * unit)) else (low, middle)
+    if p.traces and low > 1:
+        # Threads share a line of an even number of points.
+        low -= low % 2
     return Slabs(1, min(p.points, low * unit))
 
 
 def _share(algorithm: Algorithm, p: Problem, limit: int) -> int:
     """Bytes that scratch arrays may take: how a compiler arranges them is known roughly, mostly."""
     told = algorithm is native and p.native.scratch is not None
+    told = told or (algorithm is direct and direct.one_pass(p))
     return limit if told or not p.traces else limit // 2
 
 
