@@ -180,6 +180,8 @@ def _root(be: Backend, g: Any, x: Array) -> Array:
     # The derivative at 0 is taken as 0: a window without energy has no direction to grow in.
     # Both branches are finite, so that the libraries' own derivative is 0 there too.
     xp = be.xp
+    if be.in_place and not be.recorded(x):
+        return xp.sqrt(x)
     zero = x == 0
     return xp.where(zero, xp.zeros_like(x), xp.sqrt(xp.where(zero, xp.ones_like(x), x)))
 

@@ -13,6 +13,7 @@ from ..errors import ArgumentError, ArgumentTypeError, UnsupportedError, describ
 from ..geometry import Span, Windows
 from ..registry import operation
 from ..sliding import sum_windows
+from ..sliding.reduce import Mean, mean_windows
 from ._slide import check_mode, convolve_axes, mode_span, prepare
 
 __all__ = ["correlation_score", "match_template"]
@@ -239,10 +240,9 @@ def match_template(
     x = _ops.pad(x, widths)
     x = _normalised(be, x, places, centre=zero_mean)
     template = _normalised(be, template, places, centre=zero_mean)
-    taps = prod(sizes)
     if zero_mean:
         template = _ops.subtract(template, _mean(template, places))
-    energy = _ops.total(_ops.multiply(template, template), places, keepdims=True)
+    template, plain = _of_size_one(be, template, places)
     windows = Windows(
         tuple(x.shape),
         places,
@@ -255,7 +255,7 @@ def match_template(
         return _ops.fill_like(x, shape, dtype=kind)
     power, still = _power(be, windows, x, centre=zero_mean)
     dot = convolve_axes(x, template, places, "valid", "auto", turned=True)
-    return _ops.cast(_cosine(be, dot, power, still, energy, taps), kind)
+    return _ops.cast(_cosine(be, dot, power, still, plain), kind)
 
 
 def _mean(x: Any, places: tuple[int, ...]) -> Any:
@@ -264,22 +264,30 @@ def _mean(x: Any, places: tuple[int, ...]) -> Any:
 
 
 def _normalised(be: Backend, x: Any, places: tuple[int, ...], *, centre: bool) -> Any:
-    """x less a constant and divided by one, to at most 1 in size; the two count as constants.
+    """x less a constant and divided by one, to about 1 in size; the two count as constants.
 
-    A sample that is not finite stays out of both, so that it spoils its own windows only.
+    A sample that is not finite counts as 0 in both, so that it spoils its own windows only.
     """
     xp, plain = be.xp, primal(x)
     if 0 in x.shape:
         return x
-    zero = xp.zeros_like(plain)
+    known = xp.where(xp.isfinite(plain), plain, xp.zeros_like(plain))
+    low, high = (f(known, axis=places, keepdims=True) for f in (xp.min, xp.max))
     if centre:
-        known = xp.where(xp.isfinite(plain), plain, zero)
         count = prod(x.shape[a] for a in places)
         mean = xp.sum(known, axis=places, keepdims=True, dtype=plain.dtype) / count
-        x = _ops.subtract(x, mean)
-        plain = primal(x)
-    size = xp.max(xp.where(xp.isfinite(plain), xp.abs(plain), zero), axis=places, keepdims=True)
+        x, low, high = _ops.subtract(x, mean), low - mean, high - mean
+    size = xp.where(high > -low, high, -low)
     return _ops.divide(x, xp.where(size > 0, size, xp.ones_like(size)))
+
+
+def _of_size_one(be: Backend, t: Any, places: tuple[int, ...]) -> tuple[Any, Array]:
+    """The template divided by its norm, and the mask of those that are no more than rounding."""
+    energy = _ops.total(_ops.multiply(t, t), places, keepdims=True)
+    taps = prod(t.shape[a] for a in places)
+    plain = primal(energy) <= taps * _rounding(be, t.dtype, taps) ** 2
+    energy = _ops.select(plain, _ops.fill_like(energy, energy.shape, 1), energy)
+    return _ops.divide(t, _ops.root(energy)), plain
 
 
 def _power(be: Backend, windows: Windows, x: Any, *, centre: bool) -> tuple[Any, Array]:
@@ -290,12 +298,12 @@ def _power(be: Backend, windows: Windows, x: Any, *, centre: bool) -> tuple[Any,
     if wide:
         # The product's own rounding, relative to the window's norm, is the limit that remains.
         x, part = _ops.cast(x, be.dtype("float64")), part * part
-    squares = sum_windows(windows, _ops.multiply(x, x))
-    power = squares
+    squares = power = sum_windows(windows, _ops.multiply(x, x))
     if centre:
-        sums = sum_windows(windows, x)
-        share = _ops.fill_like(x, (), 1.0 / windows.taps)
-        power = _ops.subtract(squares, _ops.multiply(_ops.multiply(sums, sums), share))
+        inside = tuple((0, span.length) for span in windows.spans)
+        # Σw/√K: its square is what the mean takes off.
+        sums = mean_windows(Mean(windows, inside, windows.taps**0.5), x)
+        power = _ops.subtract(squares, _ops.multiply(sums, sums))
     tiny = windows.taps * float(xp.finfo(kind).smallest_normal)
     # Comparisons are false for NaN, which so goes through unhidden.
     return _ops.cast(power, kind), primal(power) <= part * primal(squares) + tiny
@@ -306,15 +314,12 @@ def _rounding(be: Backend, kind: Any, taps: int) -> float:
     return float(be.xp.finfo(kind).eps) * (8 + 4 * taps.bit_length())
 
 
-def _cosine(be: Backend, dot: Any, power: Any, still: Array, energy: Any, taps: int) -> Any:
-    """dot / √(power · energy), 0 where either is no more than rounding, clipped to [−1, 1]."""
-    xp = be.xp
-    plain = primal(energy) <= taps * _rounding(be, dot.dtype, taps) ** 2
+def _cosine(be: Backend, dot: Any, power: Any, still: Array, plain: Array) -> Any:
+    """dot / √power, 0 where window or template are no more than rounding, clipped to [−1, 1]."""
     power = _ops.select(still, _ops.fill_like(power, power.shape, 1), power)
-    energy = _ops.select(plain, _ops.fill_like(energy, energy.shape, 1), energy)
-    out = _ops.divide(_ops.divide(dot, _ops.root(power)), _ops.root(energy))
-    still = xp.broadcast_to(still | plain, out.shape)
-    out = _ops.select(still, _ops.fill_like(out, out.shape), out)
+    out = _ops.divide(dot, _ops.root(power))
+    still = be.xp.broadcast_to(still | plain, out.shape)
+    out = _ops.select(still, _ops.fill_like(out, ()), out)
     one = _ops.fill_like(out, (), 1)
     out = _ops.select(primal(out) > 1, one, out)
     return _ops.select(primal(out) < -1, _ops.fill_like(out, (), -1), out)
