@@ -7,6 +7,8 @@ padding. Public function -> one sliding product (`swath.sliding`), whose planner
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -14,7 +16,7 @@ import numpy as np
 
 from .. import _ops, arguments
 from .._backends import Backend, backend_of
-from ..autodiff import primal
+from ..autodiff import Node, primal
 from ..errors import ArgumentError, describe
 from ..geometry import Sliding, Span
 from ..registry import operation
@@ -81,12 +83,65 @@ def check_all_finite(be: Backend, **given: Any) -> None:
 
 def diagonals(c: Any, r: Any) -> Any:
     """All diagonals (..., M + N − 1), from the upper right corner to the lower left one."""
-    lead = np.broadcast_shapes(tuple(c.shape[:-1]), tuple(r.shape[:-1]))
-    c = _ops.broadcast_to(c, (*lead, c.shape[-1]))
-    r = _ops.broadcast_to(r, (*lead, r.shape[-1]))
-    axis = len(lead)
+    axis = max(c.ndim, r.ndim) - 1
+    if axis:
+        lead = np.broadcast_shapes(tuple(c.shape[:-1]), tuple(r.shape[:-1]))
+        c = _ops.broadcast_to(c, (*lead, c.shape[-1]))
+        r = _ops.broadcast_to(r, (*lead, r.shape[-1]))
     tail = _ops.cut(r, *[slice(None)] * axis, slice(1, None))
-    return _ops.concat([_ops.flip(tail, (axis,)), c], axis=-1)
+    return _ops.concat([_ops.flip(tail, (axis,)), c], axis=axis)
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How diagonals and matrices become operands of one sliding product, and its result theirs.
+
+    Orders are None where nothing moves; `empty` is the shape of a result without points.
+    """
+
+    t_split: tuple[int, ...]
+    t_order: tuple[int, ...] | None
+    t_shape: tuple[int, ...]
+    x_split: tuple[int, ...]
+    x_order: tuple[int, ...] | None
+    x_shape: tuple[int, ...]
+    y_split: tuple[int, ...]
+    y_order: tuple[int, ...] | None
+    y_shape: tuple[int, ...]
+    empty: bool
+    geometry: Sliding
+
+
+@lru_cache(maxsize=1024)
+def _layout(t: tuple[int, ...], x: tuple[int, ...], method: str) -> _Layout:
+    """Axes of t alone are batch, axes of both are groups, axes of x alone are output channels."""
+    vector = len(x) == 1
+    n, k = (x[0], 1) if vector else x[-2:]
+    m = t[-1] - n + 1
+    rank = max(len(t) - 1, len(x) - 2)
+    t_lead = (1,) * (rank - len(t) + 1) + t[:-1]
+    x_lead = (1,) * rank if vector else (1,) * (rank - len(x) + 2) + x[:-2]
+    lead = np.broadcast_shapes(t_lead, x_lead)
+    shared = [i for i in range(rank) if t_lead[i] != 1 and x_lead[i] != 1]
+    batch = [i for i in range(rank) if t_lead[i] != 1 and x_lead[i] == 1]
+    rows = [i for i in range(rank) if t_lead[i] == 1]
+    order = (*batch, *shared, *rows)
+    count = prod(lead[i] for i in shared)
+    moves = order != tuple(range(rank))
+    columns = moves or k > 1
+    return _Layout(
+        (*t_lead, m + n - 1),
+        (*order, rank) if moves else None,
+        (prod(t_lead[i] for i in batch), count, m + n - 1),
+        (*x_lead, n, k),
+        (*order, rank + 1, rank) if columns else None,
+        (count * prod(x_lead[i] for i in rows) * k, 1, n),
+        (*(lead[i] for i in order), k, m),
+        (*(order.index(i) for i in range(rank)), rank + 1, rank) if columns else None,
+        (*lead, m) if vector else (*lead, m, k),
+        0 in (m, n, k, *lead),
+        Sliding((Span(m + n - 1, n),), count, False, method),
+    )
 
 
 def multiply(t: Any, x: Any, method: str = "auto") -> Any:
@@ -97,38 +152,30 @@ def multiply(t: Any, x: Any, method: str = "auto") -> Any:
     t : array or node
         Diagonals (..., M + N − 1) as `diagonals` gives them.
     x : array or node
-        (..., N, k) of the same dtype.
+        (N,), or (..., N, k), of the same dtype.
     method : str
         The algorithm of the sliding product.
 
     Returns
     -------
     array or node
-        (..., M, k) with the leading axes broadcast.
+        (..., M) for x of one axis, else (..., M, k), with the leading axes broadcast.
     """
-    n, k = x.shape[-2:]
-    m = t.shape[-1] - n + 1
-    rank = max(t.ndim - 1, x.ndim - 2)
-    t_lead = (1,) * (rank - t.ndim + 1) + tuple(t.shape[:-1])
-    x_lead = (1,) * (rank - x.ndim + 2) + tuple(x.shape[:-2])
-    lead = np.broadcast_shapes(t_lead, x_lead)
-    if 0 in (m, n, k, *lead):
-        return _ops.fill_like(t, (*lead, m, k))
-    # Axes of t alone are batch, axes of both are groups, axes of x alone are output channels.
-    shared = [i for i in range(rank) if t_lead[i] != 1 and x_lead[i] != 1]
-    batch = [i for i in range(rank) if t_lead[i] != 1 and x_lead[i] == 1]
-    rows = [i for i in range(rank) if t_lead[i] == 1]
-    count = prod(lead[i] for i in shared)
-    t = _ops.permute(_ops.reshape(t, (*t_lead, m + n - 1)), (*batch, *shared, *rows, rank))
-    t = _ops.reshape(t, (prod(t_lead[i] for i in batch), count, m + n - 1))
-    x = _ops.permute(_ops.reshape(x, (*x_lead, n, k)), (*batch, *shared, *rows, rank + 1, rank))
-    x = _ops.reshape(x, (count * prod(x_lead[i] for i in rows) * k, 1, n))
-    y = _integers(t, x, count)
+    plan = _layout(tuple(t.shape), tuple(x.shape), method)
+    if plan.empty:
+        return _ops.fill_like(t, plan.y_shape)
+    if plan.t_order is not None:
+        t = _ops.permute(_ops.reshape(t, plan.t_split), plan.t_order)
+    t = _ops.reshape(t, plan.t_shape)
+    if plan.x_order is not None:
+        x = _ops.permute(_ops.reshape(x, plan.x_split), plan.x_order)
+    x = _ops.reshape(x, plan.x_shape)
+    y = _integers(t, x, plan.geometry.groups)
     if y is None:
-        y = correlate(Sliding((Span(m + n - 1, n),), count, False, method), t, _ops.flip(x, (2,)))
-    order = (*batch, *shared, *rows)
-    y = _ops.reshape(y, (*(lead[i] for i in order), k, m))
-    return _ops.permute(y, (*(order.index(i) for i in range(rank)), rank + 1, rank))
+        y = correlate(plan.geometry, t, _ops.flip(x, (2,)))
+    if plan.y_order is not None:
+        y = _ops.permute(_ops.reshape(y, plan.y_split), plan.y_order)
+    return _ops.reshape(y, plan.y_shape)
 
 
 def _integers(t: Any, x: Any, count: int) -> Any:
@@ -137,6 +184,10 @@ def _integers(t: Any, x: Any, count: int) -> Any:
     if be.is_floating(t.dtype) or capturing():
         return None
     return valid_products(be, t, be.xp.reshape(x, (count, -1, x.shape[-1])))
+
+
+# Adapters of products that passed all checks with arrays that need no conversion.
+_KNOWN = arguments.Known()
 
 
 @operation(
@@ -207,6 +258,19 @@ def matmul_toeplitz(
            [ 33, 218]])
     """
     del workers
+    c, r = c_or_cr if isinstance(c_or_cr, tuple) and len(c_or_cr) == 2 else (c_or_cr, None)
+    try:
+        key = (
+            c.__class__, c.shape, c.dtype, r.__class__, r.shape, r.dtype,
+            x.__class__, x.shape, x.dtype,
+        )  # fmt: skip
+        known = None if check_finite else _KNOWN.get(key)
+    except (AttributeError, TypeError):
+        # A list, or no row.
+        key = known = None
+    if known is not None and known.same_device(c, r) and known.same_device(c, x):
+        return multiply(diagonals(c, r), x)
+    given = c, r, x
     be, c, r, x = toeplitz_arguments(c_or_cr, "x", x)
     vector = x.ndim == 1
     if x.shape[0 if vector else -2] != r.shape[-1]:
@@ -214,15 +278,14 @@ def matmul_toeplitz(
             f"x must have one row for each of the matrix's {r.shape[-1]} columns, (N,) or "
             f"(..., N, k); got {describe(primal(x))}"
         )
-    check_lead(c=(c, 1), r=(r, 1), x=(x, 1 if vector else 2))
+    lead = check_lead(c=(c, 1), r=(r, 1), x=(x, 1 if vector else 2))
     if check_finite:
         check_all_finite(be, c=c, r=r, x=x)
     c, r, x = arguments.promote(be, c, r, x)
-    if vector:
-        x = _ops.reshape(x, (*x.shape, 1))
     if 0 in (c.shape[-1], r.shape[-1]):
-        lead = check_lead(c=(c, 1), r=(r, 1), x=(x, 2))
-        y = _ops.fill_like(c, (*lead, c.shape[-1], x.shape[-1]))
-    else:
-        y = multiply(diagonals(c, r), x)
-    return _ops.reshape(y, y.shape[:-1]) if vector else y
+        columns = () if vector else x.shape[-1:]
+        return _ops.fill_like(c, (*lead, c.shape[-1], *columns))
+    pairs = zip(given, (c, r, x), strict=True)
+    if key is not None and all(a is b and not isinstance(a, Node) for a, b in pairs):
+        _KNOWN.keep(key, be)
+    return multiply(diagonals(c, r), x)

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from math import log2, prod
-from typing import Any
+from typing import Any, NamedTuple
 
 from .._backends import Backend
 from ..geometry import Sliding
@@ -114,11 +114,20 @@ def fast_length(n: int) -> int:
     return best
 
 
-def transform_lengths(role: str, g: Sliding) -> list[int]:
-    """FFT length per sliding axis: where it is less than the full convolution, points wrap around.
+class _Reading(NamedTuple):
+    """One axis: points of the transform, what is read of its inverse, and zeros around that."""
 
-    Of N and M points the full convolution has N + M − 1. With P < N + M − 1 those from P on fall on
-    the first ones: harmless where the first ones are not read, as in a product without padding.
+    length: int
+    cut: slice
+    zeros: tuple[int, int]
+
+
+@lru_cache(maxsize=4096)
+def _readings(role: str, g: Sliding) -> tuple[_Reading, ...]:
+    """Of N and M points the full convolution has N + M − 1.
+
+    With P < N + M − 1 those from P on fall on the first ones: harmless where the first ones are not
+    read, as in a product without padding.
     """
     found = []
     for s in g.spans:
@@ -130,8 +139,19 @@ def transform_lengths(role: str, g: Sliding) -> list[int]:
         }[role]
         full = n + m - 1
         first, behind = max(0, start), min(full, start + step * (count - 1) + 1)
-        found.append(fast_length(max(n, m, behind, full - first)))
-    return found
+        length = fast_length(max(n, m, behind, full - first))
+        # Points k with 0 <= start + step·k < full exist.
+        first = min(max(0, -(start // step)), count)
+        last = max(first, min(count, -(-(full - start) // step)))
+        begin = start + step * first
+        cut = slice(begin, begin + step * (last - first - 1) + 1, step)
+        found.append(_Reading(length, cut if last > first else slice(0, 0), (first, count - last)))
+    return tuple(found)
+
+
+def transform_lengths(role: str, g: Sliding) -> list[int]:
+    """FFT length per sliding axis: where it is less than the full convolution, points wrap."""
+    return [r.length for r in _readings(role, g)]
 
 
 def dilated(be: Backend, a: Array, steps: Sequence[int]) -> Array:
@@ -146,6 +166,9 @@ def mix(be: Backend, a: Array, b: Array) -> Array:
     """Σ_k a[..., k, *f] b[k, ..., *f] with a (p, G, K, *f) and b (q, G, K, *f): (p, q, G, *f)."""
     xp = be.xp
     depth = a.shape[2]
+    if depth == 1:
+        a = be.reshape(a, (a.shape[0], 1, a.shape[1], *a.shape[3:]))
+        return a * be.reshape(b, (1, b.shape[0], b.shape[1], *b.shape[3:]))
     if depth <= 4:
         total = None
         for k in range(depth):
@@ -164,76 +187,54 @@ def mix(be: Backend, a: Array, b: Array) -> Array:
 
 def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
     """The product of any role, channels first, each operand transformed once and whole."""
-    xp, r = be.xp, g.rank
-    axes = tuple(range(-r, 0))
+    r = g.rank
+    axes, space = tuple(range(-r, 0)), tuple(range(3, 3 + r))
     strides, dilations = [s.stride for s in g.spans], [s.dilation for s in g.spans]
     groups = g.groups
-    kind = xp.result_type(a, b)
-    # Bring both operands to (free, G, summed, *space) and name where the result is read.
+    kind = a.dtype if a.dtype == b.dtype else be.xp.result_type(a, b)
+
+    def signal(v: Array) -> Array:
+        """(B, G·C, *f) to (B, G, C, *f)."""
+        return be.reshape(v, (v.shape[0], groups, v.shape[1] // groups, *v.shape[2:]))
+
+    def kernel(v: Array) -> Array:
+        """(G·O, D, *f) to (G, O, D, *f)."""
+        return be.reshape(v, (groups, v.shape[0] // groups, *v.shape[1:]))
+
+    # Bring both operands to (free, G, summed, *space).
     if role == "y":
-        x, w = a, dilated(be, xp.flip(b, axis=axes), dilations)
-        left = xp.reshape(x, (x.shape[0], groups, x.shape[1] // groups, *x.shape[2:]))
-        right = xp.reshape(w, (groups, w.shape[0] // groups, *w.shape[1:]))
-        right = xp.permute_dims(right, (1, 0, 2, *range(3, 3 + r)))
-        starts = [s.extent - 1 - s.low for s in g.spans]
-        counts, steps = g.out, strides
+        w = dilated(be, be.flip(b, axes), dilations)
+        left = signal(a)
+        if groups == 1:
+            right = be.reshape(w, (w.shape[0], 1, *w.shape[1:]))
+        else:
+            right = be.permute(kernel(w), (1, 0, 2, *space))
     elif role == "x":
-        w, y = dilated(be, a, dilations), dilated(be, b, strides)
-        left = xp.reshape(y, (y.shape[0], groups, y.shape[1] // groups, *y.shape[2:]))
-        right = xp.reshape(w, (groups, w.shape[0] // groups, *w.shape[1:]))
-        right = xp.permute_dims(right, (2, 0, 1, *range(3, 3 + r)))
-        starts = [s.low for s in g.spans]
-        counts, steps = g.lengths, [1] * r
+        left = signal(dilated(be, b, strides))
+        right = be.permute(kernel(dilated(be, a, dilations)), (2, 0, 1, *space))
     else:
-        x, y = a, xp.flip(dilated(be, b, strides), axis=axes)
-        left = xp.reshape(y, (y.shape[0], groups, y.shape[1] // groups, *y.shape[2:]))
-        left = xp.permute_dims(left, (2, 1, 0, *range(3, 3 + r)))  # (O/G, G, B, *f)
-        right = xp.reshape(x, (x.shape[0], groups, x.shape[1] // groups, *x.shape[2:]))
-        right = xp.permute_dims(right, (2, 1, 0, *range(3, 3 + r)))
-        starts = [s.stride * (s.out - 1) - s.low for s in g.spans]
-        counts, steps = g.sizes, dilations
-    full = [n + m - 1 for n, m in zip(left.shape[3:], right.shape[3:], strict=True)]
-    lengths = transform_lengths(role, g)
+        left = be.permute(signal(be.flip(dilated(be, b, strides), axes)), (2, 1, 0, *space))
+        right = be.permute(signal(a), (2, 1, 0, *space))
+    readings = _readings(role, g)
+    lengths = [reading.length for reading in readings]
     is_real = not (be.is_complex(a) or be.is_complex(b))
     if not is_real:
         left, right = of_dtype(be, left, kind), of_dtype(be, right, kind)
     product = mix(be, be.fft(left, axes, lengths), be.fft(right, axes, lengths))
     out = be.ifft(product, axes, lengths, real=is_real)
-    out = _read(be, out, starts, counts, steps, full)
-    if out.dtype != kind:
-        out = xp.astype(out, kind)
+    none = slice(None)
+    out = out[(none, none, none, *(reading.cut for reading in readings))]
+    out = be.pad(out, [*[(0, 0)] * 3, *(reading.zeros for reading in readings)])
+    out = of_dtype(be, out, kind)
     if role == "w":  # (O/G, D, G, *K) -> (O, D, *K)
-        out = xp.permute_dims(out, (2, 0, 1, *range(3, 3 + r)))
-        return xp.reshape(out, (-1, out.shape[2], *out.shape[3:]))
+        out = be.permute(out, (2, 0, 1, *space))
+        return be.reshape(out, (out.shape[0] * out.shape[1], *out.shape[2:]))
     # (B, q, G, *f) -> (B, G·q, *f)
-    out = xp.permute_dims(out, (0, 2, 1, *range(3, 3 + r)))
-    return xp.reshape(out, (out.shape[0], out.shape[1] * out.shape[2], *out.shape[3:]))
+    if groups > 1:
+        out = be.permute(out, (0, 2, 1, *space))
+    return be.reshape(out, (out.shape[0], out.shape[1] * out.shape[2], *out.shape[3:]))
 
 
 def of_dtype(be: Backend, a: Array, kind: Any) -> Array:
     """The array in a dtype, itself where it has it."""
     return a if a.dtype == kind else be.xp.astype(a, kind)
-
-
-def _read(
-    be: Backend,
-    out: Array,
-    starts: Sequence[int],
-    counts: Sequence[int],
-    steps: Sequence[int],
-    full: Sequence[int],
-) -> Array:
-    """Read `counts` points from `starts` by `steps`; zeros where that leaves the full result."""
-    cuts, widths = [], []
-    for start, count, step, n in zip(starts, counts, steps, full, strict=True):
-        # Points k with 0 <= start + step·k < n exist.
-        first = min(max(0, -(start // step)), count)
-        last = max(first, min(count, -(-(n - start) // step)))
-        begin = start + step * first
-        cuts.append(slice(begin, begin + step * max(0, last - first - 1) + 1, step))
-        if last == first:
-            cuts[-1] = slice(0, 0)
-        widths.append((first, count - last))
-    lead = out.ndim - len(cuts)
-    out = out[(*[slice(None)] * lead, *cuts)]
-    return be.pad(out, [*[(0, 0)] * lead, *widths])
