@@ -36,6 +36,7 @@ __all__ = [
     "real",
     "reshape",
     "root",
+    "scale",
     "select",
     "sigmoid",
     "sin",
@@ -193,6 +194,7 @@ def _root_back(be: Backend, g: Any, x: Array, y: Array, t: Array) -> Array:
 
 
 _ROOT = _unary(_root, _root_back, "root")
+_SCALE = _unary(lambda be, g, x: x * g, lambda be, g, x, y, t: t * g, "scale")
 _POWER = _unary(lambda be, g, x: x**g, lambda be, g, x, y, t: t * g * x ** (g - 1), "power")
 
 
@@ -482,6 +484,11 @@ def tanh(x: Any) -> Any:
 def sigmoid(x: Any) -> Any:
     """1 / (1 + exp(−x)), of full relative accuracy on both sides."""
     return apply(_SIGMOID, None, x)
+
+
+def scale(x: Any, factor: float) -> Any:
+    """x times a number of its kind, in the dtype of x."""
+    return apply(_SCALE, factor, x)
 
 
 def cumulative_sum(x: Any, axis: int) -> Any:

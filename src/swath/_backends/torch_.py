@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import cache, lru_cache
 from math import isnan, prod
@@ -31,20 +31,22 @@ __all__ = ["make"]
 # MKL transforms at most seven axes at a time, cuFFT three.
 _FFT_AXES = 3
 
-# Nanoseconds of PyTorch's kernel for each tap of each output, and of swath's passes for each
-# element computed, with channels before and behind the windows (float32, two cores of a Xeon,
-# 2026-11).
+# Nanoseconds of PyTorch's kernel for each output and for each of its taps, with channels before the
+# windows and with enough behind them to fill vectors, and of swath's passes for each element
+# computed, likewise (float32, two cores of a Xeon, 2026-11).
 _POOL_RATES = {
-    "max": ((1.8, 0.45), (0.25, 0.45)),
-    "places": ((1.75, 2.4), (0.25, 1.8)),
-    "scatter": ((1.9, 3.0), (0.5, 2.9)),
+    "max": ((7, 0.95), (0.8, 0.14), (0.6, 0.47)),
+    "places": ((7.5, 1), (1, 0.12), (2.7, 2.1)),
+    "scatter": ((10, 0.9), (3, 0.1), (3.3, 3)),
     # Places and a derivative from them: only who finds the places differs.
-    "kept": ((1.9, 2.8), (0.3, 2.3)),
-    "sum": ((0.8, 0.5), (0.1, 0.4)),
-    "spread": ((0.8, 0.65), (0.2, 0.6)),
+    "kept": ((10, 0.9), (3, 0.1), (3.1, 2.5)),
+    "sum": ((3.7, 0.15), (0.5, 0.06), (0.55, 0.42)),
+    "spread": ((4, 0.12), (0.8, 0.1), (0.65, 0.5)),
 }
-# What starting the kernel costs more than the passes: less than nothing.
-_POOL_START = -3e4
+# Nanoseconds to start the kernel, and elements in whose time the passes begin one of their steps.
+_POOL_START, _POOL_STEP = 3e4, 7e4
+# Channels behind the windows that fill a vector of the kernel's.
+_POOL_LANES = 8
 
 _LEVEL: ContextVar[str] = ContextVar("swath_torch_precision", default="highest")
 
@@ -265,6 +267,9 @@ class TorchBackend(Backend):
     def add_at(self, x: Array, places: Array, values: Array) -> None:
         x.view(-1).scatter_add_(0, places, values.reshape(-1))
 
+    def quiet(self) -> AbstractContextManager[Any]:
+        return nullcontext()
+
     def may_hold_nan(self, x: Array) -> bool:
         # On another device to look would wait for it.
         return x.is_cuda or bool(torch.isnan(x.max()))
@@ -303,7 +308,17 @@ class TorchBackend(Backend):
     def packed(self, x: Array) -> Array:
         return x.contiguous()
 
-    pad = Backend.pad_by_writing
+    def pad(
+        self,
+        x: Array,
+        widths: Sequence[tuple[int, int]],
+        value: Any = 0,
+        interior: Sequence[int] = (),
+    ) -> Array:
+        if any(interior):
+            return self.pad_by_writing(x, widths, value, interior)
+        pairs = [n for pair in reversed(widths) for n in pair]
+        return torch.constant_pad_nd(x, pairs, value) if any(pairs) else x
 
     def matmul(self, a: Array, b: Array) -> Array:
         if a.dtype != b.dtype:
@@ -438,13 +453,12 @@ class TorchBackend(Backend):
             return None
         if role == "fits":
             return x.is_contiguous()
-        last, settings = kernel.last, kernel.settings
+        settings = kernel.settings
         if x.is_cuda:
             # To look for NaN would wait for the device.
             pays = role in ("max", "sum", "spread")
         else:
-            native, own = _POOL_RATES[role][last]
-            pays = _POOL_START + native * kernel.terms < own * work
+            pays = kernel.pays(role, work)
         placed = role == "scatter" and len(arrays) == 3
         if placed:
             # That it pays was decided when the places were kept.
@@ -462,7 +476,7 @@ class TorchBackend(Backend):
             )
             return kernel.back(found, g.out)
         if role == "spread":
-            if x.is_cuda and last:
+            if x.is_cuda and kernel.last:
                 # Found wrong for windows that overlap (PyTorch 2.11 on an H200).
                 return None
             out = x.new_empty(g.shape)
@@ -527,7 +541,7 @@ class TorchBackend(Backend):
 
 
 class _Pool(NamedTuple):
-    """Windows as PyTorch's kernels of two axes take them; `terms` are taps of all outputs.
+    """Windows as PyTorch's kernels of two axes take them.
 
     `inputs` and `outputs` are the shapes of x and y with four axes, in the order of their memory.
     """
@@ -537,7 +551,15 @@ class _Pool(NamedTuple):
     outputs: tuple[int, ...]
     settings: Any
     dilated: bool
-    terms: int
+
+    def pays(self, role: str, work: int) -> bool:
+        """Whether the kernel is faster than passes that compute `work` elements."""
+        before, behind, passes = _POOL_RATES[role]
+        each, tap = behind if self.last and self.outputs[-1] >= _POOL_LANES else before
+        sizes = self.settings[0]
+        kernel = _POOL_START + prod(self.outputs) * (each + tap * prod(sizes))
+        steps = sum((n - 1).bit_length() for n in sizes)
+        return kernel < passes[self.last] * (work + _POOL_STEP * steps)
 
     def planes(self, a: Array, shape: tuple[int, ...]) -> Array:
         """An array of any number of axes as (N, C, H, W)."""
@@ -570,13 +592,13 @@ def _pool(g: Any) -> _Pool | None:
         for space in ([s.length for s in spans], [s.out for s in spans])
     )
     dilated = any(s.dilation > 1 for s in spans)
-    return _Pool(bool(behind), inputs, outputs, settings, dilated, g.taps * prod(g.out))
+    return _Pool(bool(behind), inputs, outputs, settings, dilated)
 
 
 def _shaped(x: Array, low: Sequence[int], high: Sequence[int]) -> Array:
     """Pad the last axes with zeros; negative widths crop."""
     pairs = [n for pair in zip(reversed(low), reversed(high), strict=True) for n in pair]
-    return torch.nn.functional.pad(x, pairs)
+    return torch.constant_pad_nd(x, pairs)
 
 
 # Elements of a kernel from which on its order is worth a thought.

@@ -29,6 +29,11 @@ __all__ = ["matmul_toeplitz", "multiply", "toeplitz_arguments"]
 Array = Any
 
 
+def _parted(c_or_cr: Any) -> tuple[Any, Any]:
+    """c, and r or None."""
+    return c_or_cr if isinstance(c_or_cr, tuple) and len(c_or_cr) == 2 else (c_or_cr, None)
+
+
 def toeplitz_arguments(c_or_cr: Any, name: str, x: Any) -> tuple[Backend, Any, Any, Any]:
     """First column, first row and a right factor (or side) of one library, not yet of one dtype.
 
@@ -46,7 +51,7 @@ def toeplitz_arguments(c_or_cr: Any, name: str, x: Any) -> tuple[Backend, Any, A
     be, c, r, x
         The adapter and the arrays; a matrix without r has conj(c).
     """
-    c, r = c_or_cr if isinstance(c_or_cr, tuple) and len(c_or_cr) == 2 else (c_or_cr, None)
+    c, r = _parted(c_or_cr)
     given = {"c": c, "r": r, name: x}
     be, values = arguments.arrays("r", **given)
     for key, value in zip(given, values, strict=True):
@@ -258,7 +263,7 @@ def matmul_toeplitz(
            [ 33, 218]])
     """
     del workers
-    c, r = c_or_cr if isinstance(c_or_cr, tuple) and len(c_or_cr) == 2 else (c_or_cr, None)
+    c, r = _parted(c_or_cr)
     try:
         key = (
             c.__class__, c.shape, c.dtype, r.__class__, r.shape, r.dtype,

@@ -93,23 +93,19 @@ def _images(x: Any, axis: int, start: int, stop: int, mode: str, end: Any) -> It
         else:
             piece = _ops.flip(_run(x, axis, n - last, n - r), (axis,))
             if mode == "antisymmetric":
-                piece = _scaled(piece, -1)
+                piece = _ops.scale(piece, -1)
             elif mode == "antireflect":
-                piece = _ops.subtract(_scaled(end, 2), piece)
+                piece = _ops.subtract(_ops.scale(end, 2), piece)
         # Turned about both ends in turn, a signal climbs by twice its rise in two periods.
         climbs = abs(block) - abs(block) % 2
         if mode == "antireflect" and climbs:
             rise = _ops.subtract(_run(x, axis, n - 1, n), _run(x, axis, 0, 1))
-            piece = _ops.add(piece, _scaled(rise, climbs if block > 0 else -climbs))
+            piece = _ops.add(piece, _ops.scale(rise, climbs if block > 0 else -climbs))
         yield piece
 
 
 def _run(x: Any, axis: int, start: int, stop: int) -> Any:
     return _ops.cut(x, *[slice(None)] * axis, slice(start, stop))
-
-
-def _scaled(x: Any, factor: int) -> Any:
-    return _ops.multiply(x, _ops.fill_like(x, (), factor))
 
 
 def _ramp(end: Any, slope: Any, axis: int, start: int, stop: int, origin: int) -> Any:

@@ -27,7 +27,7 @@ from .._backends import Backend
 from ..autodiff import apply
 from ..division import Along, Cuts, Division, Piece, whole
 from ..geometry import Sliding, Span
-from ..primitives import overlap_add, sliding_windows
+from ..primitives import overlap_add
 from ..settings import current_workspace
 from ..sliding import correlate, plan
 from ..sliding.product import Trilinear
@@ -273,11 +273,11 @@ def _resampled(be: Backend, g: Rate, x: Any, h: Any) -> Any:
     if be.traces or (slabs.chunk >= batch and slabs.rows >= layout.count):
         full = layout.count - bool(g.count % layout.n)
         if slabs.chunk >= batch and slabs.rows >= full:
-            part = _stretch(x, layout.start, layout.length)
+            part = _stretch(be, x, layout.start, layout.length)
             # One matrix at a time.
-            y = joined(lambda group: _matrix(h, g, group), part, layout.count)
+            y = joined(lambda group: _matrix(be, h, g, group), part, layout.count)
             return y[:, :, : g.count]
-        tables = {group: _matrix(h, g, group) for group in layout.groups}.__getitem__
+        tables = {group: _matrix(be, h, g, group) for group in layout.groups}.__getitem__
 
         def body(entry: Any, first: Any, new: Any, out: Any) -> Any:
             del new
@@ -287,16 +287,16 @@ def _resampled(be: Backend, g: Rate, x: Any, h: Any) -> Any:
         out = be.new_like(x, (batch, filters, g.count), dtype=x.dtype)
         if full < layout.count:
             # Before the loop, whose result is then the output itself.
-            rest = joined(tables, _stretch(x, *_place(layout, full, 1)), 1)
+            rest = joined(tables, _stretch(be, x, *_place(layout, full, 1)), 1)
             rest = rest[:, :, : g.count - full * layout.n]
             out = be.put_slab(out, rest, (0, 0, full * layout.n))
         return _compiled(be, slabs, batch, full, body, out)
     out = be.new_like(x, (batch, filters, layout.count, layout.n), dtype=x.dtype)
     for group in layout.groups:
-        table = _matrix(h, g, group)
+        table = _matrix(be, h, g, group)
         columns = slice(group.first, group.first + group.rows)
         for entries, first, rows in _each(slabs, batch, layout.count):
-            part = _stretch(x[entries, ...], *_place(layout, first, rows))
+            part = _stretch(be, x[entries, ...], *_place(layout, first, rows))
             out[entries, :, first : first + rows, columns] = block(group, table, part, rows)
     return xp.reshape(out, (batch, filters, -1))[:, :, : g.count]
 
@@ -322,13 +322,15 @@ def _table_gradient(be: Backend, g: Rate, group: _Group, x: Any, y: Any) -> Any:
         return plan.run(be, "w", *_frames(be, g, group, x, rows), y)
 
     if slabs.chunk >= batch and slabs.rows >= layout.count:
-        part = _stretch(x, layout.start, layout.length)
-        return block(part, _stretch(y, 0, layout.count * layout.n), layout.count)
+        part = _stretch(be, x, layout.start, layout.length)
+        return block(part, _stretch(be, y, 0, layout.count * layout.n), layout.count)
     if not be.traces:
         total = None
         for entries, first, rows in _each(slabs, batch, layout.count):
-            part = _stretch(x[entries, ...], *_place(layout, first, rows))
-            term = block(part, _stretch(y[entries, ...], first * layout.n, rows * layout.n), rows)
+            part = _stretch(be, x[entries, ...], *_place(layout, first, rows))
+            term = block(
+                part, _stretch(be, y[entries, ...], first * layout.n, rows * layout.n), rows
+            )
             total = term if total is None else be.add_into(total, term)
         return total
 
@@ -392,63 +394,64 @@ def _part(be: Backend, g: Rate, x: Any, slabs: _Slabs, count: int, entry: Any, f
 
 def _frames(be: Backend, g: Rate, group: _Group, x: Any, rows: int) -> tuple[Sliding, Any]:
     """A group's product over `rows` rows: its geometry and the frames of the stretch x."""
-    xp, (batch, channels, _) = be.xp, x.shape
-    frames = group.frames + rows - 1
+    batch, channels, _ = x.shape
+    frames, depth = group.frames + rows - 1, group.depth
     begin = group.start - g.rows.start
-    hop = group.hop if g.rows.count > 1 else group.depth
-    part = xp.reshape(x[:, :, begin : begin + frames * hop], (batch, channels, frames, hop))
-    part = xp.permute_dims(part[..., : group.depth], (0, 2, 1, 3))
-    part = xp.reshape(part, (batch, frames, channels * group.depth))
+    hop = group.hop if g.rows.count > 1 else depth
+    part = be.reshape(x[:, :, begin : begin + frames * hop], (batch, channels, frames, hop))
+    if channels > 1 or depth < hop:
+        part = be.permute(part[:, :, :, :depth], (0, 2, 1, 3))
+    part = be.reshape(part, (batch, frames, channels * depth))
     # Windows of one frame are the frames themselves: one matrix product as it stands.
     single = "im2col" if group.frames == 1 else "auto"
     return Sliding((Span(frames, group.frames),), g.groups, True, single), part
 
 
-def _reach(g: Rate, group: _Group) -> tuple[int, int]:
-    """The first tap that the last point of a group's window meets, and the taps in reach."""
-    first = g.down * group.first + g.offset - g.up * (group.start + group.size - 1)
-    return first, g.down * (group.rows - 1) + g.up * (group.size - 1) + 1
+def _reach(g: Rate, group: _Group) -> tuple[int, int, int]:
+    """Points of a group's frames, the first tap that the last one meets, and the taps in reach.
+
+    Points behind the group's window meet none: those taps would be negative.
+    """
+    width = group.frames * group.depth
+    first = g.down * group.first + g.offset - g.up * (group.start + width - 1)
+    return width, first, g.down * (group.rows - 1) + g.up * (width - 1) + 1
 
 
-def _matrix(h: Any, g: Rate, group: _Group) -> Any:
+def _matrix(be: Backend, h: Any, g: Rate, group: _Group) -> Any:
     """h (F, D, K) to the weights (frames, D·depth, F·rows) of one group.
 
     Column j, row s is tap q·j + c' − p·s with c' the tap that the first point meets: backwards in s
     these are windows of the padded taps with stride q and dilation p.
     """
     filters, channels, _ = h.shape
-    windows = sliding_windows(
-        _stretch(h, *_reach(g, group)), group.size, stride=g.down, dilation=g.up
-    )
-    windows = _ops.flip(windows, (3,))
-    width = group.frames * group.depth
-    windows = _ops.pad(windows, [*[(0, 0)] * 3, (0, width - group.size)])
-    windows = _ops.reshape(windows, (*windows.shape[:3], group.frames, group.depth))
-    windows = _ops.permute(windows, (3, 1, 4, 0, 2))
-    return _ops.reshape(windows, (group.frames, channels * group.depth, filters * group.rows))
+    width, first, length = _reach(g, group)
+    taps = _stretch(be, h, first, length)
+    windows = be.flip(be.windows(taps, (width,), (g.down,), (g.up,), (2,)), (3,))
+    windows = be.reshape(windows, (filters, channels, group.rows, group.frames, group.depth))
+    windows = be.permute(windows, (3, 1, 4, 0, 2))
+    return be.reshape(windows, (group.frames, channels * group.depth, filters * group.rows))
 
 
 def _matrix_back(be: Backend, g: Rate, group: _Group, table: Any, channels: int) -> Any:
     """The transpose of `_matrix`."""
     xp = be.xp
-    first, length = _reach(g, group)
+    width, first, length = _reach(g, group)
     windows = xp.reshape(table, (group.frames, channels, group.depth, -1, group.rows))
     windows = xp.permute_dims(windows, (3, 1, 4, 0, 2))
-    windows = xp.reshape(windows, (*windows.shape[:3], -1))[..., : group.size]
-    windows = xp.flip(windows, axis=3)
+    windows = xp.flip(xp.reshape(windows, (*windows.shape[:3], width)), axis=3)
     taps = overlap_add(windows, (*windows.shape[:2], length), stride=g.down, dilation=g.up)
-    return _stretch(taps, -first, g.taps)
+    return _stretch(be, taps, -first, g.taps)
 
 
-def _stretch(x: Any, start: int, length: int) -> Any:
+def _stretch(be: Backend, x: Any, start: int, length: int) -> Any:
     """Points start … start+length−1 of the last axis, zeros where x has none."""
     n, stop = x.shape[-1], start + length
-    lead = [slice(None)] * (x.ndim - 1)
     first, last = min(max(start, 0), n), max(min(stop, n), 0)
     last = max(first, last)
-    x = _ops.cut(x, *lead, slice(first, last))
+    if last - first < n:
+        x = x[..., first:last]
     low = min(max(0, -start), length)
-    return _ops.pad(x, [*[(0, 0)] * len(lead), (low, length - low - (last - first))])
+    return be.pad(x, [*[(0, 0)] * (x.ndim - 1), (low, length - low - (last - first))])
 
 
 _CORES: dict[str, Trilinear] = {}

@@ -259,8 +259,8 @@ def match_template(
 
 
 def _mean(x: Any, places: tuple[int, ...]) -> Any:
-    share = _ops.fill_like(x, (), 1.0 / max(1, prod(x.shape[a] for a in places)))
-    return _ops.multiply(_ops.total(x, places, keepdims=True), share)
+    points = max(1, prod(x.shape[a] for a in places))
+    return _ops.scale(_ops.total(x, places, keepdims=True), 1.0 / points)
 
 
 def _normalised(be: Backend, x: Any, places: tuple[int, ...], *, centre: bool) -> Any:

@@ -28,7 +28,8 @@ __all__ = ["decimate", "resample_poly", "upfirdn"]
 Array = Any
 MODES = ("constant", *EXTENSIONS)
 LEVELS = ("mean", "median", "maximum", "minimum")
-# Samples from which on the middle of a signal is worth a product of its own.
+# Samples for each block computed at once (`Backend.wide`) from which on the middle of a signal is
+# worth a product of its own.
 _LONG = 2**15
 
 
@@ -425,7 +426,7 @@ def _level(be: Backend, x: Any, axis: int, kind: str) -> Any:
         taken = _ops.total(_ops.select(steps == place, x, zero), (axis,), keepdims=True)
         level = taken if level is None else _ops.add(level, taken)
     if len(places) == 2:
-        level = _ops.multiply(level, _ops.fill_like(x, (), 0.5))
+        level = _ops.scale(level, 0.5)
     unknown = xp.any(plain != plain, axis=axis, keepdims=True)
     return _ops.select(unknown, _ops.fill_like(x, (), float("nan")), level)
 
@@ -459,7 +460,9 @@ def _resampled(
     parts = []
     # Zeros beyond the ends belong to the product.
     zeros = mode == "constant" and value == 0
-    runs = [(0, count)] if zeros else _runs(h.shape[-1], p, q, offset, count, x.shape[-1])
+    runs = [(0, count)]
+    if not zeros:
+        runs = _runs(h.shape[-1], p, q, offset, count, x.shape[-1], be.wide(primal(x)))
     for first, last in runs:
         part, begin = _read(x, (h.shape[-1], p, q, offset), first, last, mode, value)
         place = offset + q * first - p * begin
@@ -468,13 +471,15 @@ def _resampled(
     return _ops.cast(axes.split(y), kind)
 
 
-def _runs(taps: int, p: int, q: int, offset: int, count: int, points: int) -> list[tuple[int, int]]:
+def _runs(
+    taps: int, p: int, q: int, offset: int, count: int, points: int, wide: int
+) -> list[tuple[int, int]]:
     """Outputs of a long signal in three runs: the middle reads it where it stands.
 
     The ends alone need a copy with what lies beyond them. Where outputs are more than points, a
     copy of the signal is less than the runs joined.
     """
-    if count <= points >= _LONG:
+    if count <= points >= _LONG * wide:
         first, found = inner(taps, p, q, offset, points)
         last = min(first + found, count)
         if 2 * (last - first) > count:

@@ -468,10 +468,9 @@ def _trendless(be: Backend, x: Any, detrend: Any, size: int) -> Callable[[Any], 
         return detrend
     arguments.choice("detrend", detrend, ("constant", "linear"))
     if detrend == "constant" or size == 1:
-        share = _ops.fill_like(x, (), 1 / size)
 
         def centred(windows: Any) -> Any:
-            mean = _ops.multiply(_ops.total(windows, (-1,), keepdims=True), share)
+            mean = _ops.scale(_ops.total(windows, (-1,), keepdims=True), 1 / size)
             return _ops.subtract(windows, mean)
 
         return centred

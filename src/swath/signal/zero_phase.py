@@ -20,7 +20,8 @@ from .filtering import _filter
 
 __all__ = ["filtfilt"]
 
-# Samples from which on the middle of a signal is worth products of its own.
+# Samples for each block computed at once (`Backend.wide`) from which on the middle of a signal is
+# worth products of its own.
 _LONG = 2**15
 
 
@@ -126,7 +127,7 @@ def filtfilt(
     edge, points = min(edge, taps - 1), x.shape[axis]
     mode = "edge" if padtype is None else PADDINGS[padtype]
     rest = taps - 1 - edge
-    if rest or not edge or points < max(_LONG, 4 * taps):
+    if rest or not edge or points < max(_LONG * be.wide(primal(x)), 4 * taps):
         x = extended(x, axis, edge, edge, mode)
         return _ops.cast(_both_ways(x, kernel, axis, rest), kind)
     # The middle of a long signal is filtered where it stands; the ends alone need a copy.

@@ -256,22 +256,32 @@ def _counts(span: Span, first: int, last: int) -> np.ndarray:
     return counts[:1] if np.all(counts == counts[:1]) else counts
 
 
-def _divisors(be: Backend, g: Mean, like: Array, outputs: Index | None) -> list[Any]:
-    """What the sums are divided by: numbers and arrays that broadcast, of the part `outputs`."""
+@lru_cache(maxsize=1024)
+def _shares(g: Mean) -> tuple[float, list[tuple[int, np.ndarray]]]:
+    """A number that all sums are divided by, and the taps that count along axes where they vary."""
     if g.divisor is not None:
-        return [g.divisor]
-    alike, found = 1, []
+        return g.divisor, []
+    alike, varying = 1, []
     for axis, span, bounds in zip(g.windows.axes, g.windows.spans, g.bounds, strict=True):
         counts = _counts(span, *bounds)
         if counts.size == 1:
             alike *= int(counts[0])
-            continue
+        else:
+            varying.append((axis, counts))
+    return float(alike), varying
+
+
+def _divisors(be: Backend, g: Mean, like: Array, outputs: Index | None) -> list[Any]:
+    """What the sums are divided by: numbers and arrays that broadcast, of the part `outputs`."""
+    alike, varying = _shares(g)
+    found: list[Any] = []
+    for axis, counts in varying:
         shape = [1] * len(g.windows.shape)
         shape[axis] = -1
         kind = be.real_dtype(like.dtype)
         part = counts if outputs is None else counts[outputs[axis]]
         found.append(be.constant(part.reshape(shape), like, kind))
-    return found if found and alike == 1 else [*found, float(alike)]
+    return found if found and alike == 1 else [*found, alike]
 
 
 def _divided(y: Any, divisors: Sequence[Any]) -> Array:
