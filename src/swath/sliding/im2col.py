@@ -133,6 +133,10 @@ def scratch(p: Problem) -> int:
     # Groups of channels that lie apart are gathered before they are joined.
     copies = 0 if p.taps == 1 else 2 if g.last and g.groups > 1 else 1
     terms = max(2, shifts) if p.traces else 3
+    whole = p.mutable and p.role == "y" and _one(g, p.batch, shifts) and q.places == p.places
+    if whole and p.taps == 1 and g.strideless:
+        # The product is the result.
+        terms = 0
     found = copies * p.width * _gathered(q) + p.x_bytes + terms * q.y_bytes + 2 * p.w_bytes
     return found + (2 * p.w_bytes + q.y_bytes if p.role == "w" else 0)
 
@@ -235,7 +239,7 @@ def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
         be, g, batch, depth, rows, be.itemsize(a.dtype), be.wide(a), mutable=be.mutable
     )
     windows = _windows(be, g, fitted(be, g, a), shifts)
-    if role == "y" and shifts == g.groups == len(parts) == 1 and (g.last or batch == 1):
+    if role == "y" and len(parts) == 1 and _one(g, batch, shifts):
         return _at_once(be, g, windows[0][1], b)
     if role == "w" and prod(g.sizes) == 1:
         # Rows of entries beside each other would be copied.
@@ -286,6 +290,11 @@ def _parts(
     """Taps that are views, and what is computed at a time; `mutable` as the library is now."""
     most = _most(g, depth, rows, width, wide) if mutable else 0
     return _shifts(g, depth, wide), list(pieces(be, batch, g.out[0], most))
+
+
+def _one(g: Sliding, batch: int, shifts: int) -> bool:
+    """Whether outputs that are computed together are one product, in their order."""
+    return shifts == g.groups == 1 and (g.last or batch == 1)
 
 
 def _at_once(be: Backend, g: Sliding, found: Array, w: Array) -> Array:
