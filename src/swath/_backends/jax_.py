@@ -71,22 +71,25 @@ def _layer_seconds(p: Any, cost: Any) -> float | str:
         # A plain loop, over neighbouring points at once, whatever the dtype.
         seconds = 2 * p.flops / cost.native_single
     elif single and p.role == "y" and p.g.rank == 1:
-        # So is this; points that lie apart are taken one by one.
-        terms = p.heavy * p.flops * (1 if p.g.strideless else 2)
-        # The ends of what threads share of a single line are slow.
-        points = 20 if p.batch == 1 else 48
-        seconds = terms / (1.35 * cost.native_single) + p.outputs / (points * cost.native_point)
+        # So is this. Points of a single line cost more; of several, terms whose points lie apart.
+        several = p.batch > 1
+        terms = p.heavy * p.flops * (2 if several and not p.g.strideless else 1)
+        points = p.outputs / (48 if several else 8)
+        seconds = terms / (1.35 * cost.native_single) + points / cost.native_point
         return seconds * (2 if p.outputs < _SHARED else 1) + 12 * cost.call
     elif single and p.role == "y":
         seconds = channels_seconds(p, cost)
         if p.outputs < _SHARED:
             seconds *= 2
     elif p.g.groups > 1:
-        seconds = channels_seconds(p, cost)
+        # One after the other; those of float64 are not Eigen's.
+        terms = p.flops * (4 if p.width > 4 else 1)
+        seconds = terms / (2 * cost.native_groups * min(p.depth, p.rows))
     else:
         # Windows are copied before the product. What is summed for a kernel's gradient are the
         # entries of a batch, as channels are else.
-        summed = p.batch if p.role == "w" else p.depth
+        # Along one axis a window is one run.
+        summed = p.batch if p.role == "w" else p.depth * (_LANES if p.g.rank == 1 else 1)
         copied = p.flops / p.rows * (_FEW if summed < _LANES else _WINDOW)
         # Volumes are cut into pictures, channels first are brought to the back.
         planes = p.g.sizes[0] if p.g.rank == 3 else 1

@@ -44,8 +44,9 @@ _LETTERS, _ROWS = "ABCDEFGHIJKLMNOP", "abdefghijklnopqr"
 UNROLLED = 64
 # Bytes of output computed at a time: three such blocks stay in a core's cache.
 _BLOCK = 2**18
-# How much longer a compiler's loop over a single line takes that threads cannot share evenly (XLA).
-_UNEVEN = 5
+# How much longer a compiler's loop over a single line takes that threads cannot share evenly (XLA),
+# and from how many points on they share it.
+_UNEVEN, _SHARED = 5, 2**13
 # Elements of one innermost loop over points and channels.
 _LINE = 1024
 
@@ -119,16 +120,20 @@ def _compiled(p: Problem, cost: Costs) -> Estimate:
         each = (0.3 if p.depth == 1 else 0.15) if unrolled else 0.7
         if p.g.spans[-1].stride > 1:
             each *= 2
-        if p.outputs == p.g.out[-1] and p.outputs % 2:
+        if p.outputs == p.g.out[-1] >= _SHARED and p.outputs % 2:
             # Its points are computed one by one.
             each *= _UNEVEN
         moved = (1 + each * p.taps * p.depth) * points * p.rows
         # On a GPU every step of a loop is started.
         steps = 12 + (0.0 if unrolled else (2.0 if p.wide > 1 else 0.01) * p.taps)
     else:
-        moved = p.taps * points * (4 * p.depth + p.rows)
+        # Those of groups are brought together, results too.
+        moved = p.taps * points * (4 * p.depth + (4 if p.g.groups > 1 else 1) * p.rows)
         steps = 8 + 4.0 * p.taps
     seconds = moved / cost.stream + steps * cost.call
+    if p.role != "w" and p.depth > 1 and not unrolled:
+        # Channels first the entries of a tap lie apart.
+        seconds += (2 if p.g.last else 4) * p.w_bytes / cost.gather
     if (p.depth > 1 and not unrolled) or (p.role == "w" and p.depth * p.rows > 1):
         seconds += p.dense * p.flops * (5 if p.role == "w" else 1) / cost.gemm
     return Estimate(seconds, p.flops, moved)

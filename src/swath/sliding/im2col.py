@@ -95,7 +95,11 @@ def _compiled(p: Problem, cost: Costs) -> Estimate:
     added = (0.5 if p.taps == 1 else 1.0) * (p.x_bytes + p.y_bytes)
     added += 8 * (shifts - 1) * p.y_bytes if p.role == "y" else 0
     loss = (2.5 if p.role == "w" else 1) + 8 / min(p.rows, 64) + 32 / (p.depth * p.taps / shifts)
+    if p.g.groups > 1:
+        # Small as they are, they lose no more.
+        loss = 1.0
     seconds = p.dense * p.flops * loss / cost.gemm
+    moved += p.w_bytes
     seconds += moved / cost.gather + added / cost.stream + 16 * cost.call
     return Estimate(seconds, p.flops, moved + added)
 

@@ -32,8 +32,8 @@ Array = Any
 # The bound of every product that sums a window's terms and nothing else.
 WINDOW_BOUND = "|err| <= 2·K·eps·(|x|⋆|k|) + K·tiny"
 
-# Multiply-adds of one large product of matrices in the time of one of many small ones (XLA).
-_GROUPED = 50
+# Multiply-adds of one large product of matrices in the time of one of many of a single row (XLA).
+_GROUPED = 120
 _WIDTHS = {"float32": 4, "float64": 8, "complex64": 8, "complex128": 16}
 
 
@@ -101,9 +101,9 @@ class Problem:
         return (4 if self.dtype.startswith("complex") else 1) * (2 if self.width > 4 else 1)
 
     @property
-    def dense(self) -> int:
+    def dense(self) -> float:
         """`heavy` of a compiler's products of matrices: many small ones, of groups, are slow."""
-        return self.heavy * (_GROUPED if self.g.groups > 1 else 1)
+        return self.heavy * (_GROUPED / min(self.depth, self.rows) if self.g.groups > 1 else 1)
 
     @property
     def integral(self) -> bool:

@@ -88,6 +88,8 @@ def estimate(p: Problem, cost: Costs) -> Estimate:
     elif p.traces:
         # As XLA does it on a processor: points that lie apart are copied one by one.
         moved = (2.0 if g.strideless else 4.0) * copied + 2.0 * band
+        # Outputs of a tile are laid between those of others, lines in the shorter runs.
+        moved += (0.0 if g.rank == p.rows == 1 else 4.0 if g.rank == 1 else 2.0) * p.y_bytes
         seconds += moved / cost.gather + 2 * terms * p.y_bytes / cost.stream + 16 * cost.call
         return Estimate(seconds, flops, moved)
     elif p.mutable:
