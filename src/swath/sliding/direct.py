@@ -127,8 +127,9 @@ def _compiled(p: Problem, cost: Costs) -> Estimate:
         # On a GPU every step of a loop is started.
         steps = 12 + (0.0 if unrolled else (2.0 if p.wide > 1 else 0.01) * p.taps)
     else:
-        # Those of groups are brought together, results too.
-        moved = p.taps * points * (4 * p.depth + (4 if p.g.groups > 1 else 1) * p.rows)
+        # What lies apart is copied once more: channels first, and results of groups.
+        each = (4 if p.g.last else 8) * p.depth + (4 if p.g.groups > 1 else 1) * p.rows
+        moved = p.taps * points * each
         steps = 8 + 4.0 * p.taps
     seconds = moved / cost.stream + steps * cost.call
     if p.role != "w" and p.depth > 1 and not unrolled:
