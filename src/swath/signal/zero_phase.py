@@ -7,11 +7,11 @@ what SciPy's initial states stand for.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from .. import _ops, arguments
 from .._backends import backend_of
-from ..autodiff import primal
+from ..autodiff import Node, primal
 from ..errors import ArgumentError, UnsupportedError
 from ..registry import operation
 from ._extension import PADDINGS, continued, extended
@@ -98,6 +98,19 @@ def filtfilt(
     >>> swath.signal.filtfilt([0.5, 0.5], 1.0, np.array([0.0, 0.0, 4.0, 0.0, 0.0]), padlen=1)
     array([0., 1., 2., 1., 0.])
     """
+    key = known = None
+    if a.__class__ in (int, float) and a == 1:
+        try:
+            key = (
+                b.__class__, b.shape, b.dtype, x.__class__, x.shape, x.dtype,
+                axis, axis.__class__, padtype, padlen, padlen.__class__, method,
+            )  # fmt: skip
+            known = _KNOWN.get(key)
+        except (AttributeError, TypeError):
+            # A list.
+            key = known = None
+    if known is not None and known[0].same_device(b, x):
+        return _filtered(known[1], b, x)
     if method == "gust":
         raise UnsupportedError(
             'method="gust" (Gustafsson) is not done here: use method="pad", or '
@@ -106,6 +119,7 @@ def filtfilt(
     arguments.choice("method", method, ("pad",))
     if padtype is not None:
         arguments.choice("padtype", padtype, tuple(PADDINGS))
+    given = b, x
     b, (x,) = _filter(b, a, x=x)
     if x.ndim == 0:
         raise ArgumentError("x must have at least one axis, got a number")
@@ -120,22 +134,51 @@ def filtfilt(
     be, kind = backend_of(primal(x)), x.dtype
     if 0 in x.shape:
         return _ops.fill_like(x, x.shape)
-    if be.is_half(kind):
-        b, x = _ops.cast(b, be.dtype("float32")), _ops.cast(x, be.dtype("float32"))
-    kernel = _ops.reshape(b, [taps if i == axis else 1 for i in range(x.ndim)])
     # Points further out than the filter reaches have no say.
     edge, points = min(edge, taps - 1), x.shape[axis]
-    mode = "edge" if padtype is None else PADDINGS[padtype]
     rest = taps - 1 - edge
-    if rest or not edge or points < max(_LONG * be.wide(primal(x)), 4 * taps):
-        x = extended(x, axis, edge, edge, mode)
-        return _ops.cast(_both_ways(x, kernel, axis, rest), kind)
+    whole = rest or not edge or points < max(_LONG * be.wide(primal(x)), 4 * taps)
+    across = tuple(taps if i == axis else 1 for i in range(x.ndim))
+    mode = "edge" if padtype is None else PADDINGS[padtype]
+    ends = _Ends(axis, across, edge, rest, mode, bool(whole))
+    if be.is_half(kind):
+        b, x = _ops.cast(b, be.dtype("float32")), _ops.cast(x, be.dtype("float32"))
+    elif key is not None and all(
+        v is w and not isinstance(v, Node) for v, w in zip((b, x), given, strict=True)
+    ):
+        _KNOWN.keep(key, (be, ends))
+    return _ops.cast(_filtered(ends, b, x), kind)
+
+
+class _Ends(NamedTuple):
+    """The taps' shape beside x, and what both ends of x get along an axis.
+
+    `edge` points as `mode` says, and for `rest` points the last value; `whole`: in one copy.
+    """
+
+    axis: int
+    across: tuple[int, ...]
+    edge: int
+    rest: int
+    mode: str
+    whole: bool
+
+
+# Adapters and ends of calls that passed all checks with arrays that need no conversion.
+_KNOWN = arguments.Known()
+
+
+def _filtered(ends: _Ends, b: Any, x: Any) -> Any:
+    axis, across, edge, rest, mode, whole = ends
+    kernel, points = _ops.reshape(b, across), x.shape[axis]
+    if whole:
+        return _both_ways(extended(x, axis, edge, edge, mode), kernel, axis, rest)
     # The middle of a long signal is filtered where it stands; the ends alone need a copy.
     parts = [
         _both_ways(continued(x, axis, first, last, mode), kernel, axis, 0)
         for first, last in ((-edge, 2 * edge), (0, points), (points - 2 * edge, points + edge))
     ]
-    return _ops.cast(_ops.concat(parts, axis), kind)
+    return _ops.concat(parts, axis)
 
 
 def _both_ways(x: Any, kernel: Any, axis: int, rest: int) -> Any:
