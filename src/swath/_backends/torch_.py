@@ -109,11 +109,6 @@ def _layer_seconds(p: Any, cost: Any) -> float | str:
 _REAL = (torch.float32, torch.float64)
 
 
-def _host(x: Array) -> np.ndarray:
-    """The memory of x, real and on a CPU."""
-    return (x.resolve_neg() if x.is_neg() else x).detach().numpy()
-
-
 @lru_cache(maxsize=4096)
 def _by_line(g: Any, width: int) -> bool:
     """Whether NumPy's convolution of one row is faster than the kernel of layers."""
@@ -210,6 +205,11 @@ class TorchBackend(Backend):
         if device is None or torch.device(device).type != "cuda":
             return None
         return int(torch.cuda.mem_get_info(device)[0])
+
+    def near(self, *arrays: Array) -> tuple[np.ndarray, ...] | None:
+        if not self.in_place or not all(a.is_cpu and a.dtype in _REAL for a in arrays):
+            return None
+        return tuple((a.resolve_neg() if a.is_neg() else a).detach().numpy() for a in arrays)
 
     def from_host(self, x: np.ndarray, device: Any = None) -> Array:
         # PyTorch warns about read-only memory and refuses negative strides: both need a copy.
@@ -371,7 +371,7 @@ class TorchBackend(Backend):
         elif out.shape[0] == 1:
             torch.mm(a[0], b[0], out=out[0])
         else:
-            torch.bmm(a, b, out=out)
+            torch.bmm(a, b.expand(a.shape[0], -1, -1), out=out)
 
     def solve_triangular(
         self, a: Array, b: Array, *, lower: bool, transpose: bool = False
@@ -415,8 +415,10 @@ class TorchBackend(Backend):
         return self._layer(role, g, a, b)
 
     def _layer(self, role: str, g: Any, a: Array, b: Array) -> Array:
-        if role == "y" and a.numel() == a.shape[-1] and self._lies(g, a, b):
-            y = line(g.spans[0], _host(a).ravel(), _host(b).ravel())
+        row = role == "y" and a.numel() == a.shape[-1] and b.numel() == b.shape[-1]
+        near = self.near(a, b) if row and _by_line(g, a.itemsize) else None
+        if near is not None:
+            y = line(g.spans[0], near[0].ravel(), near[1].ravel())
             return torch.from_numpy(y.reshape(1, 1, -1))
         lengths, low, high, even, over, settings = _settings(g)
         if role == "y":
@@ -439,12 +441,6 @@ class TorchBackend(Backend):
         if role == "w":
             return found[1]
         return found[0] if even else _shaped(found[0], [-n for n in low], [-n for n in high])
-
-    def _lies(self, g: Any, x: Array, w: Array) -> bool:
-        """Whether one row and its kernel lie where NumPy convolves them faster."""
-        if not x.is_cpu or w.numel() != w.shape[-1] or x.dtype not in _REAL:
-            return False
-        return self.in_place and _by_line(g, x.itemsize)
 
     def native_pool(self, role: str, g: Any, work: int, *arrays: Array, divisor: int = 1) -> Any:
         x = arrays[-1]

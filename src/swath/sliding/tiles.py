@@ -126,12 +126,11 @@ class Tiles:
     """Sizes of a tiled problem, and its matrix."""
 
     def __init__(
-        self, be: Backend, g: Sliding, batch: int, depth: int, rows: int, interleaves: bool
+        self, be: Backend, g: Sliding, batch: int, depth: int, rows: int, made: Tiling
     ) -> None:
         self.be, self.xp, self.g = be, be.xp, g
         self.batch, self.depth, self.rows, self.rank = batch, depth, rows, g.rank
-        self.tiling = tiling(g.spans, batch * g.groups, depth, rows, be.narrow, interleaves)
-        self.t, self.box, self.J, self.way = self.tiling
+        self.t, self.box, self.J, self.way = made
         self.hops = [s.stride * n for s, n in zip(g.spans, self.t, strict=True)]
         self.counts = counts(g.spans, self.t)
         self.inner, self.columns = depth * prod(self.box), rows * prod(self.t)

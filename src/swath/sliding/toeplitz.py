@@ -19,13 +19,14 @@ from functools import lru_cache
 from math import prod
 from typing import Any
 
-from .._backends import Backend
+from .._backends import Backend, backend_of
 from ..geometry import Sliding, Span
 from .costs import Costs
 from .problem import Estimate, Problem, as_is
 from .tiles import SHORT, Tiling, counts, extra, runs, tiling
 from .tiles_gathered import GatheredTiles
 from .tiles_interleaved import BUFFER, InterleavedTiles, steps
+from .tiles_rows import RowTiles, fits, laid
 
 __all__ = ["estimate", "frame_length", "last", "roles", "run", "scratch", "tile"]
 
@@ -56,6 +57,11 @@ def _tiling(p: Problem) -> Tiling:
     return tiling(p.g.spans, p.batch * p.g.groups, p.depth, p.rows, p.narrow, interleaves)
 
 
+def _short(p: Problem) -> bool:
+    interleaves = _interleaves(p.mutable, p.traces, p.wide)
+    return interleaves and p.role == "y" and fits(p.g, p.batch, p.depth, p.rows, p.width)
+
+
 def estimate(p: Problem, cost: Costs) -> Estimate:
     """The products of all boxes with the blocks of one matrix."""
     made, g = _tiling(p), p.g
@@ -70,6 +76,12 @@ def estimate(p: Problem, cost: Costs) -> Estimate:
         loss *= 1.3
     seconds = p.heavy * flops * loss / cost.gemm
     band = p.width * g.groups * terms * inner * columns
+    if _short(p):
+        way = laid(g, made, p.batch)
+        flops = float(way.each * made.frames * inner * columns)
+        moved = p.x_bytes + p.width * way.points + 2 * p.y_bytes + 4 * band
+        seconds = p.heavy * flops * loss / cost.gemm + moved / cost.gather
+        return Estimate(seconds + (11 + made.frames / 2) * cost.call, flops, moved)
     hop = g.spans[0].stride * made.t[0]
     points = inner // made.box[0] * (made.box[0] if made.way == "gathered" else hop)
     copied = p.width * tiles * points
@@ -114,6 +126,9 @@ def scratch(p: Problem) -> int:
     inner, columns = p.depth * prod(made.box), p.rows * prod(made.t)
     terms = made.frames if made.way == "summed" else 1
     band = (5 if p.role == "w" else 3) * p.width * g.groups * terms * inner * columns
+    if _short(p):
+        way = laid(g, made, p.batch)
+        return p.width * (way.points + 2 * way.each * made.frames * columns) + band
     if made.way != "interleaved":
         tiles = prod(number) * p.batch * g.groups
         # A compiler may keep the padded input, the frames, all products and both orders of a sum.
@@ -139,15 +154,26 @@ def frame_length(be: Backend, x: Array, span: Span) -> int:
 
 @lru_cache(maxsize=4096)
 def _tiles(
-    be: Backend, g: Sliding, batch: int, depth: int, rows: int, interleaves: bool
+    be: Backend, g: Sliding, batch: int, depth: int, rows: int, made: Tiling
 ) -> GatheredTiles | InterleavedTiles:
-    kind = InterleavedTiles if interleaves else GatheredTiles
-    return kind(be, g, batch, depth, rows, interleaves)
+    kind = InterleavedTiles if made.way == "interleaved" else GatheredTiles
+    return kind(be, g, batch, depth, rows, made)
+
+
+_rows = lru_cache(maxsize=4096)(RowTiles)
 
 
 def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
     """The products of role "y" and "w", channels first."""
     of = b.shape if role == "y" else (b.shape[1], a.shape[1] // g.groups)
+    batch, depth, rows = a.shape[0], of[1], of[0] // g.groups
     interleaves = _interleaves(be.mutable, be.traces, be.wide(a))
-    tiles = _tiles(be, g, a.shape[0], of[1], of[0] // g.groups, interleaves)
+    made = tiling(g.spans, batch * g.groups, depth, rows, be.narrow, interleaves)
+    width = be.itemsize(a.dtype)
+    if role == "y" and interleaves and fits(g, batch, depth, rows, width):
+        near = be.near(a, b)
+        if near is None:
+            return _rows(be, g, batch, made).product(a, b)
+        return be.from_host(_rows(backend_of(near[0]), g, batch, made).product(*near))
+    tiles = _tiles(be, g, batch, depth, rows, made)
     return tiles.product(a, b) if role == "y" else tiles.kernel(a, b)
