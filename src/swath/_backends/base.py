@@ -581,8 +581,9 @@ class Backend:
         del lower
         return self.xp.linalg.solve(self.xp.matrix_transpose(a) if transpose else a, b)
 
-    def upper_inverse(self, factor: Array, eye: Array) -> Array:
-        """R⁻¹ from the lower triangular L = Rᴴ, and identities of its shape."""
+    def upper_inverse(self, factor: Array) -> Array:
+        """R⁻¹ from the lower triangular L = Rᴴ, with zeros above its diagonal."""
+        eye = self.xp.broadcast_to(self.eye(factor.shape[-1], factor), tuple(factor.shape))
         inverse = self.solve_triangular(factor, eye, lower=True)
         turned = self.xp.matrix_transpose(inverse)
         return self.xp.conj(turned) if self.is_complex(turned) else turned

@@ -120,8 +120,8 @@ class DaskBackend(Backend):
         how = {"lower": lower, "transpose": transpose}
         return _matrices("solve_triangular", "(n,n),(n,k)->(n,k)", a, b, **how)
 
-    def upper_inverse(self, factor: Array, eye: Array) -> Array:
-        return _matrices("upper_inverse", "(n,n),(n,n)->(n,n)", factor, eye)
+    def upper_inverse(self, factor: Array) -> Array:
+        return _matrices("upper_inverse", "(n,n)->(n,n)", factor)
 
     def cholesky(self, a: Array) -> Array:
         return _matrices("cholesky", "(n,n)->(n,n)", a)

@@ -217,10 +217,11 @@ class NumpyBackend(Backend):
             return _small_cholesky(a)
         return super().cholesky(a)
 
-    def upper_inverse(self, factor: Array, eye: Array) -> Array:
+    def upper_inverse(self, factor: Array) -> Array:
         if factor.ndim == 2 and factor.shape[-1] <= _ALONE:
-            return self.solve_triangular(factor.T.conj(), eye, lower=False)
-        return super().upper_inverse(factor, eye)
+            # As of `solve_triangular`: nothing is exchanged or eliminated.
+            return np.linalg.inv(factor.T.conj())
+        return super().upper_inverse(factor)
 
     def solve_triangular(
         self, a: Array, b: Array, *, lower: bool, transpose: bool = False

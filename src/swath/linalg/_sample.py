@@ -88,11 +88,11 @@ def preview(
 
     def solved(scale: Array, root: Array, good: Array, times: int) -> tuple[Array, ...]:
         """One solution and `times` refinements of it."""
-        d, x = xp.astype(scale, a.dtype)[..., None], None
+        d, x = scale[..., None], None
         for _ in range(1 + times):
             low = step * residual_sums(be, a, b, w, x)[0]
             if x is not None and ridge is not None:
-                low = low - xp.astype(ridge, low.dtype)[..., None] * x
+                low = low - ridge[..., None] * x
             change = d * be.matmul(root, be.matmul(adjoint(be, root), d * low))
             x = change if x is None else x + change
         fine = good[..., None, None] & xp.isfinite(x)
@@ -120,7 +120,7 @@ def _triangle(be: Backend, tall: Array) -> tuple[Array, Array, Array]:
     fine = all_finite(be, tall)[..., None, None]
     tall = xp.where(fine, tall, xp.zeros_like(tall))
     scale = column_scales(be, tall)
-    tall = tall * xp.astype(scale, tall.dtype)[..., None, :]
+    tall = tall * scale[..., None, :]
     eye = be.eye(n, tall)
     eye = xp.broadcast_to(eye, (*tall.shape[:-2], n, n))
     root, condition, settled = orthogonalise(

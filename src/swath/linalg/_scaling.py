@@ -18,7 +18,9 @@ __all__ = [
     "default_rcond",
     "diagonal",
     "diagonal_matrix",
+    "every",
     "identity",
+    "lengths",
     "matrices",
     "power_of_two",
     "quiet",
@@ -60,6 +62,17 @@ def squares(be: Backend, v: Array) -> Array:
     return be.xp.real(found) if be.is_complex(found) else found
 
 
+def lengths(be: Backend, v: Array, axis: int) -> Array:
+    """Euclidean lengths along an axis, for numbers whose squares neither over- nor underflow."""
+    found = be.vecdot(v, v, axis)
+    return be.xp.sqrt(be.xp.real(found) if be.is_complex(found) else found)
+
+
+def every(be: Backend, flags: Array) -> Array:
+    """Whether all flags hold, without axes."""
+    return be.xp.all(flags) if flags.ndim else flags
+
+
 def identity(be: Backend, n: int, like: Array) -> Array:
     """The identity as booleans beside `like`."""
     i = be.arange(n, like, be.default_int(like))
@@ -82,7 +95,7 @@ def diagonal_matrix(be: Backend, diag: Array, like: Array) -> Array:
 
 def scaled_root(be: Backend, scale: Array, root: Array) -> Array:
     """D Z."""
-    return be.xp.astype(scale, root.dtype)[..., :, None] * root
+    return scale[..., :, None] * root
 
 
 def all_finite(be: Backend, a: Array) -> Array:
@@ -113,7 +126,7 @@ def power_of_two(be: Backend, size: Array, share: float) -> Array:
     good = (size > 0) & (size <= float(xp.finfo(size.dtype).max))
     safe = xp.where(good, size, xp.ones_like(size))
     two = be.new_like(safe, (), fill=2.0)
-    return power(be, two, -xp.floor(share * xp.log2(safe)))
+    return power(be, two, xp.ceil(-share * xp.log2(safe)))
 
 
 def column_scales(be: Backend, a: Array) -> Array:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from .._backends import Backend
-from ._scaling import adjoint, all_finite, diagonal, power_of_two
+from ._scaling import adjoint, all_finite, diagonal, every, lengths, power_of_two, scaled_root
 
 __all__ = [
     "Cholesky",
@@ -20,7 +20,6 @@ __all__ = [
     "orthogonalise",
     "scaled_cholesky",
     "shift_of",
-    "upper_inverse",
 ]
 
 Array = Any
@@ -38,23 +37,16 @@ def condition_limit(eps: float) -> float:
     return eps ** (-1.0 / 3.0)
 
 
-def upper_inverse(be: Backend, factor: Array) -> Array:
-    """R⁻¹ from the lower triangular factor L = Rᴴ."""
-    eye = be.eye(factor.shape[-1], factor)
-    eye = be.xp.broadcast_to(eye, tuple(factor.shape))
-    return be.upper_inverse(factor, eye)
-
-
 def _norm(be: Backend, v: Array) -> Array:
     """‖v‖ of Frobenius: for Hermitian matrices at most √n times the largest eigenvalue."""
-    return be.xp.linalg.vector_norm(v, axis=(-2, -1))
+    return lengths(be, be.reshape(v, (*v.shape[:-2], v.shape[-2] * v.shape[-1])), -1)
 
 
 def _estimate(be: Backend, norm: Array, root: Array) -> Array:
     """Condition of B from ‖BᴴB‖ and Z: κ₂ ≤ √(‖BᴴB‖‖Z Zᴴ‖) ≤ √n·κ₂."""
     xp = be.xp
     found = xp.sqrt(norm * _norm(be, be.matmul(root, adjoint(be, root))))
-    return xp.where(found < 1, xp.ones_like(found), found)
+    return xp.maximum(found, xp.ones_like(found))
 
 
 class Cholesky(NamedTuple):
@@ -91,9 +83,7 @@ def scaled_cholesky(be: Backend, g: Array, longest: int) -> Cholesky:
     xp = be.xp
     diag = diagonal(be, g)
     scale = power_of_two(be, diag, 0.5)
-    typed = xp.astype(scale, g.dtype)
-    g = typed[..., :, None] * g
-    g *= typed[..., None, :]
+    g = scaled_root(be, scale, g) * scale[..., None, :]
     info = xp.finfo(g.dtype)
     # Squares of the smallest columns must not have underflown; no entry is above the largest of
     # the diagonal, and no NaN misses it.
@@ -101,11 +91,11 @@ def scaled_cholesky(be: Backend, g: Array, longest: int) -> Cholesky:
     usable = xp.all((diag >= least) & (diag <= float(info.max) / 8), axis=-1)
     factor = be.cholesky(g)
     definite = usable & _whole(be, factor)
-    if be.concrete(xp.all(definite)) is not True:
+    if be.concrete(every(be, definite)) is not True:
         eye = be.eye(g.shape[-1], g)
         g = xp.where(usable[..., None, None], g, eye)
         factor = xp.where(definite[..., None, None], factor, eye)
-    root, norm = upper_inverse(be, factor), _norm(be, g)
+    root, norm = be.upper_inverse(factor), _norm(be, g)
     return Cholesky(scale, g, norm, root, _estimate(be, norm, root), usable, definite)
 
 
@@ -130,14 +120,14 @@ def improve(be: Backend, g: Array, root: Array, rows: int) -> tuple[Array, Array
     xp = be.xp
     factor = be.cholesky(g)
     plain = _whole(be, factor)
-    if be.concrete(xp.all(plain)) is True:
-        inverse = upper_inverse(be, factor)
+    if be.concrete(every(be, plain)) is True:
+        inverse = be.upper_inverse(factor)
     else:
         eye = be.eye(g.shape[-1], g)
         more = xp.astype(shift_of(be, g, rows, plain), g.dtype)[..., None, None]
         factor = be.cholesky(g + more * eye)
         whole = _whole(be, factor)[..., None, None]
-        inverse = upper_inverse(be, xp.where(whole, factor, eye))
+        inverse = be.upper_inverse(xp.where(whole, factor, eye))
         inverse = xp.where(whole, inverse, xp.full_like(inverse, float("nan")))
     return be.matmul(root, inverse), _estimate(be, _norm(be, g), inverse), plain
 

@@ -21,7 +21,7 @@ system itself, and each step gains as many digits as Z has. Nothing here is diff
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from .._backends import Backend
@@ -33,6 +33,8 @@ from ._scaling import (
     all_finite,
     column_scales,
     diagonal_matrix,
+    every,
+    lengths,
     real_product,
     scaled_root,
     squares,
@@ -41,7 +43,6 @@ from ._triangles import Cholesky, condition_limit, orthogonalise, scaled_cholesk
 
 __all__ = [
     "Factors",
-    "Recipe",
     "System",
     "correction",
     "factorise",
@@ -87,8 +88,8 @@ class Recipe:
     system: System
     method: str
     rcond: float
-    blocks: int = 1
-    step: int = 1
+    blocks: int
+    step: int
 
 
 @dataclass
@@ -102,7 +103,7 @@ class Factors:
     scale : array
         D, powers of two (s,).
     start : array
-        A first solution in the scaled unknowns, (s, k).
+        A first solution, (s, k).
     square : array
         Σ w|b − A x|² of it, (1, k), where it needs no further step.
     goal : array
@@ -113,6 +114,8 @@ class Factors:
         Where A, weights and ridge are.
     rank, condition : array
         Of B with its columns scaled.
+    deficient : array of bool
+        Whether the rank of some problem of the batch is below s; no axes.
     """
 
     root: Array
@@ -125,22 +128,28 @@ class Factors:
     finite: Array
     rank: Array
     condition: Array
+    deficient: Array
 
 
 def factorise(
     be: Backend,
-    recipe: Recipe,
+    system: System,
+    method: str,
+    rcond: float,
     a: Array,
     b: Array,
     w: Array | None,
     ridge: Array | None,
 ) -> Factors:
-    """The auxiliaries of a problem, from plain arrays with equal leading axes."""
+    """The auxiliaries of a problem, from plain arrays with equal leading axes.
+
+    `method` is as in `lstsq`, `rcond` the threshold of the rank.
+    """
     given = [be.detach(v) for v in (a, b, w, ridge) if v is not None]
     # A GPU passes over A in less time than it takes to start the operations on a sample.
-    passes = recipe.system.wide or be.wide(a) > 1
+    passes = system.wide or be.wide(a) > 1
     step = 1 if passes else sample_step(tuple(a.shape))
-    recipe = replace(recipe, blocks=block_count(be, a), step=step)
+    recipe = Recipe(system, method, rcond, block_count(be, a), step)
 
     def some(*given: Array) -> tuple[Array, ...]:
         return be.aside(_factorise, recipe, *given)
@@ -171,7 +180,7 @@ def _factorise(be: Backend, recipe: Recipe, *given: Array) -> tuple[Array, ...]:
         first = scaled_cholesky(be, g, max(a.shape[-2:]))
         good = first.definite & (first.condition <= limit)
         good = good if likely is None else good & likely
-        everywhere = xp.all(good)
+        everywhere = every(be, good)
         integer = be.default_int(a)
         rank = be.new_like(a, tuple(a.shape[:-2]), dtype=integer, fill=int(g.shape[-1]))
 
@@ -187,28 +196,29 @@ def _factorise(be: Backend, recipe: Recipe, *given: Array) -> tuple[Array, ...]:
 
         found = be.cond(everywhere, easy, hard)
     root, scale, rank, condition, finite, triangular = found
-    d = xp.astype(scale, low.dtype)[..., None]
+    d = scale[..., None]
     if sample is None:
-        x = None
-        change, square, now = correction(be, system, root, d, ridge, x, low, square)
+        start, square, now = correction(be, system, root, d, ridge, None, low, square)
     else:
         full = rank == int(a.shape[-1])
         x, change, square, now = _begun(
             be, recipe, rows, ridge, sample, (root, d), (full, triangular), (low, square)
         )
-    start, goal, again = change / d, now, everywhere | ~everywhere
-    many = ~everywhere
+    goal, many = now, ~everywhere
+    again = everywhere | many
     if sample is not None:
-        start = x / d + start
+        start = x + change
         goal = xp.where(sample.goal > now, sample.goal, now)
-        far = _far(be, first, everywhere, condition, change / d, start, square, now, goal)
+        far = _far(be, first, everywhere, condition, change / d, start / d, square, now, goal)
         # A sum of squares far below the one it was taken from has lost its digits.
         lost = (now > 100 * square) & (now > 64 * int(a.shape[-1]) * eps * eps * goal)
         again = xp.any(far | lost)
         many = many & again
     if recipe.method == "normal":
         many = many | xp.any(condition > condition_limit(eps))
-    return root, scale, start, square, goal, again | many, many, finite, rank, condition
+    deficient = ~every(be, rank == int(root.shape[-2]))
+    again = again | many
+    return root, scale, start, square, goal, again, many, finite, rank, condition, deficient
 
 
 def _begun(
@@ -229,7 +239,7 @@ def _begun(
     """
     xp, system, (root, d), (full, triangular) = be.xp, recipe.system, found, known
     x = sample.solution
-    penalty = None if ridge is None else xp.astype(ridge, x.dtype)[..., None] * x
+    penalty = None if ridge is None else ridge[..., None] * x
 
     def through(*arrays: Array) -> tuple[Array, ...]:
         y, square = sums
@@ -288,8 +298,8 @@ def _far(
 
     def easy() -> tuple[Array, ...]:
         # By Z of Cholesky's factor, the condition squared times eps.
-        lengths = [xp.linalg.vector_norm(v, axis=-2, keepdims=True) for v in (change, x)]
-        return (kappa * lengths[0] > lengths[1] + kappa * rest / (2 * norm),)
+        moved, whole = (lengths(be, v, -2)[..., None, :] for v in (change, x))
+        return (kappa * moved > whole + kappa * rest / (2 * norm),)
 
     return be.cond(everywhere, easy, hard)[0]
 
@@ -318,7 +328,7 @@ def correction(
     wide system dx is in the unknowns of AAᴴ, and the square is left as it is.
     """
     if ridge is not None and x is not None:
-        low = low - be.xp.astype(ridge, low.dtype)[..., None] * x
+        low = low - ridge[..., None] * x
     y = be.matmul(adjoint(be, root), d * low)
     return _moved(be, system, root, d, ridge, x, y, square)
 
@@ -342,8 +352,7 @@ def _moved(
     # Zᴴ(AᴴWA + Γ)Z = 1.
     square = square - now
     if ridge is not None:
-        gamma = xp.astype(ridge, change.dtype)[..., None]
-        both = real_product(be, gamma * change, change if x is None else change + 2 * x)
+        both = real_product(be, ridge[..., None] * change, change if x is None else change + 2 * x)
         square = square - xp.sum(both, axis=-2, keepdims=True, dtype=both.dtype)
     return change, xp.where(square < 0, xp.zeros_like(square), square), now
 
@@ -452,7 +461,7 @@ def _hard(
         tall = xp.where(finite[..., None, None], tall, xp.ones_like(tall))
         # Squares that over- or underflowed: the scales are those of the largest entries.
         scale = xp.where(first.usable[..., None], first.scale, column_scales(be, tall))
-        tall = tall * xp.astype(scale, tall.dtype)[..., None, :]
+        tall = tall * scale[..., None, :]
         blocks = block_count(be, tall)
 
         def product(z: Array) -> Array:
@@ -472,7 +481,7 @@ def _hard(
         sound = all_finite(be, tall)[..., None, None]
         rows = xp.where(sound, tall, xp.ones_like(tall))
         own = column_scales(be, rows)
-        rows = rows * xp.astype(own, tall.dtype)[..., None, :]
+        rows = rows * own[..., None, :]
         others = *orthogonal(be, rows, own, recipe.rcond), sound[..., 0, 0], accepted
         return tuple(
             xp.where(xp.reshape(accepted, (*accepted.shape, *[1] * (v.ndim - accepted.ndim))), u, v)
@@ -513,7 +522,7 @@ def orthogonal(
     # The unscaled triangle, brought into range by one common power of two; 0 where nobody asks.
     common = xp.min(scale, axis=-1, keepdims=True)
     ratio = xp.where(full[..., None], xp.zeros_like(scale), common / scale)
-    _, t, vh = xp.linalg.svd(r * xp.astype(ratio, r.dtype)[..., None, :], full_matrices=False)
+    _, t, vh = xp.linalg.svd(r * ratio[..., None, :], full_matrices=False)
     place = be.arange(t.shape[-1], tall, be.default_int(tall))
     kept = (place < count[..., None]) & (t > rcond * t[..., :1])
     root = xp.where(full[..., None, None], inverse, _from_svd(be, t, vh, kept))
@@ -530,4 +539,4 @@ def _from_svd(be: Backend, s: Array, vh: Array, kept: Array) -> Array:
     xp = be.xp
     safe = xp.where(kept, s, xp.ones_like(s))
     inverse = xp.where(kept, 1.0 / safe, xp.zeros_like(s))
-    return adjoint(be, vh) * xp.astype(inverse, vh.dtype)[..., None, :]
+    return adjoint(be, vh) * inverse[..., None, :]

@@ -26,14 +26,16 @@ from ._scaling import (
     adjoint,
     all_finite,
     default_rcond,
+    lengths,
     matrices,
     real_product,
     ridge_number,
     ridge_values,
+    scaled_root,
     weights_of,
 )
 from .dependence import check_rcond, find_dependence, sentences
-from .factors import Factors, Recipe, System, factorise
+from .factors import Factors, System, factorise
 from .normal_equations import solution
 from .refinement import plan_for
 
@@ -126,13 +128,12 @@ register_result(
 
 
 def variance(residuals: Array, dof: Array) -> Array:
+    """Residuals for each degree of freedom; NaN where there is none."""
     be = backend_of(residuals)
-    xp = be.xp
     if residuals.ndim > dof.ndim:
         dof = dof[..., None]
-    some = dof > 0
-    count = xp.astype(xp.where(some, dof, xp.ones_like(dof)), residuals.dtype)
-    return xp.where(some, residuals / count, xp.full_like(residuals, float("nan")))
+    count = be.xp.astype(dof, residuals.dtype)
+    return residuals / be.xp.where(count > 0, count, be.new_like(count, (), fill=float("nan")))
 
 
 @dataclass(frozen=True)
@@ -155,8 +156,11 @@ class _Problem:
 
 
 def _lead(**given: Any) -> tuple[int, ...]:
+    shapes = list(given.values())
+    if all(shape == shapes[0] for shape in shapes):
+        return shapes[0]
     try:
-        return np.broadcast_shapes(*given.values())
+        return np.broadcast_shapes(*shapes)
     except ValueError:
         raise ArgumentError(
             "the leading axes must broadcast, got "
@@ -313,7 +317,7 @@ def _solve(p: _Problem, way: _Way) -> LstsqResult:
     a, b, w, ridge = (None if v is None else primal(v) for v in (p.a, p.b, p.w, p.ridge))
     system = System(w is not None, ridge is not None, wide=m < n and ridge is None)
     rcond = default_rcond(be, a) if way.rcond is None else way.rcond
-    f = factorise(be, Recipe(system, way.method, rcond), a, b, w, ridge)
+    f = factorise(be, system, way.method, rcond, a, b, w, ridge)
     if way.on_deficient == "drop":
         known = be.concrete(xp.all(f.finite))
         if known is None:
@@ -327,54 +331,61 @@ def _solve(p: _Problem, way: _Way) -> LstsqResult:
                 f'{_words(p, way.rcond)}; on_deficient="min_norm" or "drop" goes on'
             )
         return _dropped(p, way)
-    size = min(m, n) if system.wide else n
-    known = be.concrete(xp.all(f.rank == size))
+    known = be.concrete(f.deficient)
     full = way.accuracy == "full"
-    plan = plan_for(be, system, a, int(p.b.shape[-1]), full=full, full_rank=known is True)
+    plan = plan_for(be, system, a, int(p.b.shape[-1]), full=full, full_rank=known is False)
     packed = solution(plan, f, p.a, p.b, p.w, p.ridge)
     lead = [slice(None)] * (packed.ndim - 2)
     x = _ops.cut(packed, *lead, slice(0, n))
     if raising and known is None:
         whole = xp.broadcast_to((f.rank == n)[..., None, None], tuple(x.shape))
         x = _ops.select(whole, x, _ops.fill_like(x, (), float("nan")))
-    plain, below = primal(x), primal(packed)[..., n:, :]
-    below = xp.real(below) if be.is_complex(below) else below
-    integer = be.default_int(a)
-    if w is None:
-        rows = be.new_like(f.rank, tuple(f.rank.shape), fill=m)
-    else:
-        rows = xp.sum(xp.astype(w != 0, integer), axis=-1)
-    dof = rows - xp.astype(f.rank, rows.dtype)
-    residuals = below[..., 0, :]
-    root, lengths = _roots(be, system, f, a)
-    s2 = variance(residuals, dof)
-    success = f.finite & all_finite(be, plain)
-    if full:
-        eps = float(xp.finfo(x.dtype).eps)
-        success = success & (f.condition <= 0.1 / (size * eps)) & (f.rank == size)
-        success = success & xp.all(below[..., 1, :] <= 4 * eps, axis=-1)
+    found = [f.root, f.scale, f.finite, f.rank, f.condition, primal(packed), primal(x)]
+    found += [] if w is None else [w]
+    residuals, stderr, dof, success, *root = be.run(_said, _Said(m, system.wide, full), *found)
     return LstsqResult(
         x=x,
         residuals=residuals,
         rank=f.rank,
         condition=f.condition,
         columns=tuple(range(n)),
-        inverse_root=root,
-        stderr=lengths[..., :, None] * xp.sqrt(s2)[..., None, :],
+        inverse_root=root[0] if root else None,
+        stderr=stderr,
         dof=dof,
         success=success,
     )
 
 
-def _roots(be: Backend, g: System, f: Factors, a: Array) -> tuple[Array | None, Array]:
-    """Z with Z Zᴴ = (AᴴWA + Γ)⁺ and the roots of its diagonal; NaN, without Z, if wide."""
-    xp = be.xp
+@dataclass(frozen=True)
+class _Said:
+    """Geometry of `_said`: rows, and whether the system is wide and its solution asked in full."""
+
+    rows: int
+    wide: bool
+    full: bool
+
+
+def _said(be: Backend, g: _Said, *arrays: Array) -> tuple[Array, ...]:
+    """Residuals, standard errors, degrees of freedom, success; unless wide, D Z."""
+    root, scale, finite, rank, condition, packed, x, *w = arrays
+    xp, n = be.xp, int(x.shape[-2])
+    below = packed[..., n:, :]
+    below = xp.real(below) if be.is_complex(below) else below
+    residuals = below[..., 0, :]
+    rows = xp.sum(xp.astype(w[0] != 0, rank.dtype), axis=-1, dtype=rank.dtype) if w else g.rows
+    dof = rows - rank
+    success = finite & all_finite(be, x)
+    if g.full:
+        eps, size = float(xp.finfo(x.dtype).eps), int(root.shape[-2])
+        success = success & (condition <= 0.1 / (size * eps)) & (rank == size)
+        success = success & xp.all(below[..., 1, :] <= 4 * eps, axis=-1)
     if g.wide:
-        shape = (*a.shape[:-2], a.shape[-1])
-        return None, be.new_like(a, shape, dtype=f.condition.dtype, fill=float("nan"))
+        none = be.new_like(residuals, tuple(x.shape), fill=float("nan"))
+        return residuals, none, dof, success
     # Lengths of the scaled rows alone: squares of wild columns would overflow.
-    lengths = f.scale * xp.linalg.vector_norm(f.root, axis=-1)
-    return xp.astype(f.scale, a.dtype)[..., :, None] * f.root, lengths
+    sizes = scale * lengths(be, root, -1)
+    stderr = sizes[..., :, None] * xp.sqrt(variance(residuals, dof))[..., None, :]
+    return residuals, stderr, dof, success, scaled_root(be, scale, root)
 
 
 def _solve_dual(p: _Problem, way: _Way) -> LstsqResult:

@@ -101,7 +101,7 @@ def _standard(be: Backend, plan: Plan, arrays: list[Array]) -> Array:
     w = rest.pop(0)[..., None] if system.weighted else None
     ridge = rest.pop(0) if system.ridged else None
     root, scale, start, square, goal, again, many = rest
-    d = xp.astype(scale, a.dtype)[..., None]
+    d = scale[..., None]
 
     def residual(x: Array, *, sharp: bool) -> tuple[Array, ...]:
         """What a correction is computed from, and Σ w|b − A x|²."""
@@ -125,25 +125,30 @@ def _standard(be: Backend, plan: Plan, arrays: list[Array]) -> Array:
         return x + change, square, now
 
     def step(state: tuple[Array, ...]) -> tuple[Array, ...]:
-        x, _, before, going, first = state
+        x, _, before, going = state
         x, square, now = corrected(x, sharp=False)
-        # On while corrections shrink, unless the next one will be below what is asked for.
-        useful = (now < 0.01 * before) & (now * (now / before) > eps * eps * goal)
-        return x, square, now, going & useful & many, first & ~first
+        return x, square, now, going & useful(before, now)
 
-    x = d * start
+    def useful(before: Array, now: Array) -> Array:
+        """Whether corrections shrink, and the next one will not be below what is asked for."""
+        return (now < 0.01 * before) & (now * (now / before) > eps * eps * goal)
+
+    def more(x: Array, square: Array, now: Array) -> tuple[Array, ...]:
+        state = (x, square, now, useful(goal, now))
+        x, square, *_ = be.while_loop(lambda s: xp.any(s[3]), step, state, _STEPS - 1)
+        # What rounding the leading bits allow is taken away in the end.
+        return (x, square) if system.wide else corrected(x, sharp=True)[:2]
+
+    x = start
     if system.wide:
         x = adjoint_times(be, a, weigh(be, w, x))
     eps = float(xp.finfo(x.dtype).eps)
     tiny = float(xp.finfo(x.dtype).smallest_normal)
     goal = xp.where(goal > tiny, goal, xp.full_like(goal, tiny))
-    state = (x, square, goal, again & (goal >= 0), again)
-    x, square, *_ = be.while_loop(lambda s: s[4] | xp.any(s[3]), step, state, _STEPS)
-    if not system.wide:
-        # What rounding the leading bits allow is taken away in the end.
-        x, square = be.cond(
-            many, lambda x, s: corrected(x, sharp=True)[:2], lambda x, s: (x, s), x, square
-        )
+    x, square, now = be.cond(
+        again, lambda x, s: corrected(x, sharp=False), lambda x, s: (x, s, goal), x, square
+    )
+    x, square = be.cond(many, more, lambda x, s, n: (x, s), x, square, now)
     if system.wide:
         square = residual(x, sharp=False)[1]
     x = xp.where(xp.isfinite(x), x, be.new_like(x, (), fill=float("nan")))
@@ -245,10 +250,11 @@ def _full(be: Backend, plan: Plan, arrays: list[Array]) -> Array:
     ridge = rest.pop(0)[..., None] if system.ridged else None
     root, scale, start, *_ = rest
     b = quiet(be, b)
-    model, turned = start, adjoint(be, root)
     d = scale[..., None, :]
+    start = start * (1 / xp.matrix_transpose(d))
+    model, turned = start, adjoint(be, root)
     # Complex: the real system of twice the size. All scaling is by powers of two.
-    a = a * xp.astype(d, a.dtype)
+    a = a * d
     if be.is_complex(a):
         a, b = extended.real_form(be, a), _real(be, b)
         w = None if w is None else xp.concat([w, w], axis=-2)
@@ -346,7 +352,7 @@ def iterated(
     state = (hi, xp.zeros_like(hi), none, far, far, far)
     hi, lo, square, _, _, last = be.while_loop(going, step, state, _FULL_STEPS)
     # Each word scaled back exactly; their sum is rounded once.
-    x = _like(be, hi + lo, start) * xp.astype(xp.matrix_transpose(d), start.dtype)
+    x = _like(be, hi + lo, start) * xp.matrix_transpose(d)
     return _packed(be, x, square, xp.abs(last))
 
 
@@ -360,11 +366,12 @@ def _full_wide(be: Backend, plan: Plan, arrays: list[Array]) -> Array:
     w = rest.pop(0)[..., None] if system.weighted else None
     root, scale, start, *_ = rest
     b = quiet(be, b)
-    d = xp.astype(scale, a.dtype)[..., None]
+    d = scale[..., None]
+    start = start * (1 / d)
     if w is not None:
         # Z belongs to √W A.
-        d = d / xp.astype(power_of_two(be, xp.sqrt(w), 1.0), a.dtype)
-        exact = xp.astype(xp.sqrt(w), a.dtype) * xp.astype(scale, a.dtype)[..., None]
+        exact = xp.sqrt(w) * d
+        d = d / power_of_two(be, xp.sqrt(w), 1.0)
         ratio = exact / d
         root = ratio * root
         start = start * ratio
