@@ -476,6 +476,10 @@ class Backend:
         """x with its axes in another order."""
         return self.xp.permute_dims(x, order)
 
+    def turned(self, x: Array) -> Array:
+        """Matrices x, transposed."""
+        return self.xp.matrix_transpose(x)
+
     def concat(self, arrays: Sequence[Array], axis: int) -> Array:
         """Arrays joined along an axis."""
         return self.xp.concat(arrays, axis=axis)

@@ -285,6 +285,9 @@ class TorchBackend(Backend):
                 return xp.concat(tuple(arrays), axis=axis)
         return torch.cat(tuple(arrays), axis)
 
+    def turned(self, x: Array) -> Array:
+        return x.mT
+
     def flip(self, x: Array, axes: tuple[int, ...]) -> Array:
         return torch.flip(x, axes)
 

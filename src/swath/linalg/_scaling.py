@@ -22,6 +22,7 @@ __all__ = [
     "identity",
     "lengths",
     "matrices",
+    "not_below_zero",
     "power_of_two",
     "quiet",
     "real_product",
@@ -43,7 +44,7 @@ def conj(be: Backend, a: Array) -> Array:
 
 def adjoint(be: Backend, a: Array) -> Array:
     """Conjugate transpose."""
-    return conj(be, be.xp.matrix_transpose(a))
+    return conj(be, be.turned(a))
 
 
 def adjoint_times(be: Backend, a: Array, v: Array) -> Array:
@@ -60,6 +61,11 @@ def squares(be: Backend, v: Array) -> Array:
     """Σ|v|² over rows, (..., k) with the axis kept."""
     found = be.vecdot(v, v, -2)[..., None, :]
     return be.xp.real(found) if be.is_complex(found) else found
+
+
+def not_below_zero(be: Backend, v: Array) -> Array:
+    """v, or 0 where rounding made a sum of squares negative."""
+    return be.xp.maximum(v, be.xp.zeros_like(v))
 
 
 def lengths(be: Backend, v: Array, axis: int) -> Array:
@@ -120,10 +126,14 @@ def power(be: Backend, two: Array, exponent: Array) -> Array:
     return (found + far) - far
 
 
-def power_of_two(be: Backend, size: Array, share: float) -> Array:
-    """2 to the −⌊share·log2(size)⌋: scaling by it rounds nothing; 1 where size is not positive."""
+def power_of_two(be: Backend, size: Array, share: float, good: Array | None = None) -> Array:
+    """2 to the −⌊share·log2(size)⌋: scaling by it rounds nothing; 1 where size is not good.
+
+    By default numbers above 0 are, not infinities.
+    """
     xp = be.xp
-    good = (size > 0) & (size <= float(xp.finfo(size.dtype).max))
+    if good is None:
+        good = (size > 0) & (size <= float(xp.finfo(size.dtype).max))
     safe = xp.where(good, size, xp.ones_like(size))
     two = be.new_like(safe, (), fill=2.0)
     return power(be, two, xp.ceil(-share * xp.log2(safe)))

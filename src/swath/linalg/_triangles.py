@@ -81,14 +81,14 @@ def _whole(be: Backend, factor: Array) -> Array:
 def scaled_cholesky(be: Backend, g: Array, longest: int) -> Cholesky:
     """The factorisation of Gram matrices of columns of `longest` entries."""
     xp = be.xp
-    diag = diagonal(be, g)
-    scale = power_of_two(be, diag, 0.5)
-    g = scaled_root(be, scale, g) * scale[..., None, :]
-    info = xp.finfo(g.dtype)
+    diag, info = diagonal(be, g), xp.finfo(g.dtype)
     # Squares of the smallest columns must not have underflown; no entry is above the largest of
     # the diagonal, and no NaN misses it.
     least = float(info.smallest_normal) / float(info.eps) * longest
-    usable = xp.all((diag >= least) & (diag <= float(info.max) / 8), axis=-1)
+    good = (diag >= least) & (diag <= float(info.max) / 8)
+    usable = xp.all(good, axis=-1)
+    scale = power_of_two(be, diag, 0.5, good)
+    g = scaled_root(be, scale, g) * scale[..., None, :]
     factor = be.cholesky(g)
     definite = usable & _whole(be, factor)
     if be.concrete(every(be, definite)) is not True:

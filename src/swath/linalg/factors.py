@@ -35,6 +35,7 @@ from ._scaling import (
     diagonal_matrix,
     every,
     lengths,
+    not_below_zero,
     real_product,
     scaled_root,
     squares,
@@ -207,7 +208,7 @@ def _factorise(be: Backend, recipe: Recipe, *given: Array) -> tuple[Array, ...]:
     goal, many = now, ~everywhere
     again = everywhere | many
     if sample is not None:
-        start = x + change
+        start, square = x + change, not_below_zero(be, square)
         goal = xp.where(sample.goal > now, sample.goal, now)
         far = _far(be, first, everywhere, condition, change / d, start / d, square, now, goal)
         # A sum of squares far below the one it was taken from has lost its digits.
@@ -324,8 +325,9 @@ def correction(
 ) -> tuple[Array, Array, Array]:
     """One step from x: dx = D Z Zᴴ D z with z = low − Γ x; Σ w|r|² after it; its size Σ|Zᴴ D z|².
 
-    `low` is AᴴW r at x, or at 0 where x is None, and `square` Σ w|r|² there; D is a column. Of a
-    wide system dx is in the unknowns of AAᴴ, and the square is left as it is.
+    `low` is AᴴW r at x, or at 0 where x is None, and `square` Σ w|r|² there, which rounding may
+    bring below 0; D is a column. Of a wide system dx is in the unknowns of AAᴴ, and the square is
+    left as it is.
     """
     if ridge is not None and x is not None:
         low = low - ridge[..., None] * x
@@ -344,7 +346,6 @@ def _moved(
     square: Array,
 ) -> tuple[Array, Array, Array]:
     """The rest of `correction`, from y = Zᴴ D z."""
-    xp = be.xp
     change, now = d * be.matmul(root, y), squares(be, y)
     if system.wide:
         return change, square, now
@@ -353,8 +354,8 @@ def _moved(
     square = square - now
     if ridge is not None:
         both = real_product(be, ridge[..., None] * change, change if x is None else change + 2 * x)
-        square = square - xp.sum(both, axis=-2, keepdims=True, dtype=both.dtype)
-    return change, xp.where(square < 0, xp.zeros_like(square), square), now
+        square = square - be.xp.sum(both, axis=-2, keepdims=True, dtype=both.dtype)
+    return change, square, now
 
 
 def _sums(

@@ -23,7 +23,7 @@ from .._backends import Backend
 from .._backends.base import WORKSPACE
 from . import extended
 from ._rows import block_count, by_problems, by_rows, residual_sums, weigh
-from ._scaling import adjoint, adjoint_times, power_of_two, quiet, real_product, squares
+from ._scaling import adjoint, adjoint_times, not_below_zero, power_of_two, quiet, real_product, squares
 from .factors import System, correction
 
 __all__ = ["Plan", "iterated", "plan_for", "refined"]
@@ -124,17 +124,22 @@ def _standard(be: Backend, plan: Plan, arrays: list[Array]) -> Array:
             change = adjoint_times(be, a, weigh(be, w, change))
         return x + change, square, now
 
-    def step(state: tuple[Array, ...]) -> tuple[Array, ...]:
-        x, _, before, going = state
-        x, square, now = corrected(x, sharp=False)
-        return x, square, now, going & useful(before, now)
-
-    def useful(before: Array, now: Array) -> Array:
-        """Whether corrections shrink, and the next one will not be below what is asked for."""
-        return (now < 0.01 * before) & (now * (now / before) > eps * eps * goal)
-
     def more(x: Array, square: Array, now: Array) -> tuple[Array, ...]:
-        state = (x, square, now, useful(goal, now))
+        """Further steps: x and Σ w|b − A x|² there."""
+        info = xp.finfo(x.dtype)
+        eps, tiny = float(info.eps), float(info.smallest_normal)
+        size = xp.where(goal > tiny, goal, xp.full_like(goal, tiny))
+
+        def useful(before: Array, now: Array) -> Array:
+            # While corrections shrink, unless the next one will be below what is asked for.
+            return (now < 0.01 * before) & (now * (now / before) > eps * eps * size)
+
+        def step(state: tuple[Array, ...]) -> tuple[Array, ...]:
+            x, _, before, going = state
+            x, square, now = corrected(x, sharp=False)
+            return x, square, now, going & useful(before, now)
+
+        state = (x, square, now, useful(size, now))
         x, square, *_ = be.while_loop(lambda s: xp.any(s[3]), step, state, _STEPS - 1)
         # What rounding the leading bits allow is taken away in the end.
         return (x, square) if system.wide else corrected(x, sharp=True)[:2]
@@ -142,9 +147,6 @@ def _standard(be: Backend, plan: Plan, arrays: list[Array]) -> Array:
     x = start
     if system.wide:
         x = adjoint_times(be, a, weigh(be, w, x))
-    eps = float(xp.finfo(x.dtype).eps)
-    tiny = float(xp.finfo(x.dtype).smallest_normal)
-    goal = xp.where(goal > tiny, goal, xp.full_like(goal, tiny))
     x, square, now = be.cond(
         again, lambda x, s: corrected(x, sharp=False), lambda x, s: (x, s, goal), x, square
     )
@@ -152,7 +154,7 @@ def _standard(be: Backend, plan: Plan, arrays: list[Array]) -> Array:
     if system.wide:
         square = residual(x, sharp=False)[1]
     x = xp.where(xp.isfinite(x), x, be.new_like(x, (), fill=float("nan")))
-    return _packed(be, x, square, xp.zeros_like(square))
+    return _packed(be, x, not_below_zero(be, square), xp.zeros_like(square))
 
 
 class _Leading:
