@@ -166,6 +166,8 @@ class CupyBackend(NumpyBackend):
     ) -> Array:
         return as_strided(x, *strided(x.shape, x.strides, sizes, strides, dilations, axes))
 
+    turned, upper_inverse = Backend.turned, Backend.upper_inverse
+
     def solve_triangular(
         self, a: Array, b: Array, *, lower: bool, transpose: bool = False
     ) -> Array:

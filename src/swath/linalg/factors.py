@@ -197,17 +197,15 @@ def _factorise(be: Backend, recipe: Recipe, *given: Array) -> tuple[Array, ...]:
 
         found = be.cond(everywhere, easy, hard)
     root, scale, rank, condition, finite, triangular = found
-    d = scale[..., None]
+    d, many = scale[..., None], ~everywhere
     if sample is None:
-        start, square, now = correction(be, system, root, d, ridge, None, low, square)
+        start, square, goal = correction(be, system, root, d, ridge, None, low, square)
+        again = everywhere | many
     else:
         full = rank == int(a.shape[-1])
         x, change, square, now = _begun(
             be, recipe, rows, ridge, sample, (root, d), (full, triangular), (low, square)
         )
-    goal, many = now, ~everywhere
-    again = everywhere | many
-    if sample is not None:
         start, square = x + change, not_below_zero(be, square)
         goal = xp.where(sample.goal > now, sample.goal, now)
         far = _far(be, first, everywhere, condition, change / d, start / d, square, now, goal)

@@ -23,7 +23,15 @@ from .._backends import Backend
 from .._backends.base import WORKSPACE
 from . import extended
 from ._rows import block_count, by_problems, by_rows, residual_sums, weigh
-from ._scaling import adjoint, adjoint_times, not_below_zero, power_of_two, quiet, real_product, squares
+from ._scaling import (
+    adjoint,
+    adjoint_times,
+    not_below_zero,
+    power_of_two,
+    quiet,
+    real_product,
+    squares,
+)
 from .factors import System, correction
 
 __all__ = ["Plan", "iterated", "plan_for", "refined"]
