@@ -13,12 +13,14 @@ from .._backends import Backend
 from ..geometry import Sliding
 from .tiles import Tiles, Tiling, counts
 
-__all__ = ["RowTiles", "fits", "laid"]
+__all__ = ["RowTiles", "alone", "fits", "laid"]
 
 Array = Any
 
 # Bytes of rows that are copied at once; the points of longer ones are multiplied where they lie.
 _SHORT = 2**21
+# Multiply-adds of a product that OpenBLAS computes in the thread that asks.
+_ALONE = 2**18
 
 
 class _Laid(NamedTuple):
@@ -42,6 +44,11 @@ def fits(g: Sliding, batch: int, depth: int, rows: int, width: int) -> bool:
     """Whether this is for a problem; `width` are the bytes of an element."""
     one = g.rank == g.groups == depth == rows == 1
     return one and width * batch * (g.lengths[0] + g.out[0]) <= _SHORT
+
+
+def alone(g: Sliding, made: Tiling, batch: int) -> bool:
+    """Whether one thread computes all, so that threads of two libraries do not wait for each other."""
+    return laid(g, made, batch).each * made.box[0] * made.t[0] <= _ALONE
 
 
 class RowTiles(Tiles):

@@ -26,7 +26,7 @@ from .problem import Estimate, Problem, as_is
 from .tiles import SHORT, Tiling, counts, extra, runs, tiling
 from .tiles_gathered import GatheredTiles
 from .tiles_interleaved import BUFFER, InterleavedTiles, steps
-from .tiles_rows import RowTiles, fits, laid
+from .tiles_rows import RowTiles, alone, fits, laid
 
 __all__ = ["estimate", "frame_length", "last", "roles", "run", "scratch", "tile"]
 
@@ -171,7 +171,7 @@ def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
     made = tiling(g.spans, batch * g.groups, depth, rows, be.narrow, interleaves)
     width = be.itemsize(a.dtype)
     if role == "y" and interleaves and fits(g, batch, depth, rows, width):
-        near = be.near(a, b)
+        near = be.near(a, b) if alone(g, made, batch) else None
         if near is None:
             return _rows(be, g, batch, made).product(a, b)
         return be.from_host(_rows(backend_of(near[0]), g, batch, made).product(*near))
