@@ -47,7 +47,7 @@ def fits(g: Sliding, batch: int, depth: int, rows: int, width: int) -> bool:
 
 
 def alone(g: Sliding, made: Tiling, batch: int) -> bool:
-    """Whether one thread computes all, so that threads of two libraries do not wait for each other."""
+    """Whether one thread computes all: those of two libraries would wait for each other."""
     return laid(g, made, batch).each * made.box[0] * made.t[0] <= _ALONE
 
 
