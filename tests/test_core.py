@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import oracles_core
 import swath
+from swath._backends import backend_of
 from swath.errors import ArgumentError
 from swath.geometry import Sliding, Span, Windows, pooling_span, resolve_padding, same_padding
 from swath.sliding import correlate, kernel_gradient, plan, spread
@@ -295,6 +296,20 @@ def test_large_products_in_slabs_equal_loops_in_whole(xp, rng):
     # Several frames along both axes.
     check_large(xp, rng, LARGE[0], ("overlap_save",))
     check_large(xp, rng, LARGE[1], ("im2col", "native"))
+
+
+@pytest.mark.on("jax", "torch", "jax-gpu", "torch-cuda")
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_the_librarys_kernels_of_layers_know_groups(xp, rng, groups):
+    """Asked for directly: on some devices the planner never takes them."""
+    g = Sliding((Span(9, 3, 2, 1, 1, 1), Span(8, 2, 1, 2)), groups, False, "native")
+    x = rng.standard_normal(g.x_shape(3, 4))
+    w = rng.standard_normal(g.w_shape(8, 4 // groups))
+    y = rng.standard_normal(g.y_shape(3, 8))
+    be = backend_of(xp.asarray(x))
+    for role, arrays in (("y", {"x": x, "w": w}), ("w", {"x": x, "y": y})):
+        got = be.native_product(role, g, *map(xp.asarray, arrays.values()))
+        assert_close(got, oracles_core.product(g, role, **arrays), rtol=256 * xp.eps)
 
 
 LONG = (

@@ -279,9 +279,11 @@ class JaxBackend(Backend):
         pads = [(s.low, s.high) for s in g.spans]
         axes = tuple(range(2, 2 + g.rank))
         order = (0, 1, *axes)
+        groups, batch_groups = g.groups, 1
         if role == "w":
             # y slides over x: the batch is what is summed, like channels.
             strides, dilations, order = dilations, strides, (1, 0, *axes)
+            groups, batch_groups = 1, g.groups
             pads = [(s.low, s.extent + s.stride * (s.out - 1) - s.length - s.low) for s in g.spans]
         asked = _CONFIG.jax_default_matmul_precision
         return lax.conv_general_dilated(
@@ -290,7 +292,8 @@ class JaxBackend(Backend):
             strides,
             pads,
             rhs_dilation=dilations,
-            feature_group_count=g.groups,
+            feature_group_count=groups,
+            batch_group_count=batch_groups,
             dimension_numbers=lax.ConvDimensionNumbers(order, order, order),
             precision=lax.Precision.HIGHEST if asked is None else None,
         )
