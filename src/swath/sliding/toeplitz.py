@@ -57,9 +57,9 @@ def _tiling(p: Problem) -> Tiling:
     return tiling(p.g.spans, p.batch * p.g.groups, p.depth, p.rows, p.narrow, interleaves)
 
 
-def _short(p: Problem) -> bool:
-    interleaves = _interleaves(p.mutable, p.traces, p.wide)
-    return interleaves and p.role == "y" and fits(p.g, p.batch, p.depth, p.rows, p.width)
+def _short(p: Problem, made: Tiling) -> bool:
+    short = made.way == "interleaved" and p.role == "y"
+    return short and fits(p.g, p.batch, p.depth, p.rows, p.width)
 
 
 def estimate(p: Problem, cost: Costs) -> Estimate:
@@ -76,7 +76,7 @@ def estimate(p: Problem, cost: Costs) -> Estimate:
         loss *= 1.3
     seconds = p.heavy * flops * loss / cost.gemm
     band = p.width * g.groups * terms * inner * columns
-    if _short(p):
+    if _short(p, made):
         way = laid(g, made, p.batch)
         flops = float(way.each * made.frames * inner * columns)
         moved = p.x_bytes + p.width * way.points + 2 * p.y_bytes + 4 * band
@@ -94,7 +94,7 @@ def estimate(p: Problem, cost: Costs) -> Estimate:
         moved += 6 * band * (min(made.frames, number[0]) - 1) * pieces
         if lies:
             started = 0.0
-        if not lies:
+        else:
             moved += 2 * copied + p.y_bytes
         calls = 20 + 6 * g.rank + (8 + 3 * min(made.frames, number[0])) * pieces
     elif p.traces:
@@ -126,7 +126,7 @@ def scratch(p: Problem) -> int:
     inner, columns = p.depth * prod(made.box), p.rows * prod(made.t)
     terms = made.frames if made.way == "summed" else 1
     band = (5 if p.role == "w" else 3) * p.width * g.groups * terms * inner * columns
-    if _short(p):
+    if _short(p, made):
         way = laid(g, made, p.batch)
         return p.width * (way.points + 2 * way.each * made.frames * columns) + band
     if made.way != "interleaved":
@@ -169,8 +169,8 @@ def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
     batch, depth, rows = a.shape[0], of[1], of[0] // g.groups
     interleaves = _interleaves(be.mutable, be.traces, be.wide(a))
     made = tiling(g.spans, batch * g.groups, depth, rows, be.narrow, interleaves)
-    width = be.itemsize(a.dtype)
-    if role == "y" and interleaves and fits(g, batch, depth, rows, width):
+    short = role == "y" and made.way == "interleaved"
+    if short and fits(g, batch, depth, rows, be.itemsize(a.dtype)):
         near = be.near(a, b) if alone(g, made, batch) else None
         if near is None:
             return _rows(be, g, batch, made).product(a, b)
