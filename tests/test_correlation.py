@@ -164,6 +164,17 @@ def test_a_bad_sample_is_never_hidden_and_stays_within_its_block(xp, rng, bad):
         np.testing.assert_allclose(got[1][kept], clean[1][kept], rtol=0, atol=scale)
 
 
+@pytest.mark.on("torch")
+@pytest.mark.op("signal.convolve")
+@pytest.mark.parametrize("method", ["auto", "direct", "toeplitz"])
+def test_numpy_warns_nobody_who_uses_another_library(xp, rng, method):
+    """Short rows are NumPy's to multiply where memory is shared; a warning is an error here."""
+    x = rng.standard_normal(2000)
+    x[[500, 700, 900]] = np.inf, -np.inf, np.nan
+    y = swath.signal.convolve(xp.asarray(x), xp.asarray(rng.standard_normal(31)), method=method)
+    assert not np.isfinite(xp.numpy(y)).all()
+
+
 @pytest.mark.on("numpy", "torch", "strict")
 @pytest.mark.op("signal.convolve", "signal.correlate")
 def test_auto_spreads_a_bad_sample_no_further_than_the_block_of_its_plan(xp, rng):

@@ -174,6 +174,8 @@ def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
         near = be.near(a, b) if alone(g, made, batch) else None
         if near is None:
             return _rows(be, g, batch, made).product(a, b)
-        return be.from_host(_rows(backend_of(near[0]), g, batch, made).product(*near))
+        own = backend_of(near[0])
+        with own.quiet():
+            return be.from_host(_rows(own, g, batch, made).product(*near))
     tiles = _tiles(be, g, batch, depth, rows, made)
     return tiles.product(a, b) if role == "y" else tiles.kernel(a, b)
