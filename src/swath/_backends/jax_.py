@@ -71,11 +71,13 @@ def _layer_seconds(p: Any, cost: Any) -> float | str:
         # A plain loop, over neighbouring points at once, whatever the dtype.
         seconds = 2 * p.flops / cost.native_single
     elif single and p.role == "y" and p.g.rank == 1:
-        # So is this. Points of a single line cost more; of several, terms whose points lie apart.
+        # So is this. Points of a single line cost more, which terms hide; of several, terms whose
+        # points lie apart.
         several = p.batch > 1
         terms = p.heavy * p.flops * (2 if several and not p.g.strideless else 1)
-        points = p.outputs / (48 if several else 8)
-        seconds = terms / (1.35 * cost.native_single) + points / cost.native_point
+        terms /= 1.35 * cost.native_single
+        points = p.outputs / ((48 if several else 6) * cost.native_point)
+        seconds = terms + points if several else max(terms, points)
         return seconds * (2 if p.outputs < _SHARED else 1) + 12 * cost.call
     elif single and p.role == "y":
         seconds = channels_seconds(p, cost)

@@ -98,7 +98,7 @@ def estimate(p: Problem, cost: Costs) -> Estimate | str:
     loss = 1 + 8 / min(p.rows, 64) + 8 / min(p.depth, 64)
     # Passes over single points of x and y cost more where channels do not lie beside each other. A
     # compiler joins some.
-    passes = 3 if p.traces else 6 if p.g.last else 9
+    passes = (3 if p.traces else 6) if p.g.last else 9
     moved = passes * p.width * tiles * (1.5 * cells + 2**count) * (p.depth + p.rows)
     kernel = 3 * p.w_bytes * (4 / 3) ** count
     seconds = p.heavy * flops * loss / cost.gemm + (moved + kernel) / cost.stream
