@@ -60,6 +60,11 @@ class Known(dict[Any, Any]):
         self[key] = value
 
 
+def unchanged(given: Sequence[Any], made: Sequence[Any]) -> bool:
+    """Whether arrays are those given: none was converted, and none is a node."""
+    return all(a is b and not isinstance(a, Node) for a, b in zip(given, made, strict=True))
+
+
 def arrays(*optional: str, **given: Any) -> tuple[Backend, list[Any]]:
     """The adapter and the arguments as arrays (or nodes) of one library on one device.
 

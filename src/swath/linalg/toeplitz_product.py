@@ -16,7 +16,7 @@ import numpy as np
 
 from .. import _ops, arguments
 from .._backends import Backend, backend_of
-from ..autodiff import Node, primal
+from ..autodiff import primal
 from ..errors import ArgumentError, describe
 from ..geometry import Sliding, Span
 from ..registry import operation
@@ -290,7 +290,6 @@ def matmul_toeplitz(
     if 0 in (c.shape[-1], r.shape[-1]):
         columns = () if vector else x.shape[-1:]
         return _ops.fill_like(c, (*lead, c.shape[-1], *columns))
-    pairs = zip(given, (c, r, x), strict=True)
-    if key is not None and all(a is b and not isinstance(a, Node) for a, b in pairs):
+    if key is not None and arguments.unchanged(given, (c, r, x)):
         _KNOWN.keep(key, be)
     return multiply(diagonals(c, r), x)

@@ -9,7 +9,6 @@ from typing import Any
 
 from .. import _ops, arguments
 from .._backends import Backend
-from ..autodiff import Node
 from ..errors import ArgumentError
 from ..geometry import Sliding, Span
 from ..sliding import correlate as product
@@ -227,8 +226,7 @@ def slide(in1: Any, in2: Any, mode: Any, method: Any, axes: Any, *, turned: bool
     check_method(method)
     be, x, w, places = prepare(in1, in2, axes)
     y = convolve_axes(x, _ops.conj(w) if turned else w, places, mode, method, turned=turned)
-    plain = not isinstance(in1, Node) and not isinstance(in2, Node)
-    if key is not None and x is in1 and w is in2 and places and plain:
+    if key is not None and places and arguments.unchanged((in1, in2), (x, w)):
         shapes = tuple(x.shape), tuple(w.shape)
         if mode != "valid" or all(shapes[0][a] >= shapes[1][a] for a in places):
             plan = _layout(*shapes, places, mode, method)

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from .. import _ops, arguments
 from .._backends import Backend
-from ..autodiff import Node, primal
+from ..autodiff import primal
 from ..errors import ArgumentError, ArgumentTypeError, describe, explain
 from ..geometry import Sliding, Span
 from ..registry import operation
@@ -194,8 +194,7 @@ def _step(b: Any, state: Any, chunk: Any, axis: int, method: str) -> tuple[Any, 
         # Never a view: the caller may fill the chunk's memory anew.
         return _ops.concat([state], axis), _ops.fill_like(chunk, shape)
     plan = _Chunk.of(shape, taps, axis, method)
-    arrays = b, state, chunk
-    if key is not None and all(x is y and not isinstance(x, Node) for x, y in zip(given, arrays)):
+    if key is not None and arguments.unchanged(given, (b, state, chunk)):
         _KNOWN.keep(key, (be, plan))
     return plan.step(_ops, b, state, chunk)
 

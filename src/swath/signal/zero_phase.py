@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from .. import _ops, arguments
 from .._backends import backend_of
-from ..autodiff import Node, primal
+from ..autodiff import primal
 from ..errors import ArgumentError, UnsupportedError
 from ..registry import operation
 from ._extension import PADDINGS, continued, extended
@@ -143,9 +143,7 @@ def filtfilt(
     ends = _Ends(axis, across, edge, rest, mode, bool(whole))
     if be.is_half(kind):
         b, x = _ops.cast(b, be.dtype("float32")), _ops.cast(x, be.dtype("float32"))
-    elif key is not None and all(
-        v is w and not isinstance(v, Node) for v, w in zip((b, x), given, strict=True)
-    ):
+    elif key is not None and arguments.unchanged(given, (b, x)):
         _KNOWN.keep(key, (be, ends))
     return _ops.cast(_filtered(ends, b, x), kind)
 

@@ -57,11 +57,9 @@ class RowTiles(Tiles):
     def __init__(self, be: Backend, g: Sliding, batch: int, made: Tiling) -> None:
         super().__init__(be, g, batch, 1, 1, made)
         self.row, self.each, self.points = laid(g, made, batch)
-        low, length, wide = g.spans[0].low, g.spans[0].length, self.row * self.hops[0]
-        start = max(0, -low)
-        self.inside = slice(start, max(start, min(length, wide - low)))
-        begin = min(max(0, low), wide)
-        self.place = slice(begin, begin + self.inside.stop - start)
+        (hop,) = self.hops
+        (*_, self.inside), (*_, (low, high)) = self.read([(0, self.counts[0])], self.J * hop)
+        self.place = slice(low, self.row * hop - high)
 
     def product(self, x: Array, w: Array) -> Array:
         """The sliding product."""

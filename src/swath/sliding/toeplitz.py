@@ -69,19 +69,19 @@ def estimate(p: Problem, cost: Costs) -> Estimate:
     tiles = prod(number) * p.batch * g.groups
     inner, columns = p.depth * prod(made.box), p.rows * prod(made.t)
     terms = made.frames if made.way == "summed" else 1
-    flops = float(tiles * inner * columns * terms) * (1 + extra(made, number[0]))
+    short = laid(g, made, p.batch) if _short(p, made) else None
+    boxes = tiles * (1 + extra(made, number[0])) if short is None else short.each * made.frames
+    flops = float(boxes * inner * columns * terms)
     loss = 1 + SHORT / inner + p.narrow / columns
     if p.traces and p.role == "w":
         # A compiler's products that sum over the points are slower (XLA on a processor).
         loss *= 1.3
     seconds = p.heavy * flops * loss / cost.gemm
     band = p.width * g.groups * terms * inner * columns
-    if _short(p, made):
-        way = laid(g, made, p.batch)
-        flops = float(way.each * made.frames * inner * columns)
-        moved = p.x_bytes + p.width * way.points + 2 * p.y_bytes + 4 * band
-        seconds = p.heavy * flops * loss / cost.gemm + moved / cost.gather
-        return Estimate(seconds + (11 + made.frames / 2) * cost.call, flops, moved)
+    if short is not None:
+        moved = p.x_bytes + p.width * short.points + 2 * p.y_bytes + 4 * band
+        seconds += moved / cost.gather + (11 + made.frames / 2) * cost.call
+        return Estimate(seconds, flops, moved)
     hop = g.spans[0].stride * made.t[0]
     points = inner // made.box[0] * (made.box[0] if made.way == "gathered" else hop)
     copied = p.width * tiles * points
