@@ -5,53 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
-from functools import cache, lru_cache
-from math import isnan, prod
-from typing import Any, NamedTuple
+from functools import cache
+from typing import Any
 
 import array_api_compat.torch as xp
 import numpy as np
 import torch
 
-from .base import (
-    LANES,
-    WIDE,
-    Array,
-    Backend,
-    Core,
-    NativeKernel,
-    channels_seconds,
-    cudnn_seconds,
-    no_kernel,
-)
-from .host import levinson, levinson_seconds, line, line_seconds
+from .base import WIDE, Array, Backend, Core, NativeKernel
+from .host import levinson, levinson_seconds, line
+from .torch_layers import by_line, layer, layer_seconds
+from .torch_pools import pool
 
 __all__ = ["make"]
 
 # MKL transforms at most seven axes at a time, cuFFT three.
 _FFT_AXES = 3
 
-# Nanoseconds of PyTorch's kernel for each output and for each of its taps, with channels before the
-# windows and with enough behind them to fill vectors, and of swath's passes for each element
-# computed, likewise (float32, two cores of a Xeon, 2026-11).
-_POOL_RATES = {
-    "max": ((7, 0.95), (0.8, 0.14), (0.6, 0.47)),
-    "places": ((7.5, 1), (1, 0.12), (2.7, 2.1)),
-    "scatter": ((10, 0.9), (3, 0.1), (3.3, 3)),
-    # Places and a derivative from them: only who finds the places differs.
-    "kept": ((10, 0.9), (3, 0.1), (3.1, 2.5)),
-    "sum": ((3.7, 0.15), (0.5, 0.06), (0.55, 0.42)),
-    "spread": ((4, 0.12), (0.8, 0.1), (0.65, 0.5)),
-}
-# Nanoseconds to start the kernel, and elements in whose time the passes begin one of their steps.
-_POOL_START, _POOL_STEP = 3e4, 7e4
-# Channels behind the windows that fill a vector of the kernel's.
-_POOL_LANES = 8
-
 _LEVEL: ContextVar[str] = ContextVar("swath_torch_precision", default="highest")
 
-
 _HOST = ("torch", "cpu", "")
+_REAL = (torch.float32, torch.float64)
 # Columns from which on products of a quarter of them are as fast, for each number, as the whole.
 _PARTED = 256
 
@@ -60,66 +34,6 @@ _PARTED = 256
 def _place(device: Any) -> tuple[str, str, str]:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return "torch", "gpu", name
-
-
-# Points of a single input up to which PyTorch gathers columns itself, and bytes from which memory
-# comes fresh from the system.
-_SMALL, _FRESH = 20480, 16 << 20
-# Taps along a single axis beyond which its kernel for one channel has a tenth of the speed.
-_ROW = 48
-# Seconds to start that kernel rather than NumPy's for a row, and multiply-adds a second of it.
-_ROW_START, _ROW_RATE = 4e-6, 5e9
-
-
-def _layer_seconds(p: Any, cost: Any) -> float | str:
-    """oneDNN's kernels; of float64, and of one small array, columns and a product per group."""
-    g = p.g
-    if g.rank > 3 or p.dtype not in ("float32", "float64"):
-        return no_kernel(p, cost)
-    if p.wide > 1:
-        return cudnn_seconds(p, cost)
-    row = p.mutable and p.role == "y" and p.single and p.batch * g.groups == 1
-    if row and _by_line(g, p.width):
-        return line_seconds(g.spans[0], p.width, p.heavy, cost.gemm) + 2 * cost.call
-    small = p.batch * g.groups == p.wide == 1 and p.inputs <= _SMALL
-    if p.width > 4 or (small and (g.rank == 1 or (g.rank == 2 and min(g.sizes) <= 3))):
-        columns = p.width * p.places * p.depth * p.taps
-        seconds = p.heavy * p.flops * (1 + LANES / p.rows) / cost.native
-        seconds += columns / (cost.gather if columns < _FRESH else cost.gather / 16)
-        seconds += 4 * p.batch * g.groups * cost.call
-    else:
-        seconds = channels_seconds(p, cost)
-        if p.single and g.groups == 1:
-            if g.rank == 1 and p.taps > _ROW:
-                seconds += 10 * p.flops / cost.native_single
-            if LANES * p.width * p.outputs > 2 * _FRESH:
-                # Results of all lanes of a vector are written, of which one counts.
-                seconds += 3 * p.outputs / cost.native_point
-        elif g.groups == p.depth == 1:
-            # A single channel of x fills no vector.
-            seconds *= 1.5
-        elif g.rank == 3 and g.last:
-            seconds += p.width * (p.inputs + p.outputs) / (cost.gather / 4)
-    if g.last:
-        # The kernel is laid out anew, point by point.
-        seconds += p.w_bytes / (cost.gather / 32)
-    return seconds + 4 * cost.call
-
-
-_REAL = (torch.float32, torch.float64)
-
-
-@lru_cache(maxsize=4096)
-def _by_line(g: Any, width: int) -> bool:
-    """Whether NumPy's convolution of one row is faster than the kernel of layers."""
-    s = g.spans[0]
-    if g.rank > 1 or s.stride * s.dilation > 1:
-        return False
-    if width == 4 and s.length > _SMALL:
-        return True
-    heavy = width // 4
-    own = _ROW_START + heavy * s.size * s.out / _ROW_RATE
-    return line_seconds(s, width, heavy, 20 * _ROW_RATE) < own
 
 
 class TorchBackend(Backend):
@@ -409,99 +323,23 @@ class TorchBackend(Backend):
         x, info = torch.linalg.solve_ex(a, b)
         return torch.where((info == 0)[..., None, None], x, float("nan"))
 
-    native = NativeKernel(("y", "x", "w"), _layer_seconds)
+    native = NativeKernel(("y", "x", "w"), layer_seconds)
 
     def native_product(self, role: str, g: Any, a: Array, b: Array) -> Array:
-        if a.is_cuda and _LEVEL.get() != "fast":
-            with _full_precision():
-                return self._layer(role, g, a, b)
-        return self._layer(role, g, a, b)
-
-    def _layer(self, role: str, g: Any, a: Array, b: Array) -> Array:
         row = role == "y" and a.numel() == a.shape[-1] and b.numel() == b.shape[-1]
-        near = self.near(a, b) if row and _by_line(g, a.itemsize) else None
+        near = self.near(a, b) if row and by_line(g, a.itemsize) else None
         if near is not None:
             y = line(g.spans[0], near[0].ravel(), near[1].ravel())
             return torch.from_numpy(y.reshape(1, 1, -1))
-        lengths, low, high, even, over, settings = _settings(g)
-        if role == "y":
-            x = a if even else _shaped(a, low, high)
-            return torch.convolution(x, _beside(b, x), None, *settings)
-        if role == "x" and over is not None and _transposes(g.groups, a, b):
-            strides, padding, dilations, _, _, groups = settings
-            return torch.convolution(
-                b, _beside(a, b), None, strides, padding, dilations, True, over, groups
-            )
-        # The kernels of the derivatives read the shape and the layout of the operand that they
-        # compute; never written, it takes no memory.
-        if role == "x":
-            w, y = _beside(a, b), b
-            x = _unwritten(y, (y.shape[0], a.shape[1] * g.groups, *lengths), _layout(y))
-        else:
-            x, y = a if even else _shaped(a, low, high), b
-            w = _unwritten(y, (y.shape[1], a.shape[1] // g.groups, *g.sizes), _layout(x))
-        found = _GRADIENTS(y, x, w, None, *settings, (role == "x", role == "w", False))
-        if role == "w":
-            return found[1]
-        return found[0] if even else _shaped(found[0], [-n for n in low], [-n for n in high])
+        if a.is_cuda and _LEVEL.get() != "fast":
+            with _full_precision():
+                return layer(role, g, a, b)
+        return layer(role, g, a, b)
 
     def native_pool(self, role: str, g: Any, work: int, *arrays: Array, divisor: int = 1) -> Any:
-        x = arrays[-1]
-        kernel = _pool(g)
-        if kernel is None or not self.in_place or x.dtype not in _REAL:
+        if not self.in_place or arrays[-1].dtype not in _REAL:
             return None
-        if role == "fits":
-            return x.is_contiguous()
-        settings = kernel.settings
-        if x.is_cuda:
-            # To look for NaN would wait for the device.
-            pays = role in ("max", "sum", "spread")
-        else:
-            pays = kernel.pays(role, work)
-        placed = role == "scatter" and len(arrays) == 3
-        if placed:
-            # That it pays was decided when the places were kept.
-            arrays, pays = tuple(a.contiguous() for a in arrays), True
-        if not pays or not all(a.is_contiguous() for a in arrays):
-            return None
-        if role in ("sum", "spread") and kernel.dilated:
-            return None
-        aten, planes = torch.ops.aten, kernel.planes
-        inputs, outputs = kernel.inputs, kernel.outputs
-        size, stride, pad, _ = settings
-        if role == "sum":
-            found = torch.nn.functional.avg_pool2d(
-                planes(x, inputs), size, stride, pad, False, True, divisor
-            )
-            return kernel.back(found, g.out)
-        if role == "spread":
-            if x.is_cuda and kernel.last:
-                # Found wrong for windows that overlap (PyTorch 2.11 on an H200).
-                return None
-            out = x.new_empty(g.shape)
-            # The result stands for the input too, of which shape and layout alone are read: a
-            # second array, never written, would push the first out of the cache.
-            result = planes(out, inputs)
-            aten.avg_pool2d_backward.grad_input(
-                planes(x, outputs), result, size, stride, pad, False, True, divisor,
-                grad_input=result,
-            )  # fmt: skip
-            return out
-        if role == "max":
-            return kernel.back(torch.max_pool2d(planes(x, inputs), *settings), g.out)
-        if placed:
-            places = planes(arrays[1], outputs)
-        else:
-            y, places = aten.max_pool2d_with_indices.default(planes(x, inputs), *settings)
-            if isnan(y.sum().item()):
-                # Of several NaN PyTorch names the last. (Infinities of both signs come here too.)
-                return None
-            if role != "scatter":
-                return kernel.back(y, g.out), kernel.back(places, g.out)
-        found = aten.max_pool2d_with_indices_backward.default(
-            planes(arrays[0], outputs), planes(x, inputs), *settings, False, places
-        )
-        return kernel.back(found, g.shape)
+        return pool(role, g, work, *arrays, divisor=divisor)
 
     def fft(self, x: Array, axes: Sequence[int], lengths: Sequence[int]) -> Array:
         if not self.is_complex(x):
@@ -537,136 +375,6 @@ class TorchBackend(Backend):
     ) -> Sequence[Array] | None:
         leaves = [a.detach().clone().requires_grad_() for a in arrays]
         return torch.autograd.grad(function(*leaves), leaves)
-
-
-class _Pool(NamedTuple):
-    """Windows as PyTorch's kernels of two axes take them.
-
-    `inputs` and `outputs` are the shapes of x and y with four axes, in the order of their memory.
-    """
-
-    last: bool
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    settings: Any
-    dilated: bool
-
-    def pays(self, role: str, work: int) -> bool:
-        """Whether the kernel is faster than passes that compute `work` elements."""
-        before, behind, passes = _POOL_RATES[role]
-        each, tap = behind if self.last and self.outputs[-1] >= _POOL_LANES else before
-        sizes = self.settings[0]
-        kernel = _POOL_START + prod(self.outputs) * (each + tap * prod(sizes))
-        steps = sum((n - 1).bit_length() for n in sizes)
-        return kernel < passes[self.last] * (work + _POOL_STEP * steps)
-
-    def planes(self, a: Array, shape: tuple[int, ...]) -> Array:
-        """An array of any number of axes as (N, C, H, W)."""
-        if a.shape != shape:
-            a = a.reshape(shape)
-        return a.permute(0, 3, 1, 2) if self.last else a
-
-    def back(self, a: Array, shape: tuple[int, ...]) -> Array:
-        """The inverse of `planes`."""
-        if self.last:
-            a = a.permute(0, 2, 3, 1)
-        return a if a.shape == shape else a.reshape(shape)
-
-
-@lru_cache(maxsize=4096)
-def _pool(g: Any) -> _Pool | None:
-    """What the kernels need of windows; None where they do not compute them."""
-    spans = g.spans
-    if len(spans) != 2 or g.axes[1] != g.axes[0] + 1:
-        return None
-    if any(s.low != s.high or not 0 <= s.low <= s.size // 2 for s in spans):
-        return None
-    settings = tuple(
-        tuple(getattr(s, name) for s in spans) for name in ("size", "stride", "low", "dilation")
-    )
-    first, behind = g.axes[0], g.shape[g.axes[1] + 1 :]
-    lead, tail = prod(g.shape[:first]), prod(behind)
-    inputs, outputs = (
-        (lead, *space, tail) if behind else (lead, 1, *space)
-        for space in ([s.length for s in spans], [s.out for s in spans])
-    )
-    dilated = any(s.dilation > 1 for s in spans)
-    return _Pool(bool(behind), inputs, outputs, settings, dilated)
-
-
-def _shaped(x: Array, low: Sequence[int], high: Sequence[int]) -> Array:
-    """Pad the last axes with zeros; negative widths crop."""
-    pairs = [n for pair in zip(reversed(low), reversed(high), strict=True) for n in pair]
-    return torch.constant_pad_nd(x, pairs)
-
-
-# Elements of a kernel from which on its order is worth a thought.
-_REORDERED = 2**15
-_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
-
-
-_GRADIENTS = torch.ops.aten.convolution_backward.default
-
-
-@lru_cache(maxsize=4096)
-def _settings(g: Any) -> tuple[Any, ...]:
-    """Of a layer: lengths, padding, points that the transpose adds behind, what the kernel takes.
-
-    The padding low and high, and whether the kernel has it; the lengths with what it has not. None
-    in place of points that the kernel of the transpose cannot add.
-    """
-    strides, dilations, low, high = (
-        tuple(getattr(s, name) for s in g.spans) for name in ("stride", "dilation", "low", "high")
-    )
-    # One tap has no neighbours, and kernels with steps between them are slow.
-    dilations = tuple(1 if s.size == 1 else d for s, d in zip(g.spans, dilations, strict=True))
-    even = low == high and min(low) >= 0
-    lengths = tuple(s.length if even else s.length + s.low + s.high for s in g.spans)
-    none = (0,) * g.rank
-    settings = strides, low if even else none, dilations, False, none, g.groups
-    more = tuple(
-        s.length + 2 * s.low - s.extent - (s.out - 1) * s.stride if even else -1 for s in g.spans
-    )
-    fits = all(0 <= n < max(s.stride, d) for n, s, d in zip(more, g.spans, dilations, strict=True))
-    return lengths, low, high, even, more if fits else None, settings
-
-
-def _transposes(groups: int, w: Array, y: Array) -> bool:
-    """Whether the transposed layer is the kernel of the derivative, without an array for x's shape.
-
-    For groups of several channels it is another kernel and slower.
-    """
-    single = groups == w.shape[0] and w.shape[1] == 1
-    return y.is_cpu and y.dtype is torch.float32 and (groups == 1 or single)
-
-
-def _layout(x: Array) -> Any:
-    """The memory format of channels last where x lies so, else that of channels first."""
-    last = _LAST.get(x.ndim)
-    if last is None or x.is_contiguous() or not x.is_contiguous(memory_format=last):
-        return torch.contiguous_format
-    return last
-
-
-def _unwritten(like: Array, shape: tuple[int, ...], layout: Any) -> Array:
-    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=layout)
-
-
-def _beside(w: Array, x: Array) -> Array:
-    """The kernel (O, C, *K) laid out as the kernels want it beside x.
-
-    One stored as (*K, C, O) is a matrix to be transposed, which PyTorch does several times faster
-    than it reorders axes.
-    """
-    if w.numel() < _REORDERED or x.is_cuda or _layout(x) is torch.contiguous_format:
-        return w
-    order = (*range(2, w.ndim), 1, 0)
-    stored = w.permute(order)
-    if w.is_contiguous(memory_format=_LAST[w.ndim]) or not stored.is_contiguous():
-        return w
-    rows = stored.reshape(-1, w.shape[0]).t().contiguous()
-    rows = rows.reshape(w.shape[0], *w.shape[2:], w.shape[1])
-    return rows.permute(0, w.ndim - 1, *range(1, w.ndim - 1))
 
 
 # Elements of the products that are summed at a time.

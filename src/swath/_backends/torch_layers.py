@@ -1,0 +1,167 @@
+"""PyTorch's kernels of layers: what they take, and how operands are handed to them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import torch
+
+from .base import LANES, Array, channels_seconds, cudnn_seconds, no_kernel
+from .host import line_seconds
+
+__all__ = ["by_line", "layer", "layer_seconds"]
+
+# Points of a single input up to which PyTorch gathers columns itself, and bytes from which memory
+# comes fresh from the system.
+_SMALL, _FRESH = 20480, 16 << 20
+# Taps along a single axis beyond which its kernel for one channel has a tenth of the speed.
+_ROW = 48
+# Seconds to start that kernel rather than NumPy's for a row, and multiply-adds a second of it.
+_ROW_START, _ROW_RATE = 4e-6, 5e9
+# Elements of a kernel from which on its order is worth a thought.
+_REORDERED = 2**15
+_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+
+_GRADIENTS = torch.ops.aten.convolution_backward.default
+
+
+def layer_seconds(p: Any, cost: Any) -> float | str:
+    """oneDNN's kernels; of float64, and of one small array, columns and a product per group."""
+    g = p.g
+    if g.rank > 3 or p.dtype not in ("float32", "float64"):
+        return no_kernel(p, cost)
+    if p.wide > 1:
+        return cudnn_seconds(p, cost)
+    row = p.mutable and p.role == "y" and p.single and p.batch * g.groups == 1
+    if row and by_line(g, p.width):
+        return line_seconds(g.spans[0], p.width, p.heavy, cost.gemm) + 2 * cost.call
+    small = p.batch * g.groups == p.wide == 1 and p.inputs <= _SMALL
+    if p.width > 4 or (small and (g.rank == 1 or (g.rank == 2 and min(g.sizes) <= 3))):
+        columns = p.width * p.places * p.depth * p.taps
+        seconds = p.heavy * p.flops * (1 + LANES / p.rows) / cost.native
+        seconds += columns / (cost.gather if columns < _FRESH else cost.gather / 16)
+        seconds += 4 * p.batch * g.groups * cost.call
+    else:
+        seconds = channels_seconds(p, cost)
+        if p.single and g.groups == 1:
+            if g.rank == 1 and p.taps > _ROW:
+                seconds += 10 * p.flops / cost.native_single
+            if LANES * p.width * p.outputs > 2 * _FRESH:
+                # Results of all lanes of a vector are written, of which one counts.
+                seconds += 3 * p.outputs / cost.native_point
+        elif g.groups == p.depth == 1:
+            # A single channel of x fills no vector.
+            seconds *= 1.5
+        elif g.rank == 3 and g.last:
+            seconds += p.width * (p.inputs + p.outputs) / (cost.gather / 4)
+    if g.last:
+        # The kernel is laid out anew, point by point.
+        seconds += p.w_bytes / (cost.gather / 32)
+    return seconds + 4 * cost.call
+
+
+@lru_cache(maxsize=4096)
+def by_line(g: Any, width: int) -> bool:
+    """Whether NumPy's convolution of one row is faster than the kernel of layers."""
+    s = g.spans[0]
+    if g.rank > 1 or s.stride * s.dilation > 1:
+        return False
+    if width == 4 and s.length > _SMALL:
+        return True
+    heavy = width // 4
+    own = _ROW_START + heavy * s.size * s.out / _ROW_RATE
+    return line_seconds(s, width, heavy, 20 * _ROW_RATE) < own
+
+
+def layer(role: str, g: Any, a: Array, b: Array) -> Array:
+    """The sliding product of a role, channels first."""
+    lengths, low, high, even, over, settings = _settings(g)
+    if role == "y":
+        x = a if even else _shaped(a, low, high)
+        return torch.convolution(x, _beside(b, x), None, *settings)
+    if role == "x" and over is not None and _transposes(g.groups, a, b):
+        strides, padding, dilations, _, _, groups = settings
+        return torch.convolution(
+            b, _beside(a, b), None, strides, padding, dilations, True, over, groups
+        )
+    # The kernels of the derivatives read the shape and the layout of the operand that they
+    # compute; never written, it takes no memory.
+    if role == "x":
+        w, y = _beside(a, b), b
+        x = _unwritten(y, (y.shape[0], a.shape[1] * g.groups, *lengths), _layout(y))
+    else:
+        x, y = a if even else _shaped(a, low, high), b
+        w = _unwritten(y, (y.shape[1], a.shape[1] // g.groups, *g.sizes), _layout(x))
+    found = _GRADIENTS(y, x, w, None, *settings, (role == "x", role == "w", False))
+    if role == "w":
+        return found[1]
+    return found[0] if even else _shaped(found[0], [-n for n in low], [-n for n in high])
+
+
+def _shaped(x: Array, low: Sequence[int], high: Sequence[int]) -> Array:
+    """Pad the last axes with zeros; negative widths crop."""
+    pairs = [n for pair in zip(reversed(low), reversed(high), strict=True) for n in pair]
+    return torch.constant_pad_nd(x, pairs)
+
+
+@lru_cache(maxsize=4096)
+def _settings(g: Any) -> tuple[Any, ...]:
+    """Of a layer: lengths, padding, points that the transpose adds behind, what the kernel takes.
+
+    The padding low and high, and whether the kernel has it; the lengths with what it has not. None
+    in place of points that the kernel of the transpose cannot add.
+    """
+    strides, dilations, low, high = (
+        tuple(getattr(s, name) for s in g.spans) for name in ("stride", "dilation", "low", "high")
+    )
+    # One tap has no neighbours, and kernels with steps between them are slow.
+    dilations = tuple(1 if s.size == 1 else d for s, d in zip(g.spans, dilations, strict=True))
+    even = low == high and min(low) >= 0
+    lengths = tuple(s.length if even else s.length + s.low + s.high for s in g.spans)
+    none = (0,) * g.rank
+    settings = strides, low if even else none, dilations, False, none, g.groups
+    more = tuple(
+        s.length + 2 * s.low - s.extent - (s.out - 1) * s.stride if even else -1 for s in g.spans
+    )
+    fits = all(0 <= n < max(s.stride, d) for n, s, d in zip(more, g.spans, dilations, strict=True))
+    return lengths, low, high, even, more if fits else None, settings
+
+
+def _transposes(groups: int, w: Array, y: Array) -> bool:
+    """Whether the transposed layer is the kernel of the derivative, without an array for x's shape.
+
+    For groups of several channels it is another kernel and slower.
+    """
+    single = groups == w.shape[0] and w.shape[1] == 1
+    return y.is_cpu and y.dtype is torch.float32 and (groups == 1 or single)
+
+
+def _layout(x: Array) -> Any:
+    """The memory format of channels last where x lies so, else that of channels first."""
+    last = _LAST.get(x.ndim)
+    if last is None or x.is_contiguous() or not x.is_contiguous(memory_format=last):
+        return torch.contiguous_format
+    return last
+
+
+def _unwritten(like: Array, shape: tuple[int, ...], layout: Any) -> Array:
+    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=layout)
+
+
+def _beside(w: Array, x: Array) -> Array:
+    """The kernel (O, C, *K) laid out as the kernels want it beside x.
+
+    One stored as (*K, C, O) is a matrix to be transposed, which PyTorch does several times faster
+    than it reorders axes.
+    """
+    if w.numel() < _REORDERED or x.is_cuda or _layout(x) is torch.contiguous_format:
+        return w
+    order = (*range(2, w.ndim), 1, 0)
+    stored = w.permute(order)
+    if w.is_contiguous(memory_format=_LAST[w.ndim]) or not stored.is_contiguous():
+        return w
+    rows = stored.reshape(-1, w.shape[0]).t().contiguous()
+    rows = rows.reshape(w.shape[0], *w.shape[2:], w.shape[1])
+    return rows.permute(0, w.ndim - 1, *range(1, w.ndim - 1))
