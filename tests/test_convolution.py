@@ -331,6 +331,61 @@ def test_a_nan_stays_inside_its_windows(xp, rng):
     assert_close(got, oracles_nn.conv(x, w, (1,), [(0, 0)], (1,), 1))
 
 
+def tap_by_tap(x, w, y, stride, pads, dilation):
+    """Channels first, in float64: the layer of x and w, and its gradients for the cotangent y."""
+    x, w = np.pad(x.astype(float), [(0, 0), (0, 0), *pads]), w.astype(float)
+    out, gx, gw = np.zeros(y.shape), np.zeros(x.shape), np.zeros(w.shape)
+    for j in np.ndindex(*w.shape[2:]):
+        reach = zip(j, y.shape[2:], stride, dilation, strict=True)
+        at = (..., *(slice(d * k, d * k + s * (n - 1) + 1, s) for k, n, s, d in reach))
+        out += np.einsum("bc...,oc->bo...", x[at], w[(..., *j)])
+        gx[at] += np.einsum("bo...,oc->bc...", y, w[(..., *j)])
+        gw[(..., *j)] = np.einsum("bop,bcp->oc", *(a.reshape(*a.shape[:2], -1) for a in (y, x[at])))
+    inside = zip(pads, x.shape[2:], strict=True)
+    return out, gx[(..., *(slice(low, n - high) for (low, high), n in inside))], gw
+
+
+# x, weight, padding, stride, dilation; kernels are large enough for adapters to lay them out anew.
+MANY_CHANNELS = [
+    ((2, 40, 23), (20, 40, 3), [(1, 1)], (1,), (1,)),
+    ((1, 3, 50), (5, 3, 7), [(3, 2)], (2,), (2,)),
+    ((2, 24, 60), (48, 24, 33), [(16, 16)], (1,), (1,)),
+    ((2, 96, 11), (128, 96, 3), [(0, 0)], (1,), (2,)),
+    ((2, 96, 11), (128, 96, 3), [(4, 4)], (1,), (1,)),
+    ((2, 64, 7, 6), (80, 64, 3, 3), [(1, 1), (1, 1)], (1, 1), (1, 1)),
+    ((2, 64, 9, 10), (72, 64, 3, 3), [(2, 2), (0, 0)], (1, 1), (2, 3)),
+    ((2, 64, 7, 6), (64, 64, 2, 4), [(1, 1), (3, 3)], (1, 1), (1, 1)),
+    ((2, 64, 7, 6), (64, 64, 3, 3), [(1, 0), (2, 1)], (1, 1), (1, 1)),
+    ((2, 64, 9, 8), (64, 64, 3, 3), [(1, 1), (1, 1)], (2, 1), (1, 1)),
+    ((2, 256, 5, 4), (136, 256, 1, 1), [(0, 0), (0, 0)], (1, 1), (1, 1)),
+    ((1, 24, 5, 4, 6), (64, 24, 3, 3, 3), [(1, 1), (1, 1), (0, 0)], (1, 1, 1), (1, 1, 1)),
+]
+
+
+@conv_tests
+@pytest.mark.on("numpy", "torch")
+@pytest.mark.parametrize("channels", ["first", "last"])
+@pytest.mark.parametrize(("shape", "weight", "pads", "stride", "dilation"), MANY_CHANNELS)
+def test_many_channels_within_the_bound(xp, rng, channels, shape, weight, pads, stride, dilation):
+    settings = {"stride": stride, "padding": tuple(pads), "dilation": dilation}
+    out = nn.conv_output_shape(shape, weight, **settings)
+    x, w, y = (rng.standard_normal(s).astype(np.float32) for s in (shape, weight, out))
+    want = tap_by_tap(x, w, y, stride, pads, dilation)
+    sizes = tap_by_tap(abs(x), abs(w), abs(y), stride, pads, dilation)
+    taps, spots = np.prod(weight[2:]), y[:, 0].size
+    terms = taps * weight[1], taps * weight[0], spots
+    bounds = [2 * k * np.finfo(np.float32).eps * s for k, s in zip(terms, sizes, strict=True)]
+    last = channels == "last"
+    if last:
+        turns = to_last, to_last, kernel_last
+        x, w, y = (np.ascontiguousarray(a) for a in (to_last(x), kernel_last(w), to_last(y)))
+        want, bounds = ([f(a) for f, a in zip(turns, v, strict=True)] for v in (want, bounds))
+    x, w, y = map(xp.asarray, (x, w, y))
+    value, pullback = swath.vjp(nn.conv, x, w, channels=channels, **settings)
+    for got, exact, bound in zip((value, *pullback(y)), want, bounds, strict=True):
+        assert_close(got, exact, bound=bound)
+
+
 @transpose_tests
 @pytest.mark.needs("torch")
 @pytest.mark.parametrize("rank", [1, 2, 3])

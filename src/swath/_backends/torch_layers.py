@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 import torch
 
+from ..geometry import Span
 from .base import LANES, Array, channels_seconds, cudnn_seconds, no_kernel
 from .host import line_seconds
 
@@ -23,6 +25,9 @@ _ROW_START, _ROW_RATE = 4e-6, 5e9
 # Elements of a kernel from which on its order is worth a thought.
 _REORDERED = 2**15
 _LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+# Taps of one axis up to which oneDNN's kernels for channels last are faster than those for channels
+# first (1 to 7 times; beyond, down to 0.92 times).
+_LINE = 30
 
 _GRADIENTS = torch.ops.aten.convolution_backward.default
 
@@ -77,7 +82,39 @@ def by_line(g: Any, width: int) -> bool:
 
 def layer(role: str, g: Any, a: Array, b: Array) -> Array:
     """The sliding product of a role, channels first."""
-    lengths, low, high, even, over, settings = _settings(g)
+    if g.rank == 1 and _lies_last(role, g, a, b):
+        return _layer(role, _plane(g), a.unsqueeze(2), b.unsqueeze(2)).squeeze(2)
+    return _layer(role, g, a, b)
+
+
+def _lies_last(role: str, g: Any, a: Array, b: Array) -> bool:
+    """Whether a line lies in memory channels last, and shall be taken so: as a plane of one row.
+
+    PyTorch's layers of one axis copy it to channels first.
+    """
+    x = b if role == "x" else a
+    if x.is_contiguous() or not x.is_cpu or x.dtype is not torch.float32:
+        return False
+    return x.mT.is_contiguous() and (role == "w" or g.spans[0].size <= _LINE)
+
+
+@lru_cache(maxsize=4096)
+def _plane(g: Any) -> Any:
+    """The layer of one axis with an axis of one point before it."""
+    return replace(g, spans=(Span(1, 1), *g.spans))
+
+
+def _layer(role: str, g: Any, a: Array, b: Array) -> Array:
+    lengths, low, high, even, over, reach, settings = _settings(g)
+    if role != "w" and reach is not None:
+        # Without steps layer and transposed layer are each the other of the kernel turned round.
+        w, v = (b, a) if role == "y" else (a, b)
+        turned = _turned(w, v)
+        if turned is not None:
+            dilations, none = settings[2], settings[4]
+            return torch.convolution(
+                v, turned, None, settings[0], reach, dilations, role == "y", none, 1
+            )
     if role == "y":
         x = a if even else _shaped(a, low, high)
         return torch.convolution(x, _beside(b, x), None, *settings)
@@ -108,10 +145,11 @@ def _shaped(x: Array, low: Sequence[int], high: Sequence[int]) -> Array:
 
 @lru_cache(maxsize=4096)
 def _settings(g: Any) -> tuple[Any, ...]:
-    """Of a layer: lengths, padding, points that the transpose adds behind, what the kernel takes.
+    """Of a layer: lengths, padding, what the transpose adds, what it pads, what the kernel takes.
 
     The padding low and high, and whether the kernel has it; the lengths with what it has not. None
-    in place of points that the kernel of the transpose cannot add.
+    in place of points behind that the kernel of the transpose cannot add, and of the padding of a
+    transpose that is no layer.
     """
     strides, dilations, low, high = (
         tuple(getattr(s, name) for s in g.spans) for name in ("stride", "dilation", "low", "high")
@@ -126,7 +164,9 @@ def _settings(g: Any) -> tuple[Any, ...]:
         s.length + 2 * s.low - s.extent - (s.out - 1) * s.stride if even else -1 for s in g.spans
     )
     fits = all(0 <= n < max(s.stride, d) for n, s, d in zip(more, g.spans, dilations, strict=True))
-    return lengths, low, high, even, more if fits else None, settings
+    reach = tuple(s.extent - 1 - s.low for s in g.spans)
+    layer = even and g.groups == 1 and set(strides) == {1} and min(reach) >= 0
+    return lengths, low, high, even, more if fits else None, reach if layer else None, settings
 
 
 def _transposes(groups: int, w: Array, y: Array) -> bool:
@@ -150,18 +190,41 @@ def _unwritten(like: Array, shape: tuple[int, ...], layout: Any) -> Array:
     return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=layout)
 
 
+def _stored(w: Array, x: Array) -> Array | None:
+    """The kernel (O, C, *K) as (*K, C, O), where it lies so and must not beside x; else None."""
+    if w.numel() < _REORDERED or x.is_cuda or _layout(x) is torch.contiguous_format:
+        return None
+    stored = w.permute(*range(2, w.ndim), 1, 0)
+    if w.is_contiguous(memory_format=_LAST[w.ndim]) or not stored.is_contiguous():
+        return None
+    return stored
+
+
 def _beside(w: Array, x: Array) -> Array:
     """The kernel (O, C, *K) laid out as the kernels want it beside x.
 
     One stored as (*K, C, O) is a matrix to be transposed, which PyTorch does several times faster
     than it reorders axes.
     """
-    if w.numel() < _REORDERED or x.is_cuda or _layout(x) is torch.contiguous_format:
+    stored = _stored(w, x)
+    if stored is None:
         return w
-    order = (*range(2, w.ndim), 1, 0)
-    stored = w.permute(order)
-    if w.is_contiguous(memory_format=_LAST[w.ndim]) or not stored.is_contiguous():
-        return w
-    rows = stored.reshape(-1, w.shape[0]).t().contiguous()
-    rows = rows.reshape(w.shape[0], *w.shape[2:], w.shape[1])
-    return rows.permute(0, w.ndim - 1, *range(1, w.ndim - 1))
+    return _as_kernel(stored.reshape(-1, w.shape[0]).t().contiguous(), w.shape[2:])
+
+
+def _turned(w: Array, x: Array) -> Array | None:
+    """The kernel (O, C, *K) as (C, O, *K), all axes of K turned round; None where that is dear.
+
+    One stored as (*K, C, O) is copied in rows of O: a half to a tenth of its transposition's time.
+    """
+    stored = _stored(w, x) if x.is_cpu and x.dtype is torch.float32 else None
+    if stored is None:
+        return None
+    taps = stored.reshape(-1, *stored.shape[-2:]).unbind()
+    return _as_kernel(torch.stack(taps[::-1], 1), w.shape[2:])
+
+
+def _as_kernel(rows: Array, sizes: Sequence[int]) -> Array:
+    """(A, *K, B), with axes in whatever shape, as (A, B, *K); nothing moves."""
+    rows = rows.reshape(rows.shape[0], *sizes, -1)
+    return rows.permute(0, rows.ndim - 1, *range(1, rows.ndim - 1))
