@@ -14,7 +14,14 @@ import swath
 from swath._backends import backend_of
 from swath.errors import ArgumentError
 from swath.geometry import Sliding, Span, Windows, pooling_span, resolve_padding, same_padding
-from swath.sliding import correlate, kernel_gradient, plan, spread
+from swath.sliding import (
+    correlate,
+    kernel_gradient,
+    plan,
+    spread,
+    tiles_interleaved,
+    toeplitz,
+)
 from swath.sliding.problem import Problem
 from swath.testing import assert_close
 
@@ -237,26 +244,40 @@ def test_products_equal_loops(xp, method, last):
     turn = 2 * METHODS.index(method) + last
     share = {"numpy": every, "jax": every[turn : turn + 1]}
     chosen = share.get(xp.backend, every[::4])
-    for number, (geometry, batch, depth, rows, is_complex) in enumerate(chosen):
-        rng = np.random.default_rng(number)
-        first = Sliding(geometry.spans, geometry.groups)
-        g = Sliding(geometry.spans, geometry.groups, last, method)
-        shapes = {
-            "x": first.x_shape(batch, first.groups * depth),
-            "w": first.w_shape(first.groups * rows, depth),
-            "y": first.y_shape(batch, first.groups * rows),
-        }
-        host = {k: rng.standard_normal(s) for k, s in shapes.items()}
-        if is_complex:
-            host = {k: v + 1j * rng.standard_normal(v.shape) for k, v in host.items()}
-        given_ = {k: xp.asarray(to_last(v, k) if last else v) for k, v in host.items()}
-        for role, core in (("y", correlate), ("x", spread), ("w", kernel_gradient)):
-            operands = "xwy".replace(role, "")
-            got = xp.call(
-                lambda a, b, core=core, g=g: core(g, a, b), *(given_[c] for c in operands)
-            )
-            want = oracles_core.product(first, role, **{c: host[c] for c in operands})
-            assert_close(got, to_last(want, role) if last else want, rtol=256 * xp.eps)
+    for number, problem in enumerate(chosen):
+        check_problem(xp, number, problem, method, last)
+
+
+def check_problem(xp, number, problem, method, last):
+    """All roles against loops."""
+    geometry, batch, depth, rows, is_complex = problem
+    rng = np.random.default_rng(number)
+    first = Sliding(geometry.spans, geometry.groups)
+    g = Sliding(geometry.spans, geometry.groups, last, method)
+    shapes = {
+        "x": first.x_shape(batch, first.groups * depth),
+        "w": first.w_shape(first.groups * rows, depth),
+        "y": first.y_shape(batch, first.groups * rows),
+    }
+    host = {k: rng.standard_normal(s) for k, s in shapes.items()}
+    if is_complex:
+        host = {k: v + 1j * rng.standard_normal(v.shape) for k, v in host.items()}
+    given_ = {k: xp.asarray(to_last(v, k) if last else v) for k, v in host.items()}
+    for role, core in (("y", correlate), ("x", spread), ("w", kernel_gradient)):
+        operands = "xwy".replace(role, "")
+        got = xp.call(lambda a, b, core=core, g=g: core(g, a, b), *(given_[c] for c in operands))
+        want = oracles_core.product(first, role, **{c: host[c] for c in operands})
+        assert_close(got, to_last(want, role) if last else want, rtol=256 * xp.eps)
+
+
+@pytest.mark.on("numpy", "torch")
+@pytest.mark.op("sliding.correlate", "sliding.spread", "sliding.kernel_gradient")
+def test_tiles_of_large_arrays_equal_loops(xp, monkeypatch):
+    """Piece by piece, as tiles go that one product does not hold."""
+    monkeypatch.setattr(toeplitz, "laid", lambda *sizes: None)
+    monkeypatch.setattr(tiles_interleaved, "BUFFER", 2**9)
+    for number, problem in enumerate(problems(40)):
+        check_problem(xp, number, problem, "toeplitz", last=False)
 
 
 LARGE = (

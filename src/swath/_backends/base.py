@@ -464,6 +464,10 @@ class Backend:
             x = xp.moveaxis(x, axis + 1, -1)
         return x
 
+    def view(self, x: Array, shape: tuple[int, ...], steps: Sequence[int]) -> Array:
+        """x, which lies without gaps, seen by steps of elements (of a processor's memory alone)."""
+        raise NotImplementedError
+
     def take(self, x: Array, table: np.ndarray, axis: int) -> Array:
         """Elements along an axis, by a table of indices on the host."""
         return self.xp.take(x, self.constant(table, x, self.default_int(x)), axis=axis)

@@ -182,6 +182,9 @@ class NumpyBackend(Backend):
             return view
         return as_strided(x, shape, steps, writeable=False)
 
+    def view(self, x: Array, shape: tuple[int, ...], steps: Sequence[int]) -> Array:
+        return np.ndarray(shape, x.dtype, x, 0, [step * x.itemsize for step in steps])
+
     # Methods and slices: the functions of the same names cost as much as a small convolution.
     def reshape(self, x: Array, shape: tuple[int, ...]) -> Array:
         return x.reshape(shape)

@@ -222,6 +222,9 @@ class TorchBackend(Backend):
                 x = x[..., ::dilation]
         return x
 
+    def view(self, x: Array, shape: tuple[int, ...], steps: Sequence[int]) -> Array:
+        return x.as_strided(shape, steps)
+
     def packed(self, x: Array) -> Array:
         return x.contiguous()
 

@@ -215,7 +215,8 @@ def pack(be: Backend, g: Sliding, w: Array) -> Array:
     depth = w.shape[1]
     w = be.reshape(w, (w.shape[0], depth, _shifts(g, depth, be.wide(w)), -1))
     w = be.permute(w, (2, 0, 1, 3))
-    return be.reshape(w, (w.shape[0], g.groups, w.shape[1] // g.groups, -1))
+    # A BLAS takes no kernel that is read backwards.
+    return be.packed(be.reshape(w, (w.shape[0], g.groups, w.shape[1] // g.groups, -1)))
 
 
 def unpack(be: Backend, g: Sliding, w: Array, sizes: tuple[int, int]) -> Array:

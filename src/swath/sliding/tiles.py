@@ -17,16 +17,17 @@ The first needs strided views and results written in place, and many products.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from itertools import product
+from itertools import accumulate, product
 from math import prod
+from operator import mul
 from typing import Any, NamedTuple
 
 from .._backends import Backend
 from ..geometry import Sliding, Span
 
-__all__ = ["Tiles", "Tiling", "counts", "runs", "tiling"]
+__all__ = ["Tiles", "Tiling", "counts", "extra", "runs", "steps_of", "tiling"]
 
 Array = Any
 
@@ -107,6 +108,11 @@ def extra(made: Tiling, number: int) -> float:
     return (made.frames - 1) / number if several else 0.0
 
 
+def steps_of(shape: Sequence[int]) -> list[int]:
+    """Elements from one entry to the next of every axis of an array without gaps."""
+    return list(accumulate(reversed(shape[1:]), mul, initial=1))[::-1]
+
+
 @lru_cache(maxsize=1024)
 def _lengths(out: int) -> tuple[int, ...]:
     """Lengths to try: even divisions of few outputs, powers of two of many."""
@@ -135,8 +141,29 @@ class Tiles:
         self.counts = counts(g.spans, self.t)
         self.inner, self.columns = depth * prod(self.box), rows * prod(self.t)
 
+        if self.way == "interleaved":
+            self._diagonals()
+
+    def _diagonals(self) -> None:
+        """Where a kernel lies in M, (G, box₁, D, box₂ …, R, t): a view (G, R, D, *K, *t) of it."""
+        g, r = self.g, self.rank
+        self.band = (g.groups, self.box[0], self.depth, *self.box[1:], self.rows, *self.t)
+        steps = steps_of(self.band)
+        box, tile = (steps[1], *steps[3 : 2 + r]), steps[3 + r :]
+        taps = [s.dilation * p for s, p in zip(g.spans, box, strict=True)]
+        along = [s.stride * p + i for s, p, i in zip(g.spans, box, tile, strict=True)]
+        self.diagonals = (
+            (g.groups, self.rows, self.depth, *g.sizes, *self.t),
+            (steps[0], steps[2 + r], steps[2], *taps, *along),
+        )
+        self.taps = (g.groups, self.rows, self.depth, *g.sizes, *(1,) * r)
+
     def matrix(self, w: Array) -> Array:
         """w (O, D, *K) to M, (G, box₁·D·box₂ …, R·t); else in blocks, (J, G, D·box, R·t)."""
+        if self.way == "interleaved":
+            m = self.be.new_like(w, self.band)
+            self.be.view(m, *self.diagonals)[...] = self.be.reshape(w, self.taps)
+            return self.be.reshape(m, (self.g.groups, self.inner, self.columns))
         g, r = self.g, self.rank
         dilations = [s.dilation for s in g.spans]
         if any(d > 1 for d in dilations):
@@ -152,12 +179,6 @@ class Tiles:
         w = self.be.flip(w, tuple(range(2 + r, 2 + 2 * r)))  # (G·R, D, J·box₁, *E, *t)
         lead = g.groups, self.rows, self.depth
         behind = 1, *range(4 + r, 4 + 2 * r)
-        if self.way == "interleaved":
-            w = self.be.reshape(w, (*lead, *w.shape[2:]))
-            # (G, R, D, box₁, *E, *t) -> (G, box₁, D, *E, R, *t)
-            order = (0, 3, 2, *range(4, 3 + r), 1, *range(3 + r, 3 + 2 * r))
-            w = self.be.packed(self.be.permute(w, order))
-            return self.be.reshape(w, (g.groups, self.inner, self.columns))
         w = self.be.reshape(w, (*lead, blocks, self.box[0], *w.shape[3:]))
         # (G, R, D, J, box₁, *E, *t) -> (J, G, D, box₁, *E, R, *t)
         w = self.be.packed(self.be.permute(w, (3, 0, 2, *range(4, 4 + r), *behind)))
@@ -208,3 +229,25 @@ class Tiles:
             cuts.append(inside)
             widths.append((low, stop - start - low - (inside.stop - inside.start)))
         return tuple(cuts), widths
+
+    def cuts(
+        self, ends: Sequence[tuple[int, int]], batch: int
+    ) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...], tuple[int, ...]]]:
+        """Segments of the tiles first … last−1 of every axis: cuts of them and of y, their shape.
+
+        Of tiles (B, G, R, n₁, t₁, n₂, t₂ …) and of y; those that reach beyond y along an axis come
+        by themselves.
+        """
+        parts = []
+        for (a, b), t, out in zip(ends, self.t, self.g.out, strict=True):
+            full = min(b, out // t)
+            along = [(a, full, t)] if full > a else []
+            parts.append(along if full == b else [*along, (full, b, out - full * t)])
+        lead = (slice(None),) * 3
+        for segment in product(*parts):
+            cut, here, shape = [], [], [batch, self.g.groups, self.rows]
+            for (a, b, have), (begin, _), t in zip(segment, ends, self.t, strict=True):
+                cut += [slice(a - begin, b - begin), slice(0, have)]
+                here.append(slice(a * t, a * t + (b - a - 1) * t + have))
+                shape += [b - a, have]
+            yield (*lead, *cut), (*lead[:2], *here), tuple(shape)

@@ -10,7 +10,6 @@ many tiles as fit the cache.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import product
 from math import prod
 from typing import Any, NamedTuple
 
@@ -196,17 +195,5 @@ class InterleavedTiles(Tiles):
         places = [1 + r, *range(2, 1 + r)]
         pairs = [i for k in range(r) for i in (places[k], 3 + r + k)]
         tiles = be.permute(tiles, (1, 0, 2 + r, *pairs))
-        parts = []
-        for (a, b), t, out in zip(piece.ends, self.t, g.out, strict=True):
-            full = min(b, out // t)
-            along = [(a, full, t)] if full > a else []
-            parts.append(along if full == b else [*along, (full, b, out - full * t)])
-        lead = (slice(None),) * 3
-        for segment in product(*parts):
-            cut, here, shape = [], [], [y.shape[0], g.groups, self.rows]
-            for (a, b, have), (begin, _), t in zip(segment, piece.ends, self.t, strict=True):
-                cut += [slice(a - begin, b - begin), slice(0, have)]
-                here.append(slice(a * t, a * t + (b - a - 1) * t + have))
-                shape += [b - a, have]
-            part = y[(slice(None), slice(None), *here)]
-            yield tiles[(*lead, *cut)], be.reshape(part, tuple(shape))
+        for cut, here, shape in self.cuts(piece.ends, y.shape[0]):
+            yield tiles[cut], be.reshape(y[here], shape)

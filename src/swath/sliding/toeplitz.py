@@ -26,7 +26,7 @@ from .problem import Estimate, Problem, as_is
 from .tiles import SHORT, Tiling, counts, extra, runs, tiling
 from .tiles_gathered import GatheredTiles
 from .tiles_interleaved import BUFFER, InterleavedTiles, steps
-from .tiles_rows import RowTiles, alone, fits, laid
+from .tiles_near import Laid, NearTiles, alone, laid
 
 __all__ = ["estimate", "frame_length", "last", "roles", "run", "scratch", "tile"]
 
@@ -57,9 +57,11 @@ def _tiling(p: Problem) -> Tiling:
     return tiling(p.g.spans, p.batch * p.g.groups, p.depth, p.rows, p.narrow, interleaves)
 
 
-def _short(p: Problem, made: Tiling) -> bool:
-    short = made.way == "interleaved" and p.role == "y"
-    return short and fits(p.g, p.batch, p.depth, p.rows, p.width)
+def _near(p: Problem, made: Tiling) -> Laid | None:
+    """How a small problem is laid out."""
+    if made.way != "interleaved" or p.role != "y":
+        return None
+    return laid(p.g, made, p.batch, p.depth, p.rows, p.width)
 
 
 def estimate(p: Problem, cost: Costs) -> Estimate:
@@ -69,8 +71,11 @@ def estimate(p: Problem, cost: Costs) -> Estimate:
     tiles = prod(number) * p.batch * g.groups
     inner, columns = p.depth * prod(made.box), p.rows * prod(made.t)
     terms = made.frames if made.way == "summed" else 1
-    short = laid(g, made, p.batch) if _short(p, made) else None
-    boxes = tiles * (1 + extra(made, number[0])) if short is None else short.each * made.frames
+    near, hop = _near(p, made), g.spans[0].stride * made.t[0]
+    started = runs(made, hop, p.depth, columns) * tiles
+    boxes = tiles * (1 + extra(made, number[0]))
+    if near is not None:
+        boxes = g.groups * near.each * made.frames
     flops = float(boxes * inner * columns * terms)
     loss = 1 + SHORT / inner + p.narrow / columns
     if p.traces and p.role == "w":
@@ -78,14 +83,16 @@ def estimate(p: Problem, cost: Costs) -> Estimate:
         loss *= 1.3
     seconds = p.heavy * flops * loss / cost.gemm
     band = p.width * g.groups * terms * inner * columns
-    if short is not None:
-        moved = p.x_bytes + p.width * short.points + 2 * p.y_bytes + 4 * band
-        seconds += moved / cost.gather + (11 + made.frames / 2) * cost.call
-        return Estimate(seconds, flops, moved)
-    hop = g.spans[0].stride * made.t[0]
+    if near is not None:
+        moved = p.x_bytes + p.width * g.groups * near.points + 2 * p.y_bytes + 2 * band
+        calls = 11 + made.frames / 2
+        if g.rank > 1:
+            # Boxes are windows of x in zeros.
+            moved += 2 * p.x_bytes
+            calls += _RUN_CALLS * started
+        return Estimate(seconds + moved / cost.gather + calls * cost.call, flops, moved)
     points = inner // made.box[0] * (made.box[0] if made.way == "gathered" else hop)
     copied = p.width * tiles * points
-    started = runs(made, hop, p.depth, columns) * tiles
     if made.way == "interleaved":
         lies = g.rank == p.depth == 1
         pieces = 1 if lies else 1 + (copied + p.y_bytes) // BUFFER
@@ -126,9 +133,11 @@ def scratch(p: Problem) -> int:
     inner, columns = p.depth * prod(made.box), p.rows * prod(made.t)
     terms = made.frames if made.way == "summed" else 1
     band = (5 if p.role == "w" else 3) * p.width * g.groups * terms * inner * columns
-    if _short(p, made):
-        way = laid(g, made, p.batch)
-        return p.width * (way.points + 2 * way.each * made.frames * columns) + band
+    near = _near(p, made)
+    if near is not None:
+        padded = p.x_bytes if g.rank > 1 else 0
+        found = near.points + near.each * made.frames * columns
+        return p.width * g.groups * found + padded + band
     if made.way != "interleaved":
         tiles = prod(number) * p.batch * g.groups
         # A compiler may keep the padded input, the frames, all products and both orders of a sum.
@@ -160,7 +169,7 @@ def _tiles(
     return kind(be, g, batch, depth, rows, made)
 
 
-_rows = lru_cache(maxsize=4096)(RowTiles)
+_near_tiles = lru_cache(maxsize=4096)(NearTiles)
 
 
 def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
@@ -169,13 +178,15 @@ def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
     batch, depth, rows = a.shape[0], of[1], of[0] // g.groups
     interleaves = _interleaves(be.mutable, be.traces, be.wide(a))
     made = tiling(g.spans, batch * g.groups, depth, rows, be.narrow, interleaves)
-    short = role == "y" and made.way == "interleaved"
-    if short and fits(g, batch, depth, rows, be.itemsize(a.dtype)):
-        near = be.near(a, b) if alone(g, made, batch) else None
-        if near is None:
-            return _rows(be, g, batch, made).product(a, b)
-        own = backend_of(near[0])
-        with own.quiet():
-            return be.from_host(_rows(own, g, batch, made).product(*near))
+    if role == "y" and interleaves:
+        way = laid(g, made, batch, depth, rows, be.itemsize(a.dtype))
+        if way is not None:
+            shared = be.near(a, b) if alone(g, made, way, depth, rows) else None
+            if shared is None:
+                return _near_tiles(be, g, batch, depth, rows, made, way).product(a, b)
+            own = backend_of(shared[0])
+            with own.quiet():
+                tiles = _near_tiles(own, g, batch, depth, rows, made, way)
+                return be.from_host(tiles.product(*shared))
     tiles = _tiles(be, g, batch, depth, rows, made)
     return tiles.product(a, b) if role == "y" else tiles.kernel(a, b)
