@@ -319,6 +319,22 @@ def test_large_products_in_slabs_equal_loops_in_whole(xp, rng):
     check_large(xp, rng, LARGE[1], ("im2col", "native"))
 
 
+# From some 2^13 results on JAX cuts lines into rows, which end evenly or not; few rows where the
+# kernel is long.
+LINES = (
+    Sliding((Span(5000, 31, 1, 1, 15, 15),)),
+    Sliding((Span(20001, 7, 3, 2, 4, -2),)),
+    Sliding((Span(30011, 2, 5, 1, -3, 9),)),
+    Sliding((Span(6001, 150, 1, 1, 70, 79),)),
+)
+
+
+@pytest.mark.op("sliding.correlate", "sliding.spread", "sliding.kernel_gradient")
+@pytest.mark.parametrize("g", LINES, ids=["even", "dilated", "strided", "long"])
+def test_long_lines_equal_loops(xp, rng, g):
+    check_large(xp, rng, g, ("native",))
+
+
 @pytest.mark.on("jax", "torch", "jax-gpu", "torch-cuda")
 @pytest.mark.parametrize("groups", [1, 2, 4])
 def test_the_librarys_kernels_of_layers_know_groups(xp, rng, groups):

@@ -46,6 +46,8 @@ _LEVELS = {"highest": "highest", "high": "high", "fast": "default"}
 
 # Results of one channel from which on XLA's loop over them is shared by threads.
 _SHARED = 2**13
+# Rows that are enough for its threads, and how many times as long as what two share they are.
+_ROWS, _LONG = 16, 8
 # Multiply-adds in the time of copying a point of a window (of channels that fill a vector of
 # `_LANES`, or of fewer), and of laying out a point of an array anew.
 _WINDOW, _FEW, _POINT = 30, 90, 90
@@ -71,13 +73,14 @@ def _layer_seconds(p: Any, cost: Any) -> float | str:
         # A plain loop, over neighbouring points at once, whatever the dtype.
         seconds = 2 * p.flops / cost.native_single
     elif single and p.role == "y" and p.g.rank == 1:
-        # So is this. Points of a single line cost more, which terms hide; of several, terms whose
-        # points lie apart.
-        several = p.batch > 1
-        terms = p.heavy * p.flops * (2 if several and not p.g.strideless else 1)
-        terms /= 1.35 * cost.native_single
-        points = p.outputs / ((48 if several else 6) * cost.native_point)
-        seconds = terms + points if several else max(terms, points)
+        # So is this, over rows. Points of a line that is none cost more, which terms hide; of rows,
+        # terms whose points lie apart.
+        if p.batch * _rows_of(p.g.spans[0], p.batch) > 1:
+            terms = p.heavy * p.flops * (1 if p.g.strideless else 2) / (2 * cost.native_single)
+            seconds = terms + p.heavy * p.outputs / (48 * cost.native_point)
+        else:
+            terms = p.heavy * p.flops / (1.35 * cost.native_single)
+            seconds = max(terms, p.outputs / (6 * cost.native_point))
         return seconds * (2 if p.outputs < _SHARED else 1) + 12 * cost.call
     elif single and p.role == "y":
         seconds = channels_seconds(p, cost)
@@ -110,7 +113,8 @@ def _layer_scratch(p: Any) -> int:
         return taps * p.x_bytes + p.y_bytes + p.w_bytes
     channels = p.g.groups * max(p.depth, p.rows)
     if p.g.rank == channels == 1:
-        return p.x_bytes + p.y_bytes
+        # Rows of lines, and the result before it is cut or laid out.
+        return (_LONG + 1) * p.x_bytes // _LONG + p.y_bytes
     if p.g.last and not _lifted(p.g, p.width, channels):
         return p.w_bytes
     # XLA computes channels last: the result is laid out anew, and x in its memory where it fits.
@@ -120,6 +124,14 @@ def _layer_scratch(p: Any) -> int:
 def _lifted(g: Any, width: int, channels: int) -> bool:
     """Whether a line is computed as a picture: Eigen's products of float64 are for two axes."""
     return g.rank == 1 and width > 4 and channels > 1
+
+
+def _rows_of(s: Any, lines: int) -> int:
+    """Rows that each of some lines of one channel is cut into."""
+    if lines * s.out < _SHARED:
+        return 1
+    most = s.out * s.stride // (_LONG * max(1, s.extent - s.stride))
+    return max(1, min(_ROWS // lines, most))
 
 
 class JaxBackend(Backend):
@@ -305,17 +317,30 @@ class JaxBackend(Backend):
 
         Its own loop goes over neighbouring points; Eigen's products would have one column. Padding
         is written, that the loop does not ask at every tap whether it is there.
+
+        Threads share whole rows where these are enough. Ends of a part of a row are known only when
+        it runs, and the loop over it is then not compiled for neighbouring points: it takes up to
+        six times as long. So few lines are cut into rows, that repeat what windows share.
         """
-        x = self.pad(x, [(0, 0), (0, 0), (s.low, s.high)])
+        lines = x.shape[0]
+        rows = _rows_of(s, lines)
+        points = -(-s.out // rows)
+        step, shared = points * s.stride, s.extent - s.stride
+        high = s.high if rows == 1 else rows * step + shared - s.low - s.length
+        x = self.pad(x, [(0, 0), (0, 0), (s.low, high)])
+        if rows > 1:
+            places = lax.GatherDimensionNumbers((0, 1, 3), (), (2,))
+            starts, size = jnp.arange(rows)[:, None] * step, step + shared
+            x = lax.gather(x, starts, places, (lines, 1, size), mode="promise_in_bounds")
         y = lax.conv_general_dilated(
-            jnp.reshape(x, (-1, 1, 1, 1, x.shape[2], 1)),
+            jnp.reshape(x, (lines * rows, 1, 1, 1, -1, 1)),
             jnp.reshape(w, (1, 1, 1, -1, 1, 1)),
             (1, 1, 1, s.stride),
             "VALID",
             rhs_dilation=(1, 1, 1, s.dilation),
             dimension_numbers=("N0123C", "0123IO", "N0123C"),
         )
-        return jnp.reshape(y, (-1, 1, s.out))
+        return jnp.reshape(y, (lines, 1, -1))[:, :, : s.out]
 
     def _folded(self, role: str, g: Any, a: Array, b: Array) -> Array:
         """Volumes as pictures, which XLA has fast kernels for.
