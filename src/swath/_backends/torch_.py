@@ -26,6 +26,7 @@ _LEVEL: ContextVar[str] = ContextVar("swath_torch_precision", default="highest")
 
 _HOST = ("torch", "cpu", "")
 _REAL = (torch.float32, torch.float64)
+_HALF = (torch.float16, torch.bfloat16)
 # Columns from which on products of a quarter of them are as fast, for each number, as the whole.
 _PARTED = 256
 
@@ -142,6 +143,9 @@ class TorchBackend(Backend):
 
     def is_floating(self, dtype: Any) -> bool:
         return dtype.is_floating_point or dtype.is_complex
+
+    def is_half(self, dtype: Any) -> bool:
+        return dtype in _HALF
 
     def dtype(self, name: str) -> Any:
         return getattr(torch, name)

@@ -57,4 +57,4 @@ class _Frozen(tuple[Any, ...]):
 
 def frozen(value: Any) -> Any:
     """Lists as tuples, so that a setting can be a key."""
-    return _Frozen(frozen(v) for v in value) if isinstance(value, list | tuple) else value
+    return _Frozen(map(frozen, value)) if isinstance(value, (list, tuple)) else value
