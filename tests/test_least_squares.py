@@ -480,6 +480,29 @@ def test_drop_uses_a_basis_and_says_which(xp, rng):
 
 
 @MOSTLY_COMPILED
+@pytest.mark.op("linalg.lstsq", "linalg.project")
+@pytest.mark.parametrize("shape", [(30, 4), (4, 9)])
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_numbers_whose_squares_leave_the_range(xp, rng, shape, sign):
+    unit = 2.0 ** (sign * (640 if xp.float == "float64" else 80))
+    A, b = rng.standard_normal(shape), rng.standard_normal((shape[0], 2)) * [1.0, 1e-6]
+    plain, scaled = [xp.asarray(v) for v in (A, b)], [xp.asarray(v * unit) for v in (A, b)]
+    for options in ({}, {"method": "cholesky_qr"}, {"accuracy": "full"}):
+        want, found = (
+            xp.call(lambda A, b, o=options: swath.linalg.lstsq(A, b, **o), *arrays)
+            for arrays in (plain, scaled)
+        )
+        assert np.all(xp.numpy(found.success))
+        assert_close(found.x, xp.numpy(want.x), rtol=8 * xp.eps)
+        if shape[0] > shape[1]:
+            assert_close(found.stderr, xp.numpy(want.stderr), rtol=64 * xp.eps)
+    want, found = (xp.call(swath.linalg.project, *arrays) for arrays in (plain, scaled))
+    assert_close(found.projection, unit * xp.numpy(want.projection), rtol=64 * xp.eps)
+    if shape[0] > shape[1]:
+        assert_close(found.distance, unit * xp.numpy(want.distance), rtol=64 * xp.eps)
+
+
+@MOSTLY_COMPILED
 @pytest.mark.op("linalg.lstsq")
 def test_zero_columns_wild_scales_and_nan(xp, rng):
     a, b = gaussian(rng, 4, 7, 4), gaussian(rng, 4, 7)

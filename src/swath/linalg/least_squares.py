@@ -28,6 +28,7 @@ from ._scaling import (
     default_rcond,
     lengths,
     matrices,
+    power_of_two,
     real_product,
     ridge_number,
     ridge_values,
@@ -356,6 +357,40 @@ def _solve(p: _Problem, way: _Way) -> LstsqResult:
     )
 
 
+def _near(be: Backend, geometry: None, b: Array) -> tuple[Array]:
+    """Whether the largest entries of all columns are near 1, as the range of the dtype goes."""
+    xp = be.xp
+    size = xp.max(xp.abs(b), axis=-2)
+    reach = 2.0 ** (128 if be.itemsize(size.dtype) > 4 else 16)
+    near = (size > 1 / reach) & (size < reach)
+    return (near[0] if near.shape == (1,) else xp.all(near),)
+
+
+def _solved(p: _Problem, way: _Way) -> LstsqResult:
+    """The solution, with columns of b brought near 1 where they are not known to be.
+
+    b is squared and multiplied by A: in the units that data came in both may leave the range of the
+    dtype. Of a wide system it is divided by AAᴴ instead, and brought near the size of A.
+    """
+    be, xp, b = p.be, p.be.xp, primal(p.b)
+    if 0 in p.a.shape or 0 in b.shape or be.concrete(*be.run(_near, None, b)) is True:
+        return _solve(p, way)
+    a, b = be.detach(primal(p.a)), be.detach(b)
+    size = xp.max(xp.abs(b), axis=-2, keepdims=True)
+    if a.shape[-2] < a.shape[-1] and p.ridge is None:
+        top = xp.max(xp.abs(a), axis=(-2, -1), keepdims=True)
+        size = size / xp.where(top > 0, top, xp.ones_like(top))
+    scale = power_of_two(be, size, 1.0)
+    r = _solve(replace(p, b=_ops.multiply(p.b, xp.astype(scale, b.dtype))), way)
+    back = 1 / scale
+    x = _ops.multiply(r.x, xp.astype(back, b.dtype))
+    # Squares in the unit of b may be infinite.
+    with be.quiet():
+        residuals = r.residuals * back[..., 0, :] * back[..., 0, :]
+    success = r.success & all_finite(be, primal(x))
+    return replace(r, x=x, residuals=residuals, stderr=r.stderr * back, success=success)
+
+
 @dataclass(frozen=True)
 class _Said:
     """Geometry of `_said`: rows, and whether the system is wide and its solution asked in full."""
@@ -598,7 +633,7 @@ def lstsq(
     """
     way = _way(method, accuracy, on_deficient, rcond)
     p = _problem(A, b, weights, ridge)
-    return _shaped(p, _solve(p, way))
+    return _shaped(p, _solved(p, way))
 
 
 @dataclass(frozen=True)
@@ -666,7 +701,7 @@ def project(A: Any, b: Any, *, rcond: float | None = None) -> Projection:
     (array([2., 2.]), np.float64(1.41421356))
     """
     p = _problem(A, b, None, 0)
-    r = _solve(p, _Way(rcond=check_rcond(rcond)))
+    r = _solved(p, _Way(rcond=check_rcond(rcond)))
     point = _ops.matmul(p.a, r.x)
     # The length scaled by its largest entry, which neither overflows nor vanishes.
     rest = _ops.subtract(p.b, point)
