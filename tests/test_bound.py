@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
+import pickle
 
 import numpy as np
 import pytest
@@ -132,3 +134,21 @@ def test_scalars_stay_weak(sw):
     x = sw.asarray(np.ones(3, np.float32))
     y = sw.signal.convolve(x, [1, 1])
     assert str(y.dtype).endswith("float32")
+
+
+def test_numpy_arrays_of_any_layout(sw):
+    x = np.arange(5.0)
+    for given in (x.astype(x.dtype.newbyteorder()), x.view(np.matrix)):
+        assert_close(sw.nn.max_pool(given, 5, axes=-1), np.reshape(4.0, (1,) * given.ndim))
+    with pytest.raises(TypeError, match="asarray: x must not be a masked array"):
+        sw.nn.max_pool(np.ma.array(x), 5, axes=-1)
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, lambda s: pickle.loads(pickle.dumps(s))]
+)
+def test_bindings_are_copied_and_pickled(sw, copied):
+    bound = swath.bind(sw.__name__.rpartition(".")[2])
+    assert repr(copied(bound)) == repr(bound)
+    window = copied(bound.signal.windows).hann(3)
+    assert backend_of(window).name == bound.backend.name

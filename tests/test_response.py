@@ -250,6 +250,17 @@ def test_group_delay_equals_scipy(xp, rng):
 
 
 @DELAY
+def test_a_list_of_numbers_is_taps_and_a_pair_numerator_and_denominator():
+    import swath.numpy as sw
+
+    for function in (group_delay, sw.signal.group_delay):
+        assert_close(function([1.0, 1.0], w=2)[1], np.array([0.5, 0.5]))
+        assert_close(function([1, 2, 1], w=2)[1], np.array([1.0, 1.0]))
+        assert_close(function((1.0, 1.0), w=2)[1], np.array([0.0, 0.0]))
+    assert_close(group_delay([[1.0, 2.0, 1.0], 1.0], w=2)[1], np.array([1.0, 1.0]))
+
+
+@DELAY
 @pytest.mark.on("numpy", "strict", "strict-no-float64", "torch")
 def test_group_delay_is_the_slope_of_the_phase(xp, rng):
     half = rng.uniform(1, 2, 5)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -165,6 +167,17 @@ def test_the_callers_buffer_may_be_filled_anew(xp, rng):
             parts.append(xp.numpy(stream.push(buffer)).copy())
             buffer[...] = np.nan
         assert_close(np.concatenate(parts), np.convolve(x, b)[:12], rtol=256 * xp.eps)
+
+
+@pytest.mark.on("numpy", "jax", "torch")
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda s: pickle.loads(pickle.dumps(s))])
+def test_a_copy_goes_on_by_itself(xp, rng, copied):
+    stream = FIRStream(xp.asarray(rng.standard_normal(4)))
+    stream.push(xp.asarray(rng.standard_normal(5)))
+    other, chunk = copied(stream), xp.asarray(rng.standard_normal(3))
+    found = xp.numpy(other.push(chunk))
+    other.reset()
+    same_bits(xp.numpy(stream.push(chunk)), found)
 
 
 @pytest.mark.on("numpy", "strict", "torch")

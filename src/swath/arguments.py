@@ -24,6 +24,7 @@ __all__ = [
     "arrays",
     "axes_of",
     "axis_of",
+    "base",
     "choice",
     "device_of",
     "floating",
@@ -32,6 +33,7 @@ __all__ = [
     "per_axis",
     "positive",
     "promote",
+    "strong",
 ]
 
 Array = Any
@@ -60,6 +62,25 @@ class Known(dict[Any, Any]):
         self[key] = value
 
 
+def strong(value: Any) -> Backend | None:
+    """The adapter of an array or node; None for what is weak: numbers, NumPy's too, and lists."""
+    return None if isinstance(value, np.generic) else try_backend(primal(value))
+
+
+def base(name: str, x: np.ndarray) -> np.ndarray:
+    """A NumPy array of numbers, of no subclass: those give `*` and slices other meanings."""
+    if x.dtype.kind not in "biufc":
+        raise ArgumentTypeError(
+            f"{name} must hold numbers, got {describe(x)}; convert it to a numeric dtype"
+        )
+    if isinstance(x, np.ma.MaskedArray):
+        raise ArgumentTypeError(
+            f"{name} must not be a masked array: sums over windows know no masks; pass "
+            f"{name}.filled(0), or {name}.filled(np.nan) to see what masked values reach"
+        )
+    return x.view(np.ndarray)
+
+
 def unchanged(given: Sequence[Any], made: Sequence[Any]) -> bool:
     """Whether arrays are those given: none was converted, and none is a node."""
     return all(a is b and not isinstance(a, Node) for a, b in zip(given, made, strict=True))
@@ -75,7 +96,7 @@ def arrays(*optional: str, **given: Any) -> tuple[Backend, list[Any]]:
     anchor_name, anchor, weak = "", None, False
     for name, value in given.items():
         plain = primal(value)
-        found = try_backend(plain)
+        found = strong(value)
         if found is None:
             if value is None and name not in optional:
                 raise ArgumentTypeError(
@@ -83,10 +104,14 @@ def arrays(*optional: str, **given: Any) -> tuple[Backend, list[Any]]:
                 )
             weak = weak or value is not None
             continue
-        if isinstance(plain, np.ndarray) and plain.dtype.kind not in "biufc":
-            raise ArgumentTypeError(
-                f"{name} must hold numbers, got {describe(plain)}; convert it to a numeric dtype"
-            )
+        kind = plain.dtype
+        if isinstance(plain, np.ndarray) and (
+            type(plain) is not np.ndarray or kind.kind not in "biufc"
+        ):
+            given[name] = base(name, plain)
+        if isinstance(kind, np.dtype) and not kind.isnative:
+            # Compiled code reads the machine's byte order only.
+            given[name] = _ops.cast(given[name], kind.newbyteorder("="))
         if found.lazy and any(n != n for n in plain.shape):
             raise ArgumentError(
                 f"{name} has chunks of unknown sizes (shape {tuple(plain.shape)}); "
@@ -110,10 +135,10 @@ def arrays(*optional: str, **given: Any) -> tuple[Backend, list[Any]]:
         return be, list(given.values())
     if be is None:
         be = backend_named("numpy")
-    kinds = [primal(v).dtype for v in given.values() if try_backend(primal(v)) is not None]
+    kinds = [primal(v).dtype for v in given.values() if strong(v) is not None]
     out: list[Any] = []
     for name, value in given.items():
-        if value is None or try_backend(primal(value)) is not None:
+        if value is None or strong(value) is not None:
             out.append(value)
         else:
             out.append(_weak(be, name, value, anchor, kinds))
@@ -122,9 +147,7 @@ def arrays(*optional: str, **given: Any) -> tuple[Backend, list[Any]]:
 
 def _weak(be: Backend, name: str, value: Any, anchor: Array, kinds: Sequence[Any]) -> Array:
     """A scalar or nested list as an array beside `anchor`."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if not isinstance(value, Number | Sequence) or isinstance(value, str | bytes):
+    if not isinstance(value, Number | Sequence | np.bool_) or isinstance(value, str | bytes):
         raise ArgumentTypeError(
             f"{name} must be an array, a number or a nested list, got {describe(value)}"
         )

@@ -17,6 +17,8 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ._backends import Backend, backend_of, try_backend
 from .division import Division
 from .errors import ArgumentError, ArgumentTypeError, describe
@@ -352,7 +354,13 @@ def _lifted(value: Any, tape: Tape) -> Any:
     """Arrays as nodes; a tuple of arrays is one argument, as (c, r) of a Toeplitz matrix."""
     if isinstance(value, tuple) and any(differentiable(v) for v in value):
         return tuple(_lifted(v, tape) for v in value)
-    return Node(value, tape) if differentiable(value) else value
+    if isinstance(value, np.generic) or not differentiable(value):
+        # NumPy's scalars are numbers like Python's.
+        return value
+    if isinstance(value, np.ndarray) and not isinstance(value, np.ma.MaskedArray):
+        # As in a call, no subclass; masked arrays are refused there.
+        value = value.view(np.ndarray)
+    return Node(value, tape)
 
 
 def _entry(found: dict[int, Array], node: Any) -> Any:

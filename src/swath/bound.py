@@ -38,6 +38,9 @@ class Namespace:
     def __dir__(self) -> Sequence[str]:
         return sorted(self._package.__all__)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _namespace, (self._bound, self._package.__name__)
+
     def __getattr__(self, name: str) -> Any:
         if name not in self._package.__all__:
             raise AttributeError(f"{self._package.__name__} has no public name {name!r}")
@@ -65,6 +68,9 @@ class Bound:
     def __repr__(self) -> str:
         place = "" if self.device is None else f" on {self.device}"
         return f"<swath bound to {self.backend.name}{place}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _bound, (self.backend.name, self.device)
 
     def __dir__(self) -> Sequence[str]:
         return sorted({*import_module("swath").__all__, "asarray", "to_numpy", "xp", "device"})
@@ -103,6 +109,10 @@ class Bound:
                 raise ArgumentError(f"asarray: a ragged list is no array: {x!r}") from None
         if table.dtype.kind not in "biufc":
             raise ArgumentTypeError(f"asarray: cannot make a numeric array of {describe(x)}")
+        with explain("asarray", {"x": x}):
+            table = arguments.base("x", np.asanyarray(table))
+        if not table.dtype.isnative:
+            table = table.astype(table.dtype.newbyteorder("="))
         narrow = {"float64": "float32", "complex128": "complex64"}
         if table.dtype.name in narrow and not self._wide():
             table = table.astype(narrow[table.dtype.name])
@@ -225,6 +235,16 @@ class Bound:
             return pullback(self.asarray(cotangent), **options)
 
         return value, converted
+
+
+def _bound(name: str, device: Any) -> Bound:
+    """A pickled binding, made again."""
+    return bind(name, device=device)
+
+
+def _namespace(bound: Bound, package: str) -> Namespace:
+    """A pickled package of one, made again."""
+    return Namespace(bound, import_module(package))
 
 
 def bind(xp_or_name: Any, *, device: Any = None) -> Bound:

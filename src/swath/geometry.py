@@ -492,7 +492,8 @@ def resolve_padding(
     if _is_int(padding):
         p = int(padding)  # type: ignore[call-overload]
         return tuple(_pair(p, p) for _ in range(rank))
-    if not isinstance(padding, Iterable):
+    # A number that jit traces is iterable to its class only.
+    if not isinstance(padding, Iterable) or getattr(padding, "ndim", 1) == 0:
         raise ArgumentError(
             f"padding must be an int, one per axis, (low, high) per axis or a name; got {padding!r}"
         )

@@ -8,6 +8,7 @@ reads array values, so it runs eagerly only.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 from .. import arguments
@@ -163,7 +164,8 @@ def check_rcond(rcond: Any) -> float | None:
     """None, or a float of at least 0."""
     if rcond is None:
         return None
-    if isinstance(rcond, bool) or not isinstance(rcond, int | float) or not 0 <= rcond < 1:
+    number = isinstance(rcond, Real) and not isinstance(rcond, bool)
+    if not number or not 0 <= float(rcond) < 1:
         raise ArgumentError(f"rcond must be a number in [0, 1) or None, got {describe(rcond)}")
     return float(rcond)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
+from numbers import Real
 from typing import Any
 
 from .. import _ops, arguments
@@ -230,9 +231,9 @@ def _route(
     n, eps = int(c.shape[-1]), float(be.xp.finfo(c.dtype).eps)
     if rtol is None:
         rtol = 0.5 * eps**0.75
-    elif isinstance(rtol, bool) or not isinstance(rtol, int | float):
+    elif isinstance(rtol, bool) or not isinstance(rtol, Real):
         raise ArgumentTypeError(f"rtol must be a number or None, got {describe(rtol)}")
-    elif not 0 < rtol < 1:
+    elif not 0 < float(rtol) < 1:
         raise ArgumentError(f"rtol must lie between 0 and 1, got {rtol!r}")
     limit = _ITERATIONS if maxiter is None else arguments.positive("maxiter", maxiter)
     if method == "auto":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from numbers import Real
 from typing import Any
 
 from .. import _ops, arguments
@@ -207,7 +208,7 @@ def max_pool(
     y : array
         x's shape with ⌊(S + l + h − d·(K − 1) − 1) / s⌋ + 1 points on each sliding axis, in x's
         dtype. A NaN makes its windows NaN. A window wholly in padding gives the lowest value of
-        the dtype.
+        the dtype, −∞ for floats.
     indices : array
         With `return_indices`: the first place of each maximum (or NaN) in row-major order, counted
         over the sliding axes of x without padding; −1 for a window wholly in padding. The library's
@@ -364,7 +365,7 @@ def avg_pool(
             f"count_include_pad must be True or False, got {describe(count_include_pad)}"
         )
     if divisor_override is not None:
-        if isinstance(divisor_override, bool) or not isinstance(divisor_override, int | float):
+        if isinstance(divisor_override, bool) or not isinstance(divisor_override, Real):
             raise ArgumentTypeError(
                 f"divisor_override must be a number, got {describe(divisor_override)}"
             )
@@ -432,11 +433,12 @@ _ROOT = _Root()
 
 def checked_p(p: Any) -> float:
     """The order of a norm, 1 … inf."""
-    if isinstance(p, bool) or not isinstance(p, int | float):
+    if isinstance(p, bool) or not isinstance(p, Real):
         raise ArgumentTypeError(f"p must be a number of at least 1 or inf, got {describe(p)}")
-    if not p >= 1:
+    order = float(p)
+    if not order >= 1:
         raise ArgumentError(f"p must be at least 1 (a norm), got {p}")
-    return float(p)
+    return order
 
 
 def norm(x: Any, p: float, total: Callable[[Any], Any]) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import _ops, arguments
-from .._backends import Backend, backend_named, try_backend
+from .._backends import Backend, backend_named
 from ..autodiff import primal
 from ..errors import ArgumentError, ArgumentTypeError, UnsupportedError, describe
 from ..sliding.plan import capturing
@@ -70,7 +70,7 @@ def angles_of(be: Backend, name: str, freqs: Any, beside: str, like: Any, fs: fl
 
     `name` and `beside` are what the caller calls `freqs` and `like`.
     """
-    if try_backend(primal(freqs)) is None:
+    if arguments.strong(freqs) is None:
         if not isinstance(freqs, Number | Sequence) or isinstance(freqs, str | bytes):
             raise ArgumentTypeError(
                 f"{name} must be an array, a number or a list, got {describe(freqs)}"
@@ -78,8 +78,8 @@ def angles_of(be: Backend, name: str, freqs: Any, beside: str, like: Any, fs: fl
         table = np.asarray(freqs)
         if table.dtype.kind not in "iuf":
             raise ArgumentTypeError(f"{name} must hold real numbers, got {describe(freqs)}")
-        return np.asarray(table * (2 * pi / fs))
-    arguments.arrays(**{beside: like, name: freqs})
+        return np.asarray(np.asarray(table, np.float64) * (2 * pi / fs))
+    _, (_, freqs) = arguments.arrays(**{beside: like, name: freqs})
     freqs = primal(freqs)
     arguments.numeric(be, name, freqs)
     arguments.real_only(be, name, freqs)
@@ -93,9 +93,9 @@ def sampling_rate(fs: Any) -> float:
     """A positive, finite sampling rate."""
     if fs is None:
         raise ArgumentError("Sampling rate fs must be a number and can not be none.")
-    if try_backend(primal(fs)) is not None:
+    if arguments.strong(fs) is not None:
         raise ArgumentError(
-            f"Sampling rate fs must be a single scalar, a Python number; got {describe(primal(fs))}"
+            f"Sampling rate fs must be a single scalar, a number; got {describe(primal(fs))}"
         )
     if isinstance(fs, bool) or not isinstance(fs, Real):
         raise ArgumentTypeError(f"fs must be a number, got {describe(fs)}")
@@ -164,9 +164,9 @@ def design_arrays(
     `device` and `dtype`. An array's library and device stand, and its dtype unless `dtype` is
     given; half precision is worked on in float32. Those named in `optional` may be None.
     """
-    found = {k: v for k, v in given.items() if try_backend(primal(v)) is not None}
+    found = {k: v for k, v in given.items() if arguments.strong(v) is not None}
     for name, value in found.items():
-        if xp is not None and library(xp) is not try_backend(primal(value)):
+        if xp is not None and library(xp) is not arguments.strong(value):
             raise ArgumentTypeError(
                 f"xp is {library(xp).name}, but {name} is {describe(primal(value))}"
             )

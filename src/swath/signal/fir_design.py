@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import _ops, arguments
-from .._backends import Backend, backend_named, try_backend
+from .._backends import Backend, backend_named
 from ..autodiff import primal
 from ..errors import ArgumentError, ArgumentTypeError
 from ..linalg import hankel, lstsq, toeplitz
@@ -35,10 +35,10 @@ Array = Any
 def _gains(freqs: Any, gains: Any, weight: Any, xp: Any, device: Any) -> tuple[Backend, Any, Any]:
     """Gains and weight as arrays of the library and on the device of the arrays, or of xp's."""
     given = {"freqs": freqs, "gains": gains, "weight": weight}
-    arrays = {k: v for k, v in given.items() if try_backend(primal(v)) is not None}
+    arrays = {k: v for k, v in given.items() if arguments.strong(v) is not None}
     asked = None if xp is None else library(xp)
     if arrays:
-        name, found = next((k, try_backend(primal(v))) for k, v in arrays.items())
+        name, found = next((k, arguments.strong(v)) for k, v in arrays.items())
         if asked is not None and found is not asked:
             raise ArgumentTypeError(
                 f"xp is {asked.name}, but {name} is an array of {found.name}"  # type: ignore[union-attr]

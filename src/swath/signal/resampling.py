@@ -196,7 +196,7 @@ def resample_poly(
         )
     taps = None if isinstance(window, str | tuple | Number) else window
     be, (x, taps) = arguments.arrays("window", x=x, window=taps)
-    return _resampled_centred(be, x, p, q, axis, window, taps, padtype, cval or 0)
+    return _resampled_centred(be, x, p, q, axis, window, taps, padtype, 0 if cval is None else cval)
 
 
 def _resampled_centred(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from math import isqrt, pi, prod
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -421,8 +422,8 @@ def group_delay(system: Any, w: Any = 512, whole: bool = False, fs: float = 2 * 
     Parameters
     ----------
     system : (b, a) or array of shape (K,)
-        Coefficients of numerator and denominator, one row each; or the taps of a FIR filter alone.
-        Feedback is allowed here.
+        Coefficients of numerator and denominator, one row each; or the taps of a FIR filter alone,
+        also as a list of numbers. Feedback is allowed here.
     w : int or array, default 512
         How many frequencies from 0 up to fs/2 (fs, with `whole`), or the frequencies, in units of
         `fs`, of any shape.
@@ -512,14 +513,15 @@ def group_delay(system: Any, w: Any = 512, whole: bool = False, fs: float = 2 * 
 
 def _system(system: Any) -> tuple[Backend, Any, Any]:
     """Numerator and denominator, a row each."""
-    if isinstance(system, tuple | list):
+    taps = isinstance(system, list) and all(isinstance(v, Number) for v in system)
+    if isinstance(system, tuple | list) and not taps:
         if len(system) != 2:
             raise ArgumentError(
                 f"system must be (b, a), or an array of taps; got {len(system)} entries"
             )
         be, (b, a) = arguments.arrays(b=system[0], a=system[1])
         return be, coefficients(be, "b", b), coefficients(be, "a", a)
-    if try_backend(primal(system)) is None:
+    if not taps and arguments.strong(system) is None:
         raise ArgumentTypeError(
             f"system must be (b, a) or an array of taps, got {describe(system)}"
         )

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .. import _ops, arguments
-from .._backends import Backend, backend_named, try_backend
+from .._backends import Backend, backend_named
 from ..autodiff import primal
 from ..errors import ArgumentError, ArgumentTypeError, describe
 from ..registry import operation
@@ -71,7 +71,7 @@ def _middle(length: int) -> float:
 
 def _spacing(delta: Any) -> float | None:
     """delta as a number, or None where it is an array."""
-    if try_backend(primal(delta)) is not None:
+    if arguments.strong(delta) is not None:
         if prod(delta.shape) != 1:
             raise ArgumentError(f"delta must be one number, got shape {tuple(delta.shape)}")
         return None

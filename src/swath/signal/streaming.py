@@ -13,7 +13,7 @@ from math import prod
 from typing import Any, ClassVar
 
 from .. import _ops, arguments
-from .._backends import Backend
+from .._backends import backend_of
 from ..autodiff import primal
 from ..errors import ArgumentError, ArgumentTypeError, describe, explain
 from ..geometry import Sliding, Span
@@ -268,7 +268,7 @@ class FIRStream:
             row = coefficients(be, "b", row)
             self._b = b
             self.taps: int = row.shape[0]
-            self._reads = (be, primal(row))
+            self._row = primal(row)
             if not arguments.is_int(axis):
                 raise ArgumentTypeError(f"axis must be an int, got {describe(axis)}")
             self.axis = axis
@@ -287,7 +287,7 @@ class FIRStream:
         if complex), a half-integer for even K. Traced taps are taken to be so. The delay of other
         filters depends on the frequency.
         """
-        if not _linear_phase(*self._reads):
+        if not _linear_phase(self._row):
             return None
         return (self.taps - 1) // 2 if self.taps % 2 else (self.taps - 1) / 2
 
@@ -438,8 +438,9 @@ class FIRStream:
             )
 
 
-def _linear_phase(be: Backend, b: Array) -> bool:
+def _linear_phase(b: Array) -> bool:
     """Whether the taps are (anti)symmetric up to rounding; True while they are traced."""
+    be = backend_of(b)
     xp = be.xp
     if not be.is_floating(b.dtype):
         b = xp.astype(b, be.default_float(b))

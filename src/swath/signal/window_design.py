@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import _ops, arguments
-from .._backends import Backend, try_backend
+from .._backends import Backend
 from ..autodiff import Core, apply, primal
 from ..errors import ArgumentError, ArgumentTypeError, describe
 from ..registry import operation
@@ -101,7 +101,7 @@ def firwin(
     """
     taps = arguments.positive("numtaps", numtaps)
     rate = 2.0 if fs is None else sampling_rate(fs)
-    given = try_backend(primal(cutoff)) is not None
+    given = arguments.strong(cutoff) is not None
     be, (edges,), finish = design_arrays(xp, device, dtype, cutoff=cutoff)
     if edges.ndim > 1:
         raise ArgumentError(f"cutoff must have at most one axis, got shape {tuple(edges.shape)}")
@@ -161,7 +161,7 @@ def _shape(
             raise ArgumentError(f"width must lie between 0 and fs/2 = {rate / 2}, got {width}")
         beta = signal.kaiser_beta(signal.kaiser_atten(taps, float(width) / (rate / 2)))
         window = ("kaiser", beta)
-    if try_backend(window) is not None:
+    if arguments.strong(window) is not None:
         _, (_, shape) = arguments.arrays(**{name: like, "window": window})
         if tuple(shape.shape) != (taps,):
             raise ArgumentError(

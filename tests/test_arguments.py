@@ -1,0 +1,143 @@
+"""What arrays and numbers a call takes, whatever the operation."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+import swath
+from cases import CASES
+from over_cases import arrays_in, params, record
+from swath.errors import ArgumentError, ArgumentTypeError
+from swath.testing import assert_close
+
+
+class Labelled(np.ndarray):
+    """A subclass with a product of its own, as that of numpy.matrix."""
+
+    def __mul__(self, other: Any) -> Any:
+        return np.matmul(self, other)
+
+
+def turned(x: np.ndarray) -> np.ndarray:
+    """The same numbers in the other byte order."""
+    return x.astype(x.dtype.newbyteorder())
+
+
+GIVEN = {"other byte order": turned, "subclass": lambda x: x.view(Labelled)}
+
+
+def each_array(value: Any, change: Any) -> Any:
+    """The value with all its arrays changed."""
+    if isinstance(value, np.ndarray):
+        return change(value)
+    if isinstance(value, tuple | list):
+        return type(value)(each_array(v, change) for v in value)
+    if isinstance(value, dict):
+        return {k: each_array(v, change) for k, v in value.items()}
+    return value
+
+
+@pytest.mark.on("numpy")
+@pytest.mark.parametrize("change", GIVEN.values(), ids=GIVEN)
+@pytest.mark.parametrize("case", params())
+def test_numpy_arrays_of_any_layout_are_taken_as_ordinary_ones(xp, rng, case, change):
+    args, kwargs = case.make(xp, rng)
+    op = record(case).function
+    results = [arrays_in(op(*args, **kwargs))]
+    results.append(arrays_in(op(*each_array(args, change), **each_array(kwargs, change))))
+    for plain, other in zip(*results, strict=True):
+        assert type(other) is type(plain)
+        assert other.dtype == plain.dtype
+        assert np.array_equal(other, plain, equal_nan=True)
+
+
+@pytest.mark.on("numpy")
+@pytest.mark.parametrize("change", GIVEN.values(), ids=GIVEN)
+def test_cotangents_are_of_the_dtype_that_was_given(xp, rng, change):
+    x, w = rng.standard_normal((2, 3, 9)), rng.standard_normal((4, 3, 3))
+    y, pullback = swath.vjp(swath.nn.conv, x, w, stride=2)
+    found = swath.vjp(swath.nn.conv, change(x), change(w), stride=2)[1](y)[:2]
+    for ct, plain, given in zip(found, pullback(y)[:2], (x, w), strict=True):
+        assert ct.dtype == change(given).dtype
+        assert np.array_equal(ct, plain)
+
+
+@pytest.mark.on("dask")
+def test_chunks_in_the_other_byte_order(xp, rng):
+    import dask.array as da
+
+    x, h = rng.standard_normal((2, 50)), rng.standard_normal(5)
+    swapped = da.from_array(turned(x), chunks=(1, 20))
+    _, _, found = swath.signal.spectrogram(swapped, nperseg=8)
+    assert_close(found, swath.signal.spectrogram(x, nperseg=8)[2])
+    assert_close(swath.signal.lfilter(xp.asarray(h), 1, swapped), swath.signal.lfilter(h, 1, x))
+
+
+@pytest.mark.on("numpy")
+@pytest.mark.parametrize("op", sorted({c.op for c in CASES}))
+def test_masked_arrays_are_refused_in_words(xp, rng, op):
+    case = next(c for c in CASES if c.op == op)
+    args, kwargs = each_array(case.make(xp, rng), np.ma.array)
+    text = re.escape(op.rpartition(".")[2]) + r": \w+ must not be a masked array: .* pass \w+\.fill"
+    with pytest.raises(ArgumentTypeError, match=text):
+        record(case).function(*args, **kwargs)
+
+
+# Calls with a number, each of which means the same as one of NumPy's scalars.
+NUMBERS = {
+    "lfilter": lambda x, n: swath.signal.lfilter(x[0, :3], n(2.0), x),
+    "filtfilt": lambda x, n: swath.signal.filtfilt(x[0, :3], n(2.0), x, padlen=5),
+    "correlation_score": lambda x, n: swath.signal.correlation_score(x, x, n(0.5)),
+    "freqz": lambda x, n: swath.signal.freqz(x[0, :], worN=n(0.25), fs=n(2.0))[1],
+    "amplitude_response": lambda x, n: swath.signal.amplitude_response(x[0, :1], n(0.25)),
+    "savgol_filter": lambda x, n: swath.signal.savgol_filter(x, 5, 2, 1, delta=n(0.5)),
+    "stft": lambda x, n: swath.signal.stft(x, fs=n(4.0), nperseg=4)[2],
+    "lp_pool": lambda x, n: swath.nn.lp_pool(x, (2,), n(3.0)),
+    "avg_pool": lambda x, n: swath.nn.avg_pool(x, (2,), divisor_override=n(3.0)),
+    "toeplitz": lambda x, n: swath.linalg.toeplitz(n(2.0), x[0, :]),
+    "operator": lambda x, n: (swath.linalg.ToeplitzOperator(x[0, :]) * n(2.0)).to_dense(),
+    "lstsq": lambda x, n: swath.linalg.lstsq(x[:, :2], x[:, 2], ridge=n(0.5), rcond=n(0.125)).x,
+    "deconvolve": lambda x, n: swath.linalg.deconvolve(x, x[0, :2], ridge=n(0.5)),
+}
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32])
+@pytest.mark.parametrize("call", NUMBERS.values(), ids=NUMBERS)
+def test_numbers_of_numpy_are_weak_as_pythons_are(xp, rng, call, kind):
+    x = xp.asarray(rng.standard_normal((3, 8)), dtype="float32")
+    with np.errstate(all="ignore"):
+        found, plain = (xp.call(lambda x, n=n: call(x, n), x) for n in (kind, float))
+    assert found.dtype == plain.dtype
+    assert_close(found, xp.numpy(plain), rtol=0)
+
+
+def test_a_number_of_numpy_alone_keeps_its_dtype():
+    assert swath.linalg.toeplitz(np.float32(2)).dtype == np.float32
+
+
+def test_a_sampling_rate_may_be_an_integer_of_numpy(xp):
+    h = swath.signal.firwin(
+        5, np.float64(100.0), fs=np.int64(1000), xp=xp.namespace, device=xp.device
+    )
+    assert_close(h, swath.signal.firwin(5, 100.0, fs=1000.0), rtol=4 * xp.eps)
+
+
+def test_numbers_have_no_cotangent():
+    x = np.ones(3)
+    pullback = swath.vjp(swath.signal.correlation_score, x, x, np.float64(2))[1]
+    assert pullback(np.ones(()))[2] is None
+
+
+@pytest.mark.on("jax")
+def test_traced_settings_are_refused_in_words(xp):
+    import jax
+
+    x, w = xp.asarray(np.ones((1, 1, 9))), xp.asarray(np.ones((1, 1, 3)))
+    with pytest.raises(ArgumentError, match="conv: padding must be an int"):
+        jax.jit(swath.nn.conv)(x, w, padding=1)
+    with pytest.raises(ArgumentTypeError, match="resample_poly: cval must be a number"):
+        jax.jit(lambda c: swath.signal.resample_poly(x, 2, 1, axis=-1, cval=c))(1.0)
