@@ -335,6 +335,28 @@ def test_long_lines_equal_loops(xp, rng, g):
     check_large(xp, rng, g, ("native",))
 
 
+@pytest.mark.on("jax-jit")
+@pytest.mark.op("sliding.correlate", "sliding.kernel_gradient")
+@pytest.mark.optimised
+@pytest.mark.parametrize("role, core", [("y", correlate), ("w", kernel_gradient)])
+def test_xla_does_not_exchange_a_short_signal_and_a_long_kernel(xp, rng, role, core):
+    """It would turn the signal round, which none of its fast kernels does."""
+    import jax
+
+    # The result of a kernel's gradient is as long as the other's kernel.
+    span = Span(18, 25, 1, 1, 12, 12) if role == "y" else Span(18, 3, 1, 1, 4, 4)
+    g = Sliding((span,), method="native")
+    shapes = {"x": g.x_shape(2, 4), "w": g.w_shape(8, 4), "y": g.y_shape(2, 8)}
+    arrays = {k: rng.standard_normal(v).astype(np.float32) for k, v in shapes.items() if k != role}
+    function = jax.jit(lambda a, b: core(g, a, b))
+    program = function.lower(*map(xp.asarray, arrays.values())).compile()
+    assert "convolution(" in program.as_text()
+    assert "rhs_reversal" not in program.as_text()
+    want = oracles_core.product(g, role, **{k: v.astype(float) for k, v in arrays.items()})
+    got = program(*map(xp.asarray, arrays.values()))
+    assert_close(got, want, rtol=256 * float(np.finfo(np.float32).eps))
+
+
 @pytest.mark.on("jax", "torch", "jax-gpu", "torch-cuda")
 @pytest.mark.parametrize("groups", [1, 2, 4])
 def test_the_librarys_kernels_of_layers_know_groups(xp, rng, groups):

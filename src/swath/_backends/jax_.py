@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cache, partial
+from math import prod
 from typing import Any
 
 import jax
@@ -116,7 +117,7 @@ def _layer_scratch(p: Any) -> int:
         # Rows of lines, and the result before it is cut or laid out.
         return (_LONG + 1) * p.x_bytes // _LONG + p.y_bytes
     if p.g.last and not _lifted(p.g, p.width, channels):
-        return p.w_bytes
+        return p.w_bytes + (p.x_bytes if prod(p.g.sizes) > prod(p.g.lengths) else 0)
     # XLA computes channels last: the result is laid out anew, and x in its memory where it fits.
     return p.y_bytes + p.w_bytes + (p.x_bytes if p.x_bytes > p.y_bytes else 0)
 
@@ -299,6 +300,10 @@ class JaxBackend(Backend):
             strides, dilations, order = dilations, strides, (1, 0, *axes)
             groups, batch_groups = 1, g.groups
             pads = [(s.low, s.extent + s.stride * (s.out - 1) - s.length - s.low) for s in g.spans]
+        if self.kind == "cpu" and prod(b.shape[2:]) > prod(a.shape[2:]):
+            # XLA would exchange the operands, which it has none but a plain loop for.
+            a = self.made(self.pad(a, [(0, 0), (0, 0), *pads]))
+            pads = [(0, 0)] * g.rank
         asked = _CONFIG.jax_default_matmul_precision
         return lax.conv_general_dilated(
             a,
