@@ -1,4 +1,7 @@
-"""FIR filters over long signals, and a bank of long filters over a short clip."""
+"""FIR filters over long signals and their gradients, and a bank of long filters over a clip.
+
+Backward is the gradient of signal and taps, without the forward.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,10 @@ from harness import (
 from libraries import BACKENDS, namespace, put, ready, scipy_part
 
 import swath
+from swath._backends import backend_of
+from swath.geometry import Sliding, Span
+from swath.sliding.plan import TRANSFORMS, choose
+from swath.tuning import Product
 
 # Signals, samples, taps, dtypes, marks.
 FILTERS = (
@@ -32,6 +39,7 @@ FILTERS = (
     (64, 10**5, 1025, ("float32",), ()),
     (1, 10**7, 257, ("float32",), ()),
 )
+BACKWARD = ((1, 10**6, 1025), (1, 10**6, 8193), (64, 10**5, 1025))
 # Multiply-adds beyond which a peer that takes every product by itself runs for many seconds.
 PATIENCE = 3e9
 
@@ -102,34 +110,38 @@ def _filter_scipy(backend: str, x: Any, h: Any, window: Any, transform: Any) -> 
     return found
 
 
-def _filter_torch(backend: str, x: Any, h: Any, window: Any, transform: Any) -> dict[str, Any]:
+def _torch_by_fft(x: Any, h: Any) -> Any:
     import torch
 
     taps, samples = h.shape[0], x.shape[-1]
-    w = torch.flip(h, (0,))[None, None]
     points = scipy.fft.next_fast_len(samples + taps - 1, real=True)
     half = (taps - 1) // 2
+    product = torch.fft.rfft(x, points) * torch.fft.rfft(h, points)
+    return torch.fft.irfft(product, points)[..., half : half + samples]
 
-    def by_fft(x, h):
-        product = torch.fft.rfft(x, points) * torch.fft.rfft(h, points)
-        return torch.fft.irfft(product, points)[..., half : half + samples]
 
-    def layer(x):
-        y = torch.nn.functional.conv1d(x.reshape(-1, 1, samples), w, padding=taps // 2)
-        return y.reshape(x.shape)
+def _torch_layer(x: Any, h: Any) -> Any:
+    import torch
 
-    found = {"torch.fft": Contender(ready("torch", by_fft, x, h), transform, "FFT")}
-    if x.numel() * taps < PATIENCE:
-        found["torch conv1d"] = Contender(ready("torch", layer, x), window)
+    w = torch.flip(h, (0,))[None, None]
+    rows = x.reshape(-1, 1, x.shape[-1])
+    return torch.nn.functional.conv1d(rows, w, padding=h.shape[0] // 2).reshape(x.shape)
+
+
+def _filter_torch(backend: str, x: Any, h: Any, window: Any, transform: Any) -> dict[str, Any]:
+    found = {"torch.fft": Contender(ready("torch", _torch_by_fft, x, h), transform, "FFT")}
+    if x.numel() * h.shape[0] < PATIENCE:
+        found["torch conv1d"] = Contender(ready("torch", _torch_layer, x, h), window)
     return found
 
 
-def _filter_jax(backend: str, x: Any, h: Any, window: Any, transform: Any) -> dict[str, Any]:
+def _jax_ways(rank: int) -> tuple[Any, Any]:
+    """By FFT and by sums, of one signal or of each."""
     import jax
     import jax.numpy as jnp
 
     def each(fn):
-        return fn if x.ndim == 1 else jax.vmap(fn, (0, None))
+        return fn if rank == 1 else jax.vmap(fn, (0, None))
 
     @each
     def by_fft(x, h):
@@ -139,10 +151,114 @@ def _filter_jax(backend: str, x: Any, h: Any, window: Any, transform: Any) -> di
     def direct(x, h):
         return jnp.convolve(x, h, "same", precision="highest")
 
+    return by_fft, direct
+
+
+def _filter_jax(backend: str, x: Any, h: Any, window: Any, transform: Any) -> dict[str, Any]:
+    by_fft, direct = _jax_ways(x.ndim)
     found = {"jax fftconvolve": Contender(ready("jax", by_fft, x, h), transform, "FFT")}
     if x.size * h.shape[0] < PATIENCE:
         found["jnp.convolve"] = Contender(ready("jax", direct, x, h), window)
     return found
+
+
+@lru_cache(maxsize=1)
+def _gradients(signals: int, samples: int, taps: int) -> tuple[Any, ...]:
+    """x, h and a cotangent, and in float64 both gradients and their bounds, by sums and by FFT."""
+    rng = np.random.default_rng(taps)
+    shape = (samples,) if signals == 1 else (signals, samples)
+    x, y = (rng.standard_normal(shape).astype(np.float32) for _ in range(2))
+    h = rng.standard_normal(taps).astype(np.float32)
+    exact = _by_scipy(*(a.astype(float) for a in (x, h, y)))
+    sizes = _by_scipy(*(abs(a.astype(float)) for a in (x, h, y)))
+    counts = taps, x.size
+    windows = [
+        window_bound("float32", n, np.maximum(0, m)) for n, m in zip(counts, sizes, strict=True)
+    ]
+    pairs = ((y if signals == 1 else y[0], h), (x, y))
+    transforms = [1.1 * transform_bound("float32", 2 * samples, *pair) for pair in pairs]
+    usual = [
+        typical_bound("float32", n, *pair) for n, pair in zip(counts, ((y, h), (x, y)), strict=True)
+    ]
+    return x, h, y, exact, tuple(windows), tuple(transforms), usual
+
+
+def _by_scipy(x: Any, h: Any, y: Any, signal: Any = scipy.signal) -> tuple[Any, Any]:
+    """Gradients of "same" convolution: signal and taps are turned round in turn."""
+    taps, samples = h.shape[0], x.shape[-1]
+    half = (taps - 1) // 2
+    k = h if x.ndim == 1 else h[None]
+    whole = signal.oaconvolve(y, k[..., ::-1], "full", axes=-1)
+    begin = taps - 1 - half
+    # Lags −half … taps − 1 − half of y against x.
+    lags = signal.fftconvolve(y, x[..., ::-1], "full", axes=-1)
+    middle = samples - 1 - half
+    lags = lags[..., middle : middle + taps]
+    return whole[..., begin : begin + samples], lags if x.ndim == 1 else lags.sum(axis=0)
+
+
+def _backward(backend: str, signals: int, samples: int, taps: int) -> Trial:
+    x, h, y, exact, windows, transforms, usual = _gradients(signals, samples, taps)
+    arrays = put(backend, x, h, y)
+    axes: dict[str, Any] = {} if signals == 1 else {"axes": -1}
+
+    def op(x: Any, h: Any) -> Any:
+        return swath.signal.convolve(x, h, "same", **axes)
+
+    span = Span(samples, taps, low=taps // 2, high=taps // 2)
+    be = backend_of(arrays[0])
+    place = be.place(arrays[0])
+    methods = [
+        choose(
+            Product(role, Sliding((span,)), signals, 1, 1, "float32").problem(be, place[1]), place
+        )
+        for role in "xw"
+    ]
+    spectral = [plan.method in TRANSFORMS for plan in methods]
+    bounds = [
+        transform if by_fft else window
+        for by_fft, window, transform in zip(spectral, windows, transforms, strict=True)
+    ]
+    typical = [None if by_fft else one for by_fft, one in zip(spectral, usual, strict=True)]
+
+    def by_sums(run: Any) -> Contender:
+        return Contender(run, windows, typical=tuple(usual))
+
+    peers: dict[str, Contender] = {}
+    brief = x.size * taps < PATIENCE
+    if backend == "torch":
+        ours = _torch_pull(op, *arrays)
+        peers["torch.fft"] = Contender(_torch_pull(_torch_by_fft, *arrays), transforms, "FFT")
+        if brief:
+            peers["torch conv1d"] = by_sums(_torch_pull(_torch_layer, *arrays))
+    elif backend == "jax":
+        ours = _jax_pull(op, arrays)
+        by_fft, direct = _jax_ways(x.ndim)
+        peers["jax fftconvolve"] = Contender(_jax_pull(by_fft, arrays), transforms, "FFT")
+        if brief:
+            peers["jnp.convolve"] = by_sums(_jax_pull(direct, arrays))
+    else:
+        _, pull = swath.vjp(swath.signal.convolve, *arrays[:2], "same", **axes)
+        ours = lambda: pull(arrays[2])[:2]  # noqa: E731
+        signal = scipy_part(backend, "signal")
+        label = "cupyx by FFT" if backend == "cupy" else "scipy by FFT"
+        peers[label] = Contender(lambda: _by_scipy(*arrays, signal), transforms, "FFT")
+    us = Contender(ours, tuple(bounds), " ".join(p.method for p in methods), typical=tuple(typical))
+    return Trial(exact, us, peers, Work(4.0 * x.size * taps, 3 * x.nbytes))
+
+
+def _torch_pull(fn: Any, x: Any, h: Any, y: Any) -> Any:
+    import torch
+
+    leaves = [a.detach().clone().requires_grad_() for a in (x, h)]
+    out = fn(*leaves)
+    return lambda: torch.autograd.grad(out, leaves, y, retain_graph=True)
+
+
+def _jax_pull(fn: Any, arrays: list[Any]) -> Any:
+    import jax
+
+    return ready("jax", lambda x, h, y: jax.vjp(fn, x, h)[1](y), *arrays)
 
 
 KEYS, LONG, CLIP = 88, 2048, 70_641
@@ -226,6 +342,13 @@ def rows() -> list[Row]:
                         marks if dtype == "float32" else (),
                     )
                 )  # fmt: skip
+    for signals, samples, taps in BACKWARD:
+        name = f"{signals}x1e{len(str(samples)) - 1} {taps} taps backward"
+        for lib in BACKENDS:
+            problem = (signals, samples, taps)
+            found.append(
+                Row("fir", name, lib, "float32", op, lambda b=lib, p=problem: _backward(b, *p))
+            )
     return found + [
         Row("fir", f"bank {KEYS}x{LONG}", lib, "float32", op, lambda b=lib: _bank(b))
         for lib in BACKENDS

@@ -10,7 +10,7 @@ import pytest
 import oracles_core
 from swath._backends import Backend, backend_of
 from swath.geometry import Sliding, Span
-from swath.sliding import correlate
+from swath.sliding import correlate, kernel_gradient
 from swath.sliding.overlap_save import frames_of
 from swath.sliding.plan import choose
 from swath.sliding.problem import Problem
@@ -32,9 +32,9 @@ def run(xp, g, x, w, dtype):
     )
 
 
-def plan_of(xp, g, dtype):
+def plan_of(xp, g, dtype, role="y"):
     be = backend_of(xp.asarray(np.ones(1)))
-    return choose(Problem("y", g, 1, 1, 1, dtype, be.traces), (be.name, be.kind, ""))
+    return choose(Problem(role, g, 1, 1, 1, dtype, be.traces), (be.name, be.kind, ""))
 
 
 def exact(g, x, w):
@@ -103,6 +103,44 @@ def test_spectral_methods_keep_the_bound_per_frame(xp, method, dtype):
     assert plan.method == method
     norms = np.linalg.norm(x.astype("f8")) * np.linalg.norm(w.astype("f8"))
     assert error <= tolerance(dtype, plan) * norms + plan.points * float(np.finfo(dtype).tiny)
+
+
+# Chunks of Dask are framed by themselves.
+@pytest.mark.on(
+    "numpy", "jax", "jax-jit", "jax-x32", "torch", "strict", "strict-no-float64", "dpnp"
+)
+@pytest.mark.op("sliding.kernel_gradient")
+@pytest.mark.parametrize("method", SPECTRAL)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_kernels_by_transforms_keep_the_bound_of_the_sum_of_their_frames(xp, method, dtype):
+    """‖w − exact‖∞ ≤ (4·log2(n) + m − 1)·eps·Σ‖x_frame‖·‖y_frame‖ + m·n·tiny, m frames."""
+    if dtype == "float64" and not xp.x64:
+        dtype = "float32"
+    rng = np.random.default_rng(7)
+    span = Span(3000, 21, 1, 1, 10, 10)
+    g = Sliding((span,), method=method)
+    x, y = nasty(rng, (1, 1, 3000), dtype, 3), nasty(rng, (1, 1, 3000), dtype, 3)
+    # Loud points of the one meet quiet ones of the other: the bound of the whole is far weaker.
+    x[..., :2100] *= 1e-6
+    y[..., 1000:] *= 1e-6
+    got = xp.call(lambda a, b: kernel_gradient(g, a, b), xp.asarray(x), xp.asarray(y))
+    assert _host(got).dtype == dtype
+    padded = as_fractions(np.pad(x[0, 0], 10))
+    want = [np.dot(padded[j : j + 3000], as_fractions(y[0, 0])) for j in range(21)]
+    error = max(abs(float(Fraction(float(a)) - b)) for a, b in zip(_host(got).flat, want))
+    plan = plan_of(xp, g, dtype, "w")
+    assert plan.method == method
+    hop, count = frames_of((span,))[0][1:] if method == "overlap_save" else (3000, 1)
+    assert plan.frames == count
+    wide = np.pad(x[0, 0].astype("f8"), 10)
+    norms = sum(
+        np.linalg.norm(wide[i : i + hop + 20]) * np.linalg.norm(y[0, 0, i : i + hop].astype("f8"))
+        for i in range(0, 3000, hop)
+    )
+    tiny = float(np.finfo(dtype).tiny) * plan.frames * plan.points
+    assert error <= tolerance(dtype, plan) * norms + tiny
+    whole = np.linalg.norm(wide) * np.linalg.norm(y.astype("f8"))
+    assert method == "fft" or (count > 2 and norms < whole / 100)
 
 
 def typical(xp, method, terms, *, channels=1):

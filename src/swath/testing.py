@@ -70,8 +70,9 @@ def tolerance(dtype: Any, plan: Plan | None = None) -> float:
     float
         2·K·eps for window-wise algorithms, to be multiplied by |x|⋆|k| element by element;
         2·(C + 2)·eps for Winograd's, to be multiplied by |Aᵀ|((|G||k|)⊙(|Bᵀ||x|));
-        4·eps·log2(n) for an FFT of n points, to be multiplied by ‖frame‖₂·‖k‖₂. Twice that for
-        complex dtypes.
+        4·eps·log2(n) for an FFT of n points, to be multiplied by ‖frame‖₂·‖k‖₂; (m − 1)·eps more
+        for a kernel's gradient from m frames, to be multiplied by Σ‖x_frame‖₂·‖y_frame‖₂. Twice
+        that for complex dtypes.
 
     Examples
     --------
@@ -88,7 +89,8 @@ def tolerance(dtype: Any, plan: Plan | None = None) -> float:
     if not isinstance(plan, Plan):
         raise ArgumentTypeError(f"tolerance: plan must be what swath.plan gives, got {plan!r}")
     if plan.chosen.transforms:
-        return 4.0 * scale * _EPS[name] * max(1.0, float(np.log2(plan.points)))
+        levels = 4.0 * max(1.0, float(np.log2(plan.points)))
+        return scale * _EPS[name] * (levels + plan.frames - 1)
     return 2.0 * scale * plan.terms * _EPS[name]
 
 

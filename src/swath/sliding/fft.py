@@ -23,10 +23,11 @@ from .costs import Costs
 from .problem import Estimate, Problem, as_is
 
 __all__ = [
-    "BOUND",
+    "bound",
     "dilated",
     "estimate",
     "fast_length",
+    "few",
     "last",
     "lonely",
     "mix",
@@ -42,7 +43,11 @@ Array = Any
 pack = unpack = as_is
 # Points from which a transform by itself is slow.
 _LONG = 2**17
-BOUND = "|err| <= 4·eps·log2(n)·|frame|₂·|k|₂ + n·tiny, n = {}"
+_BOUND = "|err| <= 4·eps·log2(n)·|frame|₂·|k|₂ + n·tiny, n = {}"
+# Of a kernel, the sum of what frames of x and y give.
+_SUM_BOUND = (
+    "|err| <= (4·log2(n) + m - 1)·eps·Σ|x_frame|₂·|y_frame|₂ + m·n·tiny, m frames of n = {}"
+)
 
 
 def last(p: Problem) -> bool:
@@ -66,7 +71,12 @@ def estimate(p: Problem, cost: Costs) -> Estimate:
     spectra = p.g.groups * p.batch * p.depth * p.rows * points
     seconds += 4 * p.heavy * p.width * spectra / cost.stream
     moved = 2 * p.width * points * count
-    return Estimate(seconds, work, moved, BOUND.format(points), transforms=True)
+    return Estimate(seconds, work, moved, bound(p, points), transforms=True)
+
+
+def bound(p: Problem, points: int) -> str:
+    """The bound of the accuracy contract for frames of so many points."""
+    return (_SUM_BOUND if p.role == "w" else _BOUND).format(points)
 
 
 def lonely(p: Problem, points: int, count: int) -> int:
@@ -162,6 +172,11 @@ def dilated(be: Backend, a: Array, steps: Sequence[int]) -> Array:
     return be.pad(a, [(0, 0)] * a.ndim, 0, [*[0] * (a.ndim - r), *(s - 1 for s in steps)])
 
 
+def few(depth: int, rows: int) -> bool:
+    """Whether products of all pairs of channels hold no more than twice the channels do."""
+    return depth * rows <= 2 * (depth + rows)
+
+
 def mix(be: Backend, a: Array, b: Array) -> Array:
     """Σ_k a[..., k, *f] b[k, ..., *f] with a (p, G, K, *f) and b (q, G, K, *f): (p, q, G, *f)."""
     xp = be.xp
@@ -170,11 +185,12 @@ def mix(be: Backend, a: Array, b: Array) -> Array:
         a = be.reshape(a, (a.shape[0], 1, a.shape[1], *a.shape[3:]))
         return a * be.reshape(b, (1, b.shape[0], b.shape[1], *b.shape[3:]))
     if depth <= 4:
-        total = None
-        for k in range(depth):
-            term = a[:, None, :, k, ...] * b[None, :, :, k, ...]
-            total = term if total is None else total + term
+        total = a[:, None, :, 0, ...] * b[None, :, :, 0, ...]
+        for k in range(1, depth):
+            total = be.add_into(total, a[:, None, :, k, ...] * b[None, :, :, k, ...])
         return total
+    if a.shape[3:] == b.shape[3:] and few(a.shape[0], b.shape[0]):
+        return xp.sum(a[:, None, ...] * b[None, ...], axis=3)
     r = a.ndim - 3
     freq = a.shape[3:]
     order = (*range(3, 3 + r), 1, 0, 2)

@@ -113,8 +113,8 @@ class Plan:
         What is computed, by which algorithm, for what reason.
     terms : int
         Products summed in one output (K of the accuracy contract; C + 2 of Winograd's bound).
-    points : int
-        Points of one transform, where the method is an FFT.
+    points, frames : int
+        Points of one transform, where the method is an FFT, and how many frames are summed.
     slabs : Slabs
         Batch entries and points of the first sliding axis that are computed at a time.
     flops, bytes, workspace : number
@@ -134,6 +134,7 @@ class Plan:
     slabs: Slabs
     terms: int = 1
     points: int = 1
+    frames: int = 1
     costs: str = ""
 
     @property
@@ -286,13 +287,18 @@ def _decide(p: Problem, found: list[Candidate], cuts: dict[str, Slabs], workspac
             if c.transforms and ratio < 1:
                 note += ", not the 4× that an error bound per frame must buy"
         candidates.append(replace(c, note=note))
-    points = 1
-    if method == "fft":
-        points = prod(fft.transform_lengths(role, p.slab(cuts["fft"]).g))
-    elif method == "overlap_save":
-        points = prod(f[0] for f in overlap_save.frames_of(p.slab(cuts["overlap_save"]).g.spans))
+    points = frames = 1
+    if method in TRANSFORMS:
+        cut = cuts[method]
+        part = p.slab(cut).g
+        if method == "fft":
+            points = prod(fft.transform_lengths(role, part))
+        else:
+            made = overlap_save.frames_of(part.spans)
+            points, frames = prod(f[0] for f in made), prod(f[2] for f in made)
+        frames = p.batch * -(-p.points // cut.step) * frames if role == "w" else 1
     terms = winograd.terms(p) if method == "winograd" else p.terms
-    return Plan(_NAMES[role], method, why, tuple(candidates), cuts[method], terms, points)
+    return Plan(_NAMES[role], method, why, tuple(candidates), cuts[method], terms, points, frames)
 
 
 _CAPTURE: ContextVar[tuple[Backend, tuple[str, str, str], list[Plan]] | None] = ContextVar(
