@@ -104,6 +104,8 @@ def _trial(backend: str, s: Shape, last: bool, backward: bool) -> Trial:
 
     method = swath.plan(op, *arrays[:2], **settings).method
     peers = {}
+    if not backward and _faster(op, arrays, settings):
+        peers['swath, precision("fast")'] = contender(_fast(backend, ours, arrays), role="beside")
     if backend == "torch":
         us = _torch_call(ours, arrays, backward)
         peers["torch"] = contender(_torch_peer(s, last, backward, arrays))
@@ -121,6 +123,23 @@ def _trial(backend: str, s: Shape, last: bool, backward: bool) -> Trial:
     moved = sum(a.nbytes for a in parts) * (2 if backward else 1)
     work = Work(2.0 * s.multiply_adds * (2 if backward else 1), moved)
     return Trial(exact, contender(us, "" if backward else method), peers, work)
+
+
+def _faster(op: Any, arrays: list[Any], settings: dict[str, Any]) -> bool:
+    """Whether a processor is told another algorithm where precision is "fast"."""
+    with swath.precision("fast"):
+        return swath.plan(op, *arrays[:2], **settings).method == "winograd"
+
+
+def _fast(backend: str, fn: Any, arrays: list[Any]) -> Any:
+    with swath.precision("fast"):
+        call = ready(backend, fn, *arrays[:2])
+
+    def run() -> Any:
+        with swath.precision("fast"):
+            return call()
+
+    return run
 
 
 def _swath_call(op: Any, settings: dict[str, Any], arrays: list[Any], backward: bool) -> Any:

@@ -126,22 +126,22 @@ def test_the_same_call_has_the_same_name_and_others_have_others(rng):
 
 
 def test_settings_are_those_of_the_call(rng, monkeypatch):
-    """The workspace is the one that held when the graph was made, in whichever thread it runs."""
+    """Those that held when the graph was made, in whichever thread it runs."""
     seen = []
     be = backend_of(np.zeros(1))
     call = type(be).call
     from swath.settings import current_workspace
 
     def spy(self, core, geometry, arrays):
-        seen.append(current_workspace(0))
+        seen.append((current_workspace(0), self.fast))
         return call(self, core, geometry, arrays)
 
     monkeypatch.setattr(type(be), "call", spy)
     x = da.from_array(rng.standard_normal(50), chunks=20)
-    with swath.workspace(12345678):
+    with swath.workspace(12345678), swath.precision("fast"):
         y = signal.convolve(x, x[:5])
     y.compute(scheduler="threads")
-    assert set(seen) == {12345678}
+    assert set(seen) == {(12345678, True)}
 
 
 def test_sums_over_chunks_of_rows_equal_those_of_the_whole(rng):

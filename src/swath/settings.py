@@ -10,7 +10,7 @@ from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from operator import index
 
-from ._backends import WORKSPACE, backend_named, known_names, loaded
+from ._backends import PRECISION, WORKSPACE, backend_named, known_names, loaded
 from .errors import ArgumentError, describe
 
 __all__ = ["current_workspace", "precision", "workspace"]
@@ -29,7 +29,8 @@ def precision(level: str) -> Generator[None]:
     level : {"highest", "high", "fast"}
         ``"highest"`` (the default everywhere in swath) is the full precision of the dtype.
         ``"high"`` allows three-pass bfloat16 or TF32 products where the device has them, ``"fast"``
-        one-pass ones. On a CPU the three are the same.
+        one-pass ones, and on every device Winograd's F(4, 3) in place of F(2, 3), with some six
+        times the error (see "Accuracy" in the documentation). Else the three are the same on a CPU.
 
     Notes
     -----
@@ -48,6 +49,7 @@ def precision(level: str) -> Generator[None]:
             f"precision: level must be one of {', '.join(map(repr, _LEVELS))}, got {level!r}"
         )
     with ExitStack() as stack:
+        stack.callback(PRECISION.reset, PRECISION.set(level))
         for name in known_names():
             if loaded(name):
                 stack.enter_context(backend_named(name).precision(level))

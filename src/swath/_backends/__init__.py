@@ -15,9 +15,10 @@ from typing import Any
 import array_api_compat
 
 from ..errors import ArgumentTypeError
-from .base import WORKSPACE, Backend, Core, NativeKernel, blocks
+from .base import PRECISION, WORKSPACE, Backend, Core, NativeKernel, blocks
 
 __all__ = [
+    "PRECISION",
     "WORKSPACE",
     "Backend",
     "Core",

@@ -23,6 +23,8 @@ Array = Any
 
 #: Bytes of scratch memory that the user allows (`swath.workspace`); None outside of any block.
 WORKSPACE: ContextVar[int | None] = ContextVar("swath_workspace", default=None)
+#: The level that `swath.precision` set.
+PRECISION: ContextVar[str] = ContextVar("swath_precision", default="highest")
 
 
 # Blocks that fit a core's cache for one that fills a GPU: starting an operation there takes as long
@@ -725,6 +727,11 @@ class Backend:
         return self.xp.fft.ifftn(x, s=tuple(lengths), axes=tuple(axes))
 
     # -- precision, rules -----------------------------------------------------------------------
+
+    @property
+    def fast(self) -> bool:
+        """Whether `swath.precision("fast")` holds."""
+        return PRECISION.get() == "fast"
 
     def precision(self, level: str) -> AbstractContextManager[Any]:
         """Enter the library's own precision setting for matrix products."""

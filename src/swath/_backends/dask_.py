@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import pairwise, product
 from operator import getitem
-from typing import Any
+from typing import Any, NamedTuple
 
 import array_api_compat
 import array_api_compat.dask.array as standard
@@ -26,7 +26,7 @@ from dask.highlevelgraph import HighLevelGraph
 
 from ..division import Along, Cuts, Division, Piece
 from ..errors import UnsupportedError
-from .base import WORKSPACE, Array, Backend, Core
+from .base import PRECISION, WORKSPACE, Array, Backend, Core
 
 __all__ = ["DaskBackend", "make"]
 
@@ -136,7 +136,7 @@ class DaskBackend(Backend):
     ) -> tuple[Array, ...]:
         """One task, which sees the values and decides by them."""
         given = tuple((tuple(a.shape), a.dtype) for a in arrays)
-        task = _Program(function, geometry, _results(function, geometry, given), WORKSPACE.get())
+        task = _Program(function, geometry, _results(function, geometry, given), _Settings.now())
         arrays = tuple(a.rechunk(-1) for a in arrays)
         token = tokenize(task, *arrays)
         name, found = f"{function.__name__}-{token}", []
@@ -303,14 +303,29 @@ def _results(
     return tuple(None if v is None else (tuple(v.shape), v.dtype) for v in found)
 
 
-@contextmanager
-def _allowed(workspace: int | None) -> Generator[None]:
-    """The workspace that held when the graph was made, in the thread of a task."""
-    token = WORKSPACE.set(workspace)
-    try:
-        yield
-    finally:
-        WORKSPACE.reset(token)
+class _Settings(NamedTuple):
+    """Those that held when the graph was made; they hold again in the thread of a task."""
+
+    workspace: int | None
+    precision: str
+
+    @classmethod
+    def now(cls) -> _Settings:
+        """Those that hold here."""
+        return cls(WORKSPACE.get(), PRECISION.get())
+
+    @contextmanager
+    def held(self, be: Backend) -> Generator[None]:
+        """Let them hold, for the library of the chunks."""
+        tokens = WORKSPACE.set(self.workspace), PRECISION.set(self.precision)
+        # Without a block the library's own setting counts.
+        inner = nullcontext() if self.precision == "highest" else be.precision(self.precision)
+        try:
+            with inner:
+                yield
+        finally:
+            WORKSPACE.reset(tokens[0])
+            PRECISION.reset(tokens[1])
 
 
 @dataclass(frozen=True)
@@ -320,13 +335,13 @@ class _Program:
     function: Callable[..., tuple[Array, ...]]
     geometry: Any
     results: tuple[tuple[tuple[int, ...], Any] | None, ...]
-    workspace: int | None
+    settings: _Settings
 
     def __call__(self, *arrays: Array) -> tuple[Array, ...]:
         from . import backend_of
 
         be = backend_of(arrays[0])
-        with _allowed(self.workspace):
+        with self.settings.held(be):
             found = self.function(be, self.geometry, *arrays)
         kinds = tuple(None if v is None else (tuple(v.shape), v.dtype) for v in found)
         assert kinds == self.results, (self.function.__name__, kinds, self.results)
@@ -341,7 +356,7 @@ class _Task:
     piece: Piece
     shape: tuple[int, ...]
     parts: tuple[tuple[Cuts, ...], ...]
-    workspace: int | None
+    settings: _Settings
     lead: bool
     like: int
     vacant: Callable[[Backend, Array], Any] | None
@@ -354,7 +369,7 @@ class _Task:
             count = math.prod(map(len, grid))
             arrays.append(_joined(be, given[:count], grid))
             del given[:count]
-        with _allowed(self.workspace):
+        with self.settings.held(be):
             out = self._computed(be, arrays)
         return out[None, ...] if self.lead else out
 
@@ -423,8 +438,8 @@ def _divided(core: Core, geometry: Any, division: Division, arrays: Sequence[Arr
     shape = division.shape if division.terms is None else division.terms
     chunks = tuple(_follow(n, a, arrays) for n, a in zip(shape, division.along, strict=True))
     limits = [[_bounds(lengths) for lengths in a.chunks] for a in arrays]
-    workspace = WORKSPACE.get()
-    token = tokenize(core.name, geometry, workspace, *arrays)
+    settings = _Settings.now()
+    token = tokenize(core.name, geometry, settings, *arrays)
     name, graph = f"{core.name}-{token}", {}
     pieces = [list(enumerate(pairwise(b))) for b in map(_bounds, chunks)]
     for number, place in enumerate(product(*pieces)):
@@ -437,7 +452,7 @@ def _divided(core: Core, geometry: Any, division: Division, arrays: Sequence[Arr
             parts.append(tuple(local for _, local in grids))
         size = division.shape if summed else tuple(c.stop - c.start for c in cuts)
         task = _Task(
-            core, piece, size, tuple(parts), workspace, summed, division.like, division.vacant
+            core, piece, size, tuple(parts), settings, summed, division.like, division.vacant
         )
         at = (number, *[0] * len(size)) if summed else tuple(i for i, _ in place)
         graph[name, *at] = (task, *keys)

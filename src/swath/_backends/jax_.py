@@ -450,6 +450,11 @@ class JaxBackend(Backend):
     def ifft(self, x: Array, axes: Sequence[int], lengths: Sequence[int], *, real: bool) -> Array:
         return transformed(self, x, axes, lengths, real=real, back=True)
 
+    @property
+    def fast(self) -> bool:
+        # Part of the key of jit's cache, as a variable of ours would not be.
+        return _CONFIG.jax_default_matmul_precision == _LEVELS["fast"]
+
     def precision(self, level: str) -> AbstractContextManager[Any]:
         return jax.default_matmul_precision(_LEVELS[level])
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from contextvars import ContextVar
 from functools import cache
 from typing import Any
 
@@ -22,7 +21,6 @@ __all__ = ["make"]
 # MKL transforms at most seven axes at a time, cuFFT three.
 _FFT_AXES = 3
 
-_LEVEL: ContextVar[str] = ContextVar("swath_torch_precision", default="highest")
 
 _HOST = ("torch", "cpu", "")
 _REAL = (torch.float32, torch.float64)
@@ -251,7 +249,7 @@ class TorchBackend(Backend):
         if a.is_cuda:
             if not (a.dtype.is_floating_point or a.dtype.is_complex):
                 return _integer_product(a, b)
-            if _LEVEL.get() != "fast":
+            if not self.fast:
                 with _full_precision():
                     return torch.matmul(a, b)
         return torch.matmul(a, b)
@@ -338,7 +336,7 @@ class TorchBackend(Backend):
         if near is not None:
             y = line(g.spans[0], near[0].ravel(), near[1].ravel())
             return torch.from_numpy(y.reshape(1, 1, -1))
-        if a.is_cuda and _LEVEL.get() != "fast":
+        if a.is_cuda and not self.fast:
             with _full_precision():
                 return layer(role, g, a, b)
         return layer(role, g, a, b)
@@ -362,14 +360,6 @@ class TorchBackend(Backend):
             part = slice(i, min(i + _FFT_AXES, count))
             x = torch.fft.ifftn(x, tuple(lengths[part]), tuple(axes[part]))
         return torch.fft.irfft(x, lengths[-1], axes[-1]) if real else x
-
-    @contextmanager
-    def precision(self, level: str) -> Generator[None]:
-        token = _LEVEL.set(level)
-        try:
-            yield
-        finally:
-            _LEVEL.reset(token)
 
     def call(self, core: Core, geometry: Any, arrays: Sequence[Array]) -> Array:
         if not _differentiated(arrays):

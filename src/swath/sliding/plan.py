@@ -112,7 +112,7 @@ class Plan:
     operation, method, why : str
         What is computed, by which algorithm, for what reason.
     terms : int
-        Products summed in one output (K of the accuracy contract; C + 2 of Winograd's bound).
+        Products summed in one output (K of the accuracy contract; C + 2 or C + 12 of Winograd's).
     points, frames : int
         Points of one transform, where the method is an FFT, and how many frames are summed.
     slabs : Slabs
@@ -364,6 +364,7 @@ def _call(
     mutable: bool,
     place: tuple[str, str, str],
     workspace: int | None,
+    fast: bool,
 ) -> _Call:
     batch, depth, rows = channels(g, dict(zip("xwy".replace(role, ""), shapes, strict=True)))
     kind = kinds[0] if kinds[0] == kinds[1] else be.xp.result_type(*kinds)
@@ -381,6 +382,7 @@ def _call(
         target.fuses,
         blocks(place[1]),
         target.narrow,
+        fast,
     )
     if batch * depth * rows * g.groups == 0 or 0 in (*g.out, *g.lengths, *g.sizes):
         return _Call(problem, kind, work, result_shape(role, g, batch, depth, rows), None)
@@ -395,7 +397,9 @@ def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
     asked = _CAPTURE.get()
     target, place = (be, be.place(a)) if asked is None else asked[:2]
     shapes, kinds = (a.shape, b.shape), (a.dtype, b.dtype)
-    call = _call(be, role, g, shapes, kinds, target, target.mutable, place, WORKSPACE.get())
+    call = _call(
+        be, role, g, shapes, kinds, target, target.mutable, place, WORKSPACE.get(), target.fast
+    )
     plan, form, kind, work = call.plan, call.form, call.kind, call.work
     if plan is None or form is None:
         return be.new_like(a, call.empty or (), dtype=kind)

@@ -75,6 +75,8 @@ class Problem:
         How many blocks, each of which fits a core's cache, are taken at once (see `Backend.wide`).
     narrow : int
         Columns at which a product of matrices has half of its speed.
+    fast : bool
+        Whether `swath.precision("fast")` holds.
     """
 
     role: str
@@ -89,6 +91,7 @@ class Problem:
     fuses: bool = False
     wide: int = 1
     narrow: int = Backend.narrow
+    fast: bool = False
 
     @property
     def width(self) -> int:
