@@ -86,10 +86,11 @@ def test_cholesky_qr_compiled(xp, name, accuracy):
 @pytest.mark.on("numpy", "torch", "jax-jit")
 @pytest.mark.op("linalg.lstsq")
 @pytest.mark.parametrize("name", NAMES)
-def test_default_has_no_fewer_digits_than_householder_qr_less_half(xp, name):
+def test_default_has_more_digits_than_householder_qr(xp, name):
     a, b, exact = problem(name)
-    least = digits(householder(a, b), exact) - 0.5
-    assert digits(xp.numpy(solve(xp, name).x), exact) >= least
+    own = digits(householder(a, b), exact)
+    least = own - 0.5
+    assert digits(xp.numpy(solve(xp, name).x), exact) >= min(14.5, own + 1.5)
     if not xp.traced:
         got = solve(xp, name, method="cholesky_qr")
         assert digits(xp.numpy(got.x), exact) >= least

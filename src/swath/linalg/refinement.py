@@ -5,7 +5,8 @@ good as the triangle of a QR factorisation (κ²·eps for Cholesky's), measured 
 ends at depends on the residual alone:
 
 - `standard`: b − A x in working precision. One step where the condition is small, else until
-  corrections stop shrinking: Householder QR's accuracy.
+  corrections stop shrinking: Householder QR's accuracy. Of few numbers, and in the last of several
+  steps, the leading bits of the factors are multiplied without rounding: some digits more.
 - `full`: x as a pair of numbers, b − A x in twice the working precision, Aᴴ times it exactly, by
   the slices of `extended`: x correct to the last digit. What is lost in b − A x is amplified by
   the condition; what were lost in Aᴴ(b − A x), by its square, so nothing may be.
@@ -16,7 +17,7 @@ All loops run over the scaled unknowns D⁻¹x.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil, log2
+from math import ceil, log2, prod
 from typing import Any
 
 from .._backends import Backend
@@ -41,6 +42,8 @@ Array = Any
 _STEPS = 12
 _FULL_STEPS = 50
 _SCRATCH = 64 << 20
+# Entries of A up to which calls count for more than what they compute.
+_FEW = 2**12
 
 
 @dataclass(frozen=True)
@@ -155,8 +158,9 @@ def _standard(be: Backend, plan: Plan, arrays: list[Array]) -> Array:
     x = start
     if system.wide:
         x = adjoint_times(be, a, weigh(be, w, x))
+    small = not system.wide and prod(a.shape) <= _FEW
     x, square, now = be.cond(
-        again, lambda x, s: corrected(x, sharp=False), lambda x, s: (x, s, goal), x, square
+        again, lambda x, s: corrected(x, sharp=small), lambda x, s: (x, s, goal), x, square
     )
     x, square = be.cond(many, more, lambda x, s, n: (x, s), x, square, now)
     if system.wide:
