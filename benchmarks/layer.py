@@ -126,7 +126,7 @@ def _trial(backend: str, s: Shape, last: bool, backward: bool) -> Trial:
 
 
 def _faster(op: Any, arrays: list[Any], settings: dict[str, Any]) -> bool:
-    """Whether a processor is told another algorithm where precision is "fast"."""
+    """Whether F(4, 3) is taken where precision is "fast"."""
     with swath.precision("fast"):
         return swath.plan(op, *arrays[:2], **settings).method == "winograd"
 

@@ -62,8 +62,11 @@ def layer_seconds(p: Any, cost: Any) -> float | str:
         elif g.rank == 3 and g.last:
             seconds += p.width * (p.inputs + p.outputs) / (cost.gather / 4)
     if g.last:
-        # The kernel is laid out anew, point by point.
-        seconds += p.w_bytes / (cost.gather / 32)
+        # The kernel is laid out anew: by PyTorch point by point, large ones as `_turned` and
+        # `_beside` do it.
+        large = p.width == 4 and p.w_bytes >= p.width * _REORDERED
+        slow = 32 if not large else 3 if g.groups == 1 and g.strideless else 6
+        seconds += p.w_bytes * slow / cost.gather
     return seconds + 4 * cost.call
 
 
