@@ -188,9 +188,7 @@ class Tiles:
         """The transpose of `matrix`: sums along the diagonals."""
         g, xp, r = self.g, self.xp, self.rank
         if self.way == "interleaved":
-            m = xp.reshape(
-                m, (g.groups, self.box[0], self.depth, *self.box[1:], self.rows, *self.t)
-            )
+            m = xp.reshape(m, self.band)
             # (G, box₁, D, *E, R, *t) -> (G, R, D, t, box₁, t, E …)
             pairs = [3 + r, 1, *(i for k in range(1, r) for i in (3 + r + k, 2 + k))]
             m, first = xp.permute_dims(m, (0, 2 + r, 2, *pairs)), self.box[0]

@@ -37,9 +37,7 @@ from .im2col import pieces
 from .problem import Estimate, Problem, as_is
 
 __all__ = [
-    "BOUND",
     "estimate",
-    "filtered",
     "last",
     "pack",
     "roles",
@@ -53,7 +51,7 @@ __all__ = [
 Array = Any
 Table = tuple[tuple[float, ...], ...]
 unpack = as_is
-BOUND = "|err| <= 2·(C+{slack})·eps·|Aᵀ|((|G||w|)⊙(|Bᵀ||x|)), C = {depth}, F({size}, 3)"
+_BOUND = "|err| <= 2·(C+{slack})·eps·|Aᵀ|((|G||w|)⊙(|Bᵀ||x|)), C = {depth}, F({size}, 3)"
 
 # Bytes of gathered tiles and of their products at a time.
 _CELLS = 4 * 2**20
@@ -143,7 +141,7 @@ def roles(p: Problem) -> tuple[str, ...]:
     return ("y",)
 
 
-def filtered(g: Sliding) -> int:
+def _filtered(g: Sliding) -> int:
     """How many of the last axes are filtered: those of three neighbouring taps, at most two."""
     count = 0
     for s in reversed(g.spans[-2:]):
@@ -156,7 +154,7 @@ def filtered(g: Sliding) -> int:
 def _depth(p: Problem) -> int:
     """Products summed in one transformed output (C of the bound)."""
     depth = p.rows if p.role == "x" else p.depth
-    return depth * prod(p.g.sizes[: p.g.rank - filtered(p.g)])
+    return depth * prod(p.g.sizes[: p.g.rank - _filtered(p.g)])
 
 
 def terms(p: Problem) -> int:
@@ -166,12 +164,12 @@ def terms(p: Problem) -> int:
 
 def _excess(p: Problem) -> float:
     """The bound for data of one size, over that of windows: each axis makes 3 terms 8."""
-    return (8 / 3) ** filtered(p.g) * terms(p) / p.terms
+    return (8 / 3) ** _filtered(p.g) * terms(p) / p.terms
 
 
 def estimate(p: Problem, cost: Costs) -> Estimate | str:
     """Matrix products of the transformed operands, and their transforms."""
-    count, f = filtered(p.g), _filter(p.fast)
+    count, f = _filtered(p.g), _filter(p.fast)
     if p.role != "y":
         return "used for the forward product only"
     if count == 0:
@@ -190,7 +188,7 @@ def estimate(p: Problem, cost: Costs) -> Estimate | str:
     added = (taps - 1) * (p.depth + 2 * p.rows)
     passed = 0.7 * p.width * tiles * cells * (p.depth + p.rows + added)
     seconds = work + gathered / cost.gather + passed / cost.stream + 30 * cost.call
-    bound = BOUND.format(slack=f.slack, depth=_depth(p), size=f.size)
+    bound = _BOUND.format(slack=f.slack, depth=_depth(p), size=f.size)
     excess = 0 if p.fast else _excess(p)
     against = f"its error bound is {excess:.1f}× that of windows" if excess > 1 else ""
     return Estimate(seconds, flops + turned, gathered + passed, bound, against=against)
@@ -198,7 +196,7 @@ def estimate(p: Problem, cost: Costs) -> Estimate | str:
 
 def _tiles(p: Problem) -> int:
     """Tiles of all batch entries and groups, points of other axes counted."""
-    count, size = filtered(p.g), _filter(p.fast).size
+    count, size = _filtered(p.g), _filter(p.fast).size
     lead = p.g.rank - count
     ends = prod(-(-n // size) for n in p.g.out[lead:])
     return p.batch * p.g.groups * prod(_line(p.g, lead)) * ends
@@ -211,7 +209,7 @@ def _line(g: Sliding, lead: int) -> list[int]:
 
 def _most(f: Filter, g: Sliding, depth: int, rows: int, width: int, wide: int) -> int:
     """Rows of tiles whose transformed input and products stay in the cache."""
-    count = filtered(g)
+    count = _filtered(g)
     lead = g.rank - count
     across = prod(-(-n // f.size) for n in g.out[lead + 1 :])
     line = prod(_line(g, lead)) * across
@@ -221,7 +219,7 @@ def _most(f: Filter, g: Sliding, depth: int, rows: int, width: int, wide: int) -
 
 def scratch(p: Problem) -> int:
     """Input with its padding, the kernel's transform, and two arrays of tiles or products."""
-    g, count, f = p.g, filtered(p.g), _filter(p.fast)
+    g, count, f = p.g, _filtered(p.g), _filter(p.fast)
     tiles, cells = _tiles(p), f.points**count
     if p.mutable:
         ends = -(-g.out[g.rank - count] // f.size)
@@ -249,7 +247,7 @@ class _Tiles:
     def __init__(self, be: Backend, f: Filter, g: Sliding, depth: int, rows: int) -> None:
         self.be, self.f, self.g = be, f, g
         self.depth, self.rows = depth, rows
-        self.axes = filtered(g)
+        self.axes = _filtered(g)
         self.lead = g.rank - self.axes
         self.counts = [-(-n // f.size) for n in g.out[self.lead :]]
         # Whole tiles: points beyond the padding are zeros, and so are outputs beyond the last.
@@ -333,7 +331,7 @@ class _Tiles:
 
 def pack(be: Backend, g: Sliding, w: Array) -> Array:
     """G w: (taps before, points, G, R, C); channels last: (taps before, points, G, C, R)."""
-    f, n, r = _filter(be.fast), filtered(g), g.rank
+    f, n, r = _filter(be.fast), _filtered(g), g.rank
     # The filtered axes first.
     if g.last:
         w = be.permute(w, (*range(r - n, r), *range(r - n), r, r + 1))
