@@ -13,7 +13,6 @@ own forward, and `pull` is made of sibling cores.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -326,7 +325,7 @@ def vjp(
     allowed = operation.differentiable
     keywords = {k: _lifted(v, tape) if k in allowed else v for k, v in kwargs.items()}
     # Arrays without a derivative (tables, frequencies) stay plain.
-    parameters = list(inspect.signature(operation.function).parameters)
+    parameters = operation.parameters
     for i in range(len(nodes)):
         name = parameters[i] if i < len(parameters) else None
         if name not in allowed:

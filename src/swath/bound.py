@@ -23,6 +23,9 @@ from .errors import ArgumentError, ArgumentTypeError, describe, explain
 __all__ = ["Bound", "Namespace", "available_backends", "bind"]
 
 _PACKAGES = ("signal", "nn", "linalg")
+# The float that takes the place of double precision on a device without it, by NumPy's characters
+# (to ask a dtype for its name takes longer than all else that a bound function adds).
+_NARROW = {"d": "float32", "D": "complex64"}
 
 
 class Namespace:
@@ -113,9 +116,9 @@ class Bound:
             table = arguments.base("x", np.asanyarray(table))
         if not table.dtype.isnative:
             table = table.astype(table.dtype.newbyteorder("="))
-        narrow = {"float64": "float32", "complex128": "complex64"}
-        if table.dtype.name in narrow and not self._wide():
-            table = table.astype(narrow[table.dtype.name])
+        narrow = _NARROW.get(table.dtype.char)
+        if narrow is not None and not self._wide():
+            table = table.astype(narrow)
         out = self.backend.from_host(table, self.device)
         return out if dtype is None else self.xp.astype(out, dtype)
 
@@ -141,7 +144,7 @@ class Bound:
         self, record: registry.Operation, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Arguments of an operation with its arrays in this library."""
-        names = list(inspect.signature(record.function).parameters)
+        names = record.parameters
         positional = tuple(
             self._argument(names[i], a) if i < len(names) and names[i] in record.arrays else a
             for i, a in enumerate(args)

@@ -365,6 +365,18 @@ class Sliding:
 
         Each with the remainders of its points plus padding, its points, its taps and its geometry.
         """
+        few = prod(s.stride for s in self.spans) <= _FEW
+        return iter(self._few_residues) if few else self._residues()
+
+    @cached_property
+    def _few_residues(
+        self,
+    ) -> list[tuple[tuple[int, ...], tuple[slice, ...], tuple[slice, ...], Sliding]]:
+        return list(self._residues())
+
+    def _residues(
+        self,
+    ) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...], tuple[slice, ...], Sliding]]:
         for firsts in product(*(range(s.stride) for s in self.spans)):
             found = [s.residue(f) for s, f in zip(self.spans, firsts, strict=True)]
             remainders = tuple(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -64,7 +63,7 @@ def _library(
     record: Operation, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[Backend, tuple[str, str, str]]:
     """Library and place of the arrays; stand-ins would hide that they come from several."""
-    names = list(inspect.signature(record.function).parameters)
+    names = record.parameters
     given = {**dict(zip(names, args, strict=False)), **kwargs}
     for name, value in list(given.items()):
         if isinstance(value, tuple):

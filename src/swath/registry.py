@@ -85,6 +85,11 @@ class Operation:
     first: Callable[[Any], Any] | None = None
     replace_first: Callable[[Any, Any], Any] | None = None
 
+    @functools.cached_property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of the function's parameters, in order."""
+        return tuple(inspect.signature(self.function).parameters)
+
     def gap(self, library: str, feature: str | None = None) -> str | None:
         """Why it, or one of its features, cannot run on a library; None where it can."""
         found = self.gaps.get(library)
