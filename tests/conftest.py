@@ -18,6 +18,8 @@ from quick_jax import compile_quickly
 rows.find_opencl()
 # One set of threads per worker: two pytest workers share two cores.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
+# Workers share a GPU too: each would take three quarters of its memory for JAX.
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 # No file: plans follow from the shipped rates, not from those that this machine was tuned to.
 os.environ["SWATH_COSTS"] = "untuned.json"
 
