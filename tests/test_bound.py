@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+import inspect
 import pickle
 
 import numpy as np
@@ -152,3 +153,57 @@ def test_bindings_are_copied_and_pickled(sw, copied):
     assert repr(copied(bound)) == repr(bound)
     window = copied(bound.signal.windows).hann(3)
     assert backend_of(window).name == bound.backend.name
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda s: pickle.loads(pickle.dumps(s))])
+def test_functions_of_a_binding_are_copied_and_pickled(sw, copied):
+    bound = swath.bind(sw.__name__.rpartition(".")[2])
+    for package in (bound.signal, bound.nn, bound.linalg, bound.signal.windows):
+        for name in dir(package):
+            function = getattr(package, name)
+            assert copied(function) == function, name
+    assert copied(bound.vjp) == bound.vjp
+    assert_close(copied(bound.signal.convolve)([1.0, 2.0], [1.0, 1.0]), np.array([1.0, 3.0, 2.0]))
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda s: pickle.loads(pickle.dumps(s))])
+def test_objects_of_a_binding_are_copied_and_pickled(sw, copied):
+    stream = sw.signal.FIRStream([1.0, 2.0])
+    stream.push([1.0])
+    other = copied(stream)
+    for s in (stream, other):
+        assert_close(s.push([0.0, 1.0]), np.array([2.0, 1.0]))
+    sums = sw.linalg.GramAccumulator(1)
+    sums.update([[1.0], [2.0]], [2.0, 4.0])
+    other = copied(sums)
+    other.update([[1.0]], [5.0])
+    assert_close(sums.solve().x, np.array([2.0]))
+    assert_close(other.solve().x, np.array([2.5]))
+
+
+def test_signatures_are_those_of_the_functions(sw):
+    for name in ("convolve", "firwin", "FIRStream"):
+        given = inspect.signature(getattr(sw.signal, name))
+        assert given == inspect.signature(getattr(swath.signal, name)), name
+
+
+def test_plans_are_of_the_library(sw):
+    plan = sw.plan("conv", [[[1.0, 2.0, 3.0]]], np.ones((1, 1, 2), np.float32))
+    assert f"rates of {sw.__name__.rpartition('.')[2]} on" in f"rates of {plan.costs}"
+
+
+def test_blocks_go_through_the_library(sw):
+    seen = []
+
+    def double(x):
+        seen.append(backend_of(x).name)
+        return x + x
+
+    y = np.zeros(4)
+    sw.map_blocks(double, np.arange(4.0), y, overlap=(0, 0), block=2, progress=False)
+    assert_close(y, np.array([0.0, 2.0, 4.0, 6.0]))
+    assert seen == [sw.__name__.rpartition(".")[2]] * 2
+    sw.map_blocks(
+        double, np.arange(4.0), y, overlap=(0, 0), backend="numpy", block=4, progress=False
+    )
+    assert seen[2:] == ["numpy"]

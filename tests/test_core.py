@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import oracles_core
 import swath
+from swath import registry
 from swath._backends import backend_of
 from swath.errors import ArgumentError
 from swath.geometry import Sliding, Span, Windows, pooling_span, resolve_padding, same_padding
@@ -23,7 +24,7 @@ from swath.sliding import (
     toeplitz,
 )
 from swath.sliding.problem import Problem
-from swath.testing import assert_close
+from swath.testing import assert_close, check_adjoint, check_vjp
 
 METHODS = ("direct", "im2col", "toeplitz", "native", "fft", "overlap_save", "auto")
 
@@ -494,6 +495,25 @@ def test_plan_on_every_row_is_hashable_and_reads_no_values(xp):
     p = swath.plan(swath.signal.convolve, x, k)
     assert hash(p) == hash(swath.plan(swath.signal.convolve, x * 2, k))
     assert p.terms == 31
+
+
+def test_operations_go_by_their_names_too(monkeypatch):
+    x, k = np.arange(5.0), np.ones(2)
+    expected = swath.plan(swath.signal.convolve, x, k)
+    for name in ("swath.signal.convolve", "signal.convolve", "convolve"):
+        assert swath.plan(name, x, k) == expected
+        assert_close(swath.vjp(name, x, k, "valid")[0], np.array([1.0, 3.0, 5.0, 7.0]))
+        assert swath.supports(name, np)
+    check_adjoint("convolve", x, k)
+    check_vjp("max_pool", x, (2,), axes=0)
+    with pytest.raises(
+        TypeError, match=r"got 'convolv'; did you mean signal\.convolve or .* lists all$"
+    ):
+        swath.plan("convolv", x, k)
+    # A last part that two have means neither.
+    monkeypatch.setitem(registry._OPERATIONS, "nn.convolve", swath.operations()["nn.conv"])
+    with pytest.raises(TypeError, match=r"did you mean (?=.*signal\.convolve)(?=.*nn\.convolve)"):
+        swath.plan("convolve", x, k)
 
 
 def test_plan_of_an_operation_without_a_product_is_refused():

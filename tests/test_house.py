@@ -41,6 +41,13 @@ def test_import_loads_no_submodule_of_scipy(modules_loaded):
     assert public <= {"scipy.version"}
 
 
+def test_testing_is_read_when_asked_for(modules_loaded, tmp_path):
+    assert "swath.testing" not in modules_loaded
+    python("-c", "import swath; swath.testing.tolerance('float32')", cwd=tmp_path)
+    with pytest.raises(AttributeError, match="swath has no public name 'no_such'"):
+        _ = swath.no_such
+
+
 def test_import_is_silent(tmp_path):
     done = python("-W", "error", "-c", "import swath", cwd=tmp_path)
     assert done.stdout + done.stderr == ""

@@ -1,5 +1,7 @@
 """swath: sliding-window linear algebra, written once against the Python array API."""
 
+from typing import TYPE_CHECKING, Any
+
 from . import linalg, nn, signal
 from .autodiff import vjp
 from .bound import available_backends, bind
@@ -8,6 +10,9 @@ from .primitives import overlap_add, sliding_windows
 from .registry import operations, supports
 from .scale import map_blocks
 from .settings import precision, workspace
+
+if TYPE_CHECKING:
+    from . import testing as testing
 
 __version__ = "0.1.0"
 
@@ -27,3 +32,12 @@ __all__ = [
     "vjp",
     "workspace",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "testing":
+        raise AttributeError(f"swath has no public name {name!r}")
+    # Read when it is asked for: programs that only compute have no use for it.
+    from importlib import import_module
+
+    return import_module("swath.testing")

@@ -270,14 +270,14 @@ def differentiable(x: Any) -> bool:
 
 
 def vjp(
-    op: Callable[..., Any], *args: Any, with_kwargs: bool = False, **kwargs: Any
+    op: Callable[..., Any] | str, *args: Any, with_kwargs: bool = False, **kwargs: Any
 ) -> tuple[Any, Callable[..., Any]]:
     """Value of an operation and the pullback of a cotangent, without an autodiff framework.
 
     Parameters
     ----------
-    op : callable
-        A registered operation of swath (`swath.operations` lists them).
+    op : callable or str
+        A registered operation of swath, or its name (`swath.operations` lists them).
     *args, **kwargs
         Its arguments. Arrays of floating dtype are differentiated: the positional ones, and the
         operation's differentiable keyword arguments (weights, ridge, bias, zi).

@@ -11,14 +11,16 @@ import inspect
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from numbers import Number
-from types import ModuleType
+from operator import attrgetter
+from types import MethodType, ModuleType
 from typing import Any
 
 import numpy as np
 
-from . import arguments, registry
+from . import arguments, planning, registry
 from ._backends import Backend, backend_named, known_names, try_backend
 from .errors import ArgumentError, ArgumentTypeError, describe, explain
+from .sliding.plan import Plan
 
 __all__ = ["Bound", "Namespace", "available_backends", "bind"]
 
@@ -42,12 +44,12 @@ class Namespace:
         return sorted(self._package.__all__)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _namespace, (self._bound, self._package.__name__)
+        return attrgetter(self._package.__name__.partition(".")[2]), (self._bound,)
 
     def __getattr__(self, name: str) -> Any:
         if name not in self._package.__all__:
             raise AttributeError(f"{self._package.__name__} has no public name {name!r}")
-        value = self._bound.wrap(getattr(self._package, name))
+        value = self._bound.wrap(getattr(self._package, name), self)
         setattr(self, name, value)
         return value
 
@@ -66,14 +68,14 @@ class Bound:
     def __init__(self, backend: Backend, device: Any = None) -> None:
         self.backend = backend
         self.xp = backend.xp
-        self.device = arguments.device_of(backend, device)
+        self.device = device
 
     def __repr__(self) -> str:
         place = "" if self.device is None else f" on {self.device}"
         return f"<swath bound to {self.backend.name}{place}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _bound, (self.backend.name, self.device)
+        return _bound_named, (self.backend.name, self.device)
 
     def __dir__(self) -> Sequence[str]:
         return sorted({*import_module("swath").__all__, "asarray", "to_numpy", "xp", "device"})
@@ -85,7 +87,7 @@ class Bound:
         if name in _PACKAGES:
             value: Any = Namespace(self, import_module(f"swath.{name}"))
         elif name in library.__all__:
-            value = self.wrap(getattr(library, name))
+            value = self.wrap(getattr(library, name), self)
         else:
             raise AttributeError(f"swath has no public name {name!r}")
         setattr(self, name, value)
@@ -127,17 +129,17 @@ class Bound:
         found = try_backend(x)
         return np.asarray(x) if found is None else found.to_numpy(x)
 
-    def wrap(self, value: Any) -> Any:
-        """A public function bound to this library; anything else as it is."""
+    def wrap(self, value: Any, owner: Bound | Namespace) -> Any:
+        """A public function bound to this library, as a method of its owner; else what it is."""
         if isinstance(value, ModuleType):
             return Namespace(self, value)
         record = registry.find(value)
         if record is not None:
-            return self._operation(record)
+            return self._operation(record, owner)
         if inspect.isclass(value) and hasattr(value, "__swath_arrays__"):
-            return self._maker_of_operators(value)
+            return self._maker_of_operators(value, owner)
         if inspect.isfunction(value) and "xp" in inspect.signature(value).parameters:
-            return self._maker(value)
+            return self._maker(value, owner)
         return value
 
     def moved(
@@ -176,7 +178,9 @@ class Bound:
             return self.asarray(value)
         return self.asarray(value) if hasattr(value, "__dlpack__") else value
 
-    def _operation(self, record: registry.Operation) -> Callable[..., Any]:
+    def _operation(
+        self, record: registry.Operation, owner: Bound | Namespace
+    ) -> Callable[..., Any]:
         function = record.function
         signature = inspect.signature(function)
         makes = {
@@ -186,19 +190,19 @@ class Bound:
         }
 
         @functools.wraps(function)
-        def bound(*args: Any, **kwargs: Any) -> Any:
+        def bound(_: Any, /, *args: Any, **kwargs: Any) -> Any:
             args, kwargs = self.moved(record, args, kwargs)
             return function(*args, **{**makes, **kwargs})
 
         bound.__swath_unbound__ = function  # type: ignore[attr-defined]
-        return bound
+        return _method(bound, owner)
 
-    def _maker_of_operators(self, cls: Any) -> Callable[..., Any]:
+    def _maker_of_operators(self, cls: Any, owner: Bound | Namespace) -> Callable[..., Any]:
         names = list(inspect.signature(cls).parameters)
         arrays = cls.__swath_arrays__
 
         @functools.wraps(cls, updated=())
-        def bound(*args: Any, **kwargs: Any) -> Any:
+        def bound(_: Any, /, *args: Any, **kwargs: Any) -> Any:
             positional = tuple(
                 self._convert(a) if i < len(names) and names[i] in arrays else a
                 for i, a in enumerate(args)
@@ -209,24 +213,43 @@ class Bound:
             )
 
         made = cls
+        maker = _method(bound, owner)
         if hasattr(cls, "__swath_convert__"):
             # Its methods take arrays too, and so do those that make one.
-            convert = {"__swath_convert__": staticmethod(self._convert)}
-            made = type(cls.__name__, (cls,), {**convert, "__doc__": cls.__doc__})
+            own = {
+                "__doc__": cls.__doc__,
+                "__swath_convert__": staticmethod(self._convert),
+                # No module holds the class: what was pickled is made again by the bound library.
+                "__reduce__": lambda instance: (_instance, (maker, vars(instance))),
+            }
+            made = type(cls.__name__, (cls,), own)
+            bound.__swath_class__ = made  # type: ignore[attr-defined]
             for name in getattr(cls, "__swath_makers__", ()):
                 setattr(bound, name, getattr(made, name))
-        return bound
+        return maker
 
-    def _maker(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def _maker(self, function: Callable[..., Any], owner: Bound | Namespace) -> Callable[..., Any]:
         makes = {"xp": self.xp} if self.device is None else {"xp": self.xp, "device": self.device}
 
         @functools.wraps(function)
-        def bound(*args: Any, **kwargs: Any) -> Any:
+        def bound(_: Any, /, *args: Any, **kwargs: Any) -> Any:
             return function(*args, **{**makes, **kwargs})
 
-        return bound
+        return _method(bound, owner)
 
-    def vjp(self, op: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def plan(self, op: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Plan:
+        """As `swath.plan`, for this library and device."""
+        record = registry.lookup(op)
+        args, kwargs = self.moved(record, args, kwargs)
+        return planning.plan(op, *args, **kwargs)
+
+    def map_blocks(self, fn: Callable[..., Any], source: Any, sink: Any, **options: Any) -> Any:
+        """As `swath.map_blocks`, by default through this library and device."""
+        if "backend" not in options:
+            options = {"backend": self.backend.name, "device": self.device, **options}
+        return import_module("swath").map_blocks(fn, source, sink, **options)
+
+    def vjp(self, op: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Any:
         """As `swath.vjp`, with the arguments converted."""
         from .autodiff import vjp
 
@@ -240,14 +263,30 @@ class Bound:
         return value, converted
 
 
-def _bound(name: str, device: Any) -> Bound:
-    """A pickled binding, made again."""
+def _method(function: Callable[..., Any], owner: Bound | Namespace) -> Callable[..., Any]:
+    """A function as a method of what it is an attribute of: so it is pickled, by its name."""
+    signature = inspect.signature(function)
+    first = inspect.Parameter("_", inspect.Parameter.POSITIONAL_ONLY)
+    function.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[first, *signature.parameters.values()]
+    )
+    return MethodType(function, owner)
+
+
+def _instance(maker: Any, state: dict[str, Any]) -> Any:
+    """A pickled object of a class that a bound library has made."""
+    made = object.__new__(maker.__swath_class__)
+    vars(made).update(state)
+    return made
+
+
+# One for each library and device: what was copied or pickled is the same afterwards.
+_bound = functools.cache(Bound)
+
+
+def _bound_named(name: str, device: Any) -> Bound:
+    """A pickled binding."""
     return bind(name, device=device)
-
-
-def _namespace(bound: Bound, package: str) -> Namespace:
-    """A pickled package of one, made again."""
-    return Namespace(bound, import_module(package))
 
 
 def bind(xp_or_name: Any, *, device: Any = None) -> Bound:
@@ -290,7 +329,7 @@ def bind(xp_or_name: Any, *, device: Any = None) -> Bound:
         except ModuleNotFoundError as error:
             extra = f': pip install "swath[{name}]"' if name in known_names() else ""
             raise ImportError(f"bind: {name} is not installed{extra}") from error
-        return Bound(backend, device)
+        return _bound(backend, arguments.device_of(backend, device))
 
 
 def available_backends() -> dict[str, dict[str, Any]]:

@@ -16,14 +16,14 @@ from .sliding.plan import Plan, capture
 __all__ = ["plan"]
 
 
-def plan(op: Callable[..., Any], *args: Any, **kwargs: Any) -> Plan:
+def plan(op: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Plan:
     """How an operation would compute its sliding product.
 
     Parameters
     ----------
-    op : callable
-        An operation of swath that computes a sliding product: convolution, correlation, a layer, a
-        filter.
+    op : callable or str
+        An operation of swath that computes a sliding product, or its name, as ``"nn.conv"`` or
+        ``"conv"``: convolution, correlation, a layer, a filter.
     *args, **kwargs
         Its arguments. Of arrays only shape, dtype and library count; the arguments are checked as
         in a call.

@@ -183,7 +183,9 @@ def find(op: Any) -> Operation | None:
 
 
 def lookup(op: Any) -> Operation:
-    """The record of a public function (also of a bound one)."""
+    """The record of a public function (also of a bound one), or of its name."""
+    if isinstance(op, str):
+        return _named(op)
     record = find(getattr(op, "__swath_unbound__", op))
     owner = type(getattr(op, "__self__", None))
     if record is None and getattr(owner, "__swath_linear__", False):
@@ -191,11 +193,38 @@ def lookup(op: Any) -> Operation:
         name = f"linalg.{owner.__name__}.{op.__name__}"
         return Operation(name, op, ("x",), ("x",), ("x",))
     if record is None:
-        names = ", ".join(sorted(_OPERATIONS))
+        near = _like(getattr(op, "__name__", ""))
         raise ArgumentTypeError(
-            f"op must be a registered operation of swath, got {op!r}; there are: {names}"
+            f"op must be a registered operation of swath, got {op!r}; {near}{_listed()}"
         )
     return record
+
+
+def _named(name: str) -> Operation:
+    """The record by dotted name, or by its last part where that is of one operation."""
+    short = name.removeprefix("swath.")
+    found = [n for n in _OPERATIONS if short in (n, n.rpartition(".")[2])]
+    if len(found) == 1:
+        return _OPERATIONS[found[0]]
+    near = _like(name)
+    listed = near + "swath.operations() lists all" if near else _listed()
+    raise ArgumentTypeError(
+        f"op must be a registered operation of swath or its name, got {name!r}; {listed}"
+    )
+
+
+def _like(name: str) -> str:
+    """Operations whose names are close to one that is none, as a question."""
+    from difflib import get_close_matches  # only errors need it
+
+    lasts = {n.rpartition(".")[2] for n in _OPERATIONS}
+    near = get_close_matches(name.rpartition(".")[2], sorted(lasts))
+    full = [n for last in near for n in _OPERATIONS if n.rpartition(".")[2] == last]
+    return f"did you mean {' or '.join(full)}? " if full else ""
+
+
+def _listed() -> str:
+    return f"there are: {', '.join(sorted(_OPERATIONS))}"
 
 
 def operations() -> dict[str, Operation]:
@@ -221,7 +250,7 @@ def supports(op: Any, xp: Any, feature: str | None = None) -> bool:
     Parameters
     ----------
     op : callable or str
-        A registered operation or its dotted name.
+        A registered operation or its name, as ``"nn.conv"`` or ``"conv"``.
     xp : module or str
         The array library or its import name.
     feature : str, optional
@@ -249,7 +278,7 @@ def supports(op: Any, xp: Any, feature: str | None = None) -> bool:
     >>> swath.supports("nn.conv", "jax", "bfloat16"), swath.supports("nn.conv", np, "bfloat16")
     (True, False)
     """
-    record = _OPERATIONS[op] if isinstance(op, str) and op in _OPERATIONS else lookup(op)
+    record = lookup(op)
     name = xp if isinstance(xp, str) else getattr(xp, "__name__", "")
     if not name:
         raise ArgumentTypeError(

@@ -13,7 +13,7 @@ import numpy as np
 from ._backends import backend_of, try_backend
 from .autodiff import differentiable, vjp
 from .errors import ArgumentError, ArgumentTypeError, describe
-from .registry import lookup
+from .registry import Operation, lookup
 from .sliding.plan import Plan
 
 __all__ = ["assert_close", "check_adjoint", "check_vjp", "tolerance"]
@@ -164,8 +164,7 @@ def assert_close(
         )
 
 
-def _first(value: Any, op: Any) -> Any:
-    record = lookup(op)
+def _first(value: Any, record: Operation) -> Any:
     if record.first is not None:
         return record.first(value)
     return value[0] if isinstance(value, tuple) else value
@@ -185,15 +184,15 @@ def _dot(a: Any, b: Any) -> complex:
 
 
 def check_adjoint(
-    op: Callable[..., Any], *args: Any, seed: int = 0, rtol: float | None = None, **kwargs: Any
+    op: Any, *args: Any, seed: int = 0, rtol: float | None = None, **kwargs: Any
 ) -> None:
     """Check ⟨A x, y⟩ = ⟨x, Aᵀ y⟩ for every argument in which an operation is linear.
 
     Parameters
     ----------
-    op : callable or linear operator
-        A registered operation with linear arguments; or, alone, a linear operator of swath, of
-        SciPy or of anyone who gives it shape, dtype, matvec and rmatvec.
+    op : callable, str or linear operator
+        A registered operation with linear arguments, or its name; or, alone, a linear operator of
+        swath, of SciPy or of anyone who gives it shape, dtype, matvec and rmatvec.
     *args, **kwargs
         Its arguments; the linear ones are replaced by random arrays one at a time.
     seed : int, default 0
@@ -229,14 +228,14 @@ def check_adjoint(
         probe = _random_like(rng, value)
         # A constant term (the bias of a layer) is no part of the linear map.
         zero = backend_of(value).new_like(value, tuple(value.shape))
-        origin = _first(_replaced(op, args, kwargs, key, zero), op)
+        origin = _first(_replaced(record.function, args, kwargs, key, zero), record)
         given, named = list(args), dict(kwargs)
         if isinstance(key, int):
             given[key] = probe
         else:
             named[key] = probe
         result, pullback = vjp(op, *given, **named)
-        out = _first(result, op)
+        out = _first(result, record)
         y = _random_like(rng, out)
         positional, keywords = pullback(y, with_kwargs=True)
         back = positional[key] if isinstance(key, int) else keywords[key]
@@ -289,7 +288,7 @@ def _check_operator(a: Any, seed: int, rtol: float | None) -> None:
 
 
 def check_vjp(
-    op: Callable[..., Any],
+    op: Callable[..., Any] | str,
     *args: Any,
     seed: int = 0,
     step: float | None = None,
@@ -300,8 +299,8 @@ def check_vjp(
 
     Parameters
     ----------
-    op : callable
-        A registered, differentiable operation.
+    op : callable or str
+        A registered, differentiable operation, or its name.
     *args, **kwargs
         Its arguments; every differentiable array, positional or keyword, is checked.
     seed : int, default 0
@@ -327,7 +326,7 @@ def check_vjp(
     names = record.parameters
     rng = np.random.default_rng(seed)
     value, pullback = vjp(op, *args, **kwargs)
-    out = _first(value, op)
+    out = _first(value, record)
     if not differentiable(out):
         raise AssertionError(f"{record.name}: nothing to differentiate was given")
     y = _random_like(rng, out)
@@ -350,7 +349,11 @@ def check_vjp(
             )
         direction = _random_like(rng, x)
         sides = [
-            _host(_first(_replaced(op, args, kwargs, key, x + sign * h * direction), op))
+            _host(
+                _first(
+                    _replaced(record.function, args, kwargs, key, x + sign * h * direction), record
+                )
+            )
             for sign in (1.0, -1.0)
         ]
         slope = (sides[0].astype(complex) - sides[1].astype(complex)) / (2 * h)

@@ -253,7 +253,7 @@ BAD: list[Bad] = [
     ),
     refuse(
         "supports", "no operation", call("nope", np), TypeError,
-        "op must be a registered operation of swath, got 'nope'",
+        "op must be a registered operation of swath or its name, got 'nope'",
     ),
     refuse(
         "precision", OBJECT, call("best"), ValueError,
