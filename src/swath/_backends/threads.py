@@ -50,8 +50,11 @@ def each(items: Sequence[Any], start: Callable[[], Any], work: Callable[[Any, An
     In one thread where there is one item, or the caller is itself one of many.
     """
     threads = min(count(), len(items))
-    if threads > 1 and threading.current_thread() is not threading.main_thread():
-        threads = 1
+    if threads < 2 or threading.current_thread() is not threading.main_thread():
+        state = start()
+        for item in items:
+            work(state, item)
+        return
     todo = deque(items)
 
     def run() -> None:

@@ -154,10 +154,13 @@ _Call = tuple[str, Any, tuple[Any, ...], bool]
 
 
 class Scratch:
-    """Arrays by name: memory taken once, and used again by every pass and slab."""
+    """Arrays by name: memory taken once, and used again by every pass and slab.
 
-    def __init__(self, be: Backend, like: Array) -> None:
-        self.be, self.like = be, like
+    Operations are noted, and done for every slab; of a single one (`once`) they are done at once.
+    """
+
+    def __init__(self, be: Backend, like: Array, *, once: bool = False) -> None:
+        self.be, self.like, self.once = be, like, once
         self._memory: dict[Any, Array] = {}
         self._views: dict[Any, Array] = {}
         self._records: dict[Any, list[_Call]] = {}
@@ -181,6 +184,9 @@ class Scratch:
 
     def into(self, name: str, to: Array, *operands: Any) -> None:
         """Note an operation of the backend."""
+        if self.once:
+            self._do(name, to, operands)
+            return
         outer = any(type(a) is Outer for a in (to, *operands))
         self._record.append((name, to, operands, outer))
 
@@ -202,8 +208,10 @@ class Scratch:
         Slabs of one shape differ in their outer arrays alone, and what is worked out anew for each
         holds the interpreter, for which the other threads wait.
         """
-        be = self.be
-        key = (key, *map(be.contiguous, arrays))
+        if self.once:
+            note(*arrays)
+            return
+        key = (key, *map(self.be.contiguous, arrays))
         record = self._records.get(key)
         if record is None:
             record = self._record = []
@@ -213,12 +221,15 @@ class Scratch:
             if outer:
                 to = to.real(arrays) if type(to) is Outer else to
                 operands = [a.real(arrays) if type(a) is Outer else a for a in operands]
-            if name == "fold":
-                be.fold_into(to, *operands)
-            elif name:
-                be.into(name, to, *operands)
-            else:
-                to[...] = operands[0]
+            self._do(name, to, operands)
+
+    def _do(self, name: str, to: Array, operands: Sequence[Any]) -> None:
+        if name == "fold":
+            self.be.fold_into(to, *operands)
+        elif name:
+            self.be.into(name, to, *operands)
+        else:
+            to[...] = operands[0]
 
 
 # Rows of at most so many elements go together.
@@ -245,7 +256,7 @@ def filled(
         part(scratch, windows, inputs, outputs, out[inputs if back else outputs])
 
     parts = slabs(g, be.itemsize(x.dtype), be.wide(x), back=back)
-    be.each(parts, lambda: Scratch(be, x), one)
+    be.each(parts, lambda: Scratch(be, x, once=len(parts) == 1), one)
     return out
 
 
