@@ -403,11 +403,11 @@ def pad(x: Any, widths: Sequence[tuple[int, int]], value: Any = 0) -> Any:
 
 def cut(x: Any, *slices: slice) -> Any:
     """Basic slicing with non-negative bounds and positive steps, one slice per axis in front."""
-    given = [*slices, *[slice(None)] * (x.ndim - len(slices))]
-    full = tuple(s.indices(n) for s, n in zip(given, x.shape, strict=True))
-    if full == tuple((0, n, 1) for n in x.shape):
-        return x
-    return apply(_CUT, full, x)
+    shape = x.shape
+    whole = [(0, n, 1) for n in shape]
+    full = [s.indices(n) for s, n in zip(slices, shape, strict=False)]
+    full += whole[len(full) :]
+    return x if full == whole else apply(_CUT, tuple(full), x)
 
 
 def total(x: Any, axes: Sequence[int], *, keepdims: bool = False) -> Any:

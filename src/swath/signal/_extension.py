@@ -63,23 +63,22 @@ def _side(x: Any, axis: int, start: int, stop: int, mode: str) -> Iterator[Any]:
     if start >= stop:
         return
     n = x.shape[axis]
-    end = _run(x, axis, 0, 1) if stop <= 0 else _run(x, axis, n - 1, n)
     if mode == "edge":
         shape = (*x.shape[:axis], stop - start, *x.shape[axis + 1 :])
-        yield _ops.broadcast_to(end, shape)
+        yield _ops.broadcast_to(_end(x, axis, stop), shape)
     elif mode == "smooth":
         first = 0 if stop <= 0 else n - 2
         slope = _ops.subtract(_run(x, axis, first + 1, first + 2), _run(x, axis, first, first + 1))
-        yield _ramp(end, slope, axis, start, stop, 0 if stop <= 0 else n - 1)
+        yield _ramp(x, slope, axis, start, stop)
     elif mode == "line":
         rise = _ops.subtract(_run(x, axis, n - 1, n), _run(x, axis, 0, 1))
         slope = _ops.divide(rise, _ops.fill_like(x, (), n - 1))
-        yield _ramp(end, slope, axis, start, stop, 0 if stop <= 0 else n - 1)
+        yield _ramp(x, slope, axis, start, stop)
     else:
-        yield from _images(x, axis, start, stop, mode, end)
+        yield from _images(x, axis, start, stop, mode)
 
 
-def _images(x: Any, axis: int, start: int, stop: int, mode: str, end: Any) -> Iterator[Any]:
+def _images(x: Any, axis: int, start: int, stop: int, mode: str) -> Iterator[Any]:
     """The continuation by copies of x, block by block of one period."""
     n = x.shape[axis]
     period = n - 1 if mode in ("reflect", "antireflect") else n
@@ -95,7 +94,7 @@ def _images(x: Any, axis: int, start: int, stop: int, mode: str, end: Any) -> It
             if mode == "antisymmetric":
                 piece = _ops.scale(piece, -1)
             elif mode == "antireflect":
-                piece = _ops.subtract(_ops.scale(end, 2), piece)
+                piece = _ops.subtract(_ops.scale(_end(x, axis, stop), 2), piece)
         # Turned about both ends in turn, a signal climbs by twice its rise in two periods.
         climbs = abs(block) - abs(block) % 2
         if mode == "antireflect" and climbs:
@@ -108,11 +107,18 @@ def _run(x: Any, axis: int, start: int, stop: int) -> Any:
     return _ops.cut(x, *[slice(None)] * axis, slice(start, stop))
 
 
-def _ramp(end: Any, slope: Any, axis: int, start: int, stop: int, origin: int) -> Any:
-    plain = primal(end)
-    shape = [1] * end.ndim
+def _end(x: Any, axis: int, stop: int) -> Any:
+    """The end of x that points before `stop` lie next to: its first if they are all before it."""
+    n = x.shape[axis]
+    return _run(x, axis, 0, 1) if stop <= 0 else _run(x, axis, n - 1, n)
+
+
+def _ramp(x: Any, slope: Any, axis: int, start: int, stop: int) -> Any:
+    plain = primal(x)
+    origin = 0 if stop <= 0 else x.shape[axis] - 1
+    shape = [1] * x.ndim
     shape[axis] = stop - start
     steps = backend_of(plain).constant(
         [float(i - origin) for i in range(start, stop)], plain, plain.dtype
     )
-    return _ops.add(end, _ops.multiply(slope, _ops.reshape(steps, shape)))
+    return _ops.add(_end(x, axis, stop), _ops.multiply(slope, _ops.reshape(steps, shape)))
