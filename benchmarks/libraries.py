@@ -44,6 +44,8 @@ def use(device: str) -> None:
     if device == "gpu" and installed("torch"):
         import torch
 
+        if not torch.cuda.is_available():
+            raise RuntimeError("PyTorch finds no GPU here")
         # A peer with TF32 would not do the same work.
         torch.backends.cuda.matmul.fp32_precision = "ieee"
         torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]

@@ -159,10 +159,40 @@ def collected(files: list[str]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     return about, list(rows.values())
 
 
+def _count(text: str) -> int:
+    """A positive whole number of the command line."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
+    return number
+
+
+def _seconds(text: str) -> float:
+    """A time of the command line."""
+    number = float(text)
+    if not 0 <= number < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be 0 or more, got {text}")
+    return number
+
+
+def _check(asked: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Refuse what would fail after everything was measured."""
+    for option in ("json", "plot", "update"):
+        name = getattr(asked, option)
+        folder = os.path.dirname(os.path.abspath(name)) if name else ""
+        if name and (os.path.isdir(name) or not os.path.isdir(folder)):
+            parser.error(
+                f"--{option}: {name} cannot be written: no such folder, or a folder itself"
+            )
+        if name and option == "update" and not os.path.isfile(name):
+            parser.error(f"--update: there is no file {name}")
+
+
 def _measured(asked: argparse.Namespace, parser: argparse.ArgumentParser) -> tuple[Any, Any]:
     rows = chosen(asked.rows, asked.backend, asked.quick)
     if not rows:
-        parser.error(f"--rows: no row contains {', '.join(asked.rows or ['anything'])}")
+        of = f" of {', '.join(asked.backend)}" if asked.backend else ""
+        parser.error(f"--rows: no row{of} contains {', '.join(asked.rows or ['anything'])}")
     about = machine.about(list(dict.fromkeys(row.backend for row in rows)))
     stream = sys.stderr if asked.markdown else sys.stdout
     print(report.facts(about), file=stream)
@@ -197,19 +227,23 @@ def main() -> int:
     parser.add_argument("--least", action="store_true", help="sum up least times, not medians")
     parser.add_argument("--from", nargs="+", metavar="FILE", dest="files",
                         help="report what these JSON files hold; nothing is run")  # fmt: skip
-    parser.add_argument("--seconds", type=float, help="aim per row (default 1; --quick 0.3)")
+    parser.add_argument("--seconds", type=_seconds, help="aim per row (default 1; --quick 0.3)")
     parser.add_argument("--list", action="store_true", help="print the rows and stop")
-    parser.add_argument("--threads", type=int, help="cores and threads for everything")
+    parser.add_argument("--threads", type=_count, help="cores and threads for everything")
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="PyTorch's")
     parser.add_argument("--growth", action="store_true", help="time per output as work grows")
     parser.add_argument("--regret", action="store_true",
                         help="time of the planner's choice over the best candidate's")  # fmt: skip
-    parser.add_argument("--problems", type=int, default=regret.COUNT, metavar="N",
+    parser.add_argument("--problems", type=_count, default=regret.COUNT, metavar="N",
                         help="drawn for --regret (default %(default)s)")  # fmt: skip
     parser.add_argument("--digits", action="store_true", help="print NIST's table and stop")
     asked = parser.parse_args()
+    _check(asked, parser)
     settled(asked.threads)
-    libraries.use(asked.device)
+    try:
+        libraries.use(asked.device)
+    except RuntimeError as error:
+        parser.error(f"--device: {error}")
     if asked.digits:
         print(nist.tables())
         return 0
@@ -232,7 +266,12 @@ def main() -> int:
         return 0
     if asked.seconds is None:
         asked.seconds = 0.3 if asked.quick else 1.0
-    about, outcomes = collected(asked.files) if asked.files else _measured(asked, parser)
+    try:
+        about, outcomes = collected(asked.files or [])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        parser.error(f"--from: no file of --json: {error}")
+    if not asked.files:
+        about, outcomes = _measured(asked, parser)
     if asked.markdown:
         print(report.markdown(about, outcomes, asked.least))
     else:

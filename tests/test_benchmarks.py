@@ -62,10 +62,26 @@ def test_row_beside_its_peer(tmp_path):
     assert (written[0], "old" in written, written[-2]) == ("a", False, "b")
 
 
-def test_unknown_row():
-    done = bench("--rows", "nonsense")
+@pytest.mark.parametrize(
+    "arguments, text",
+    [
+        (["--rows", "nonsense"], "no row contains nonsense"),
+        (["--rows", "nonsense", "--backend", "numpy"], "no row of numpy contains nonsense"),
+        (["--seconds", "-1"], "must be 0 or more, got -1"),
+        (["--threads", "0"], "must be at least 1, got 0"),
+        (["--regret", "--problems", "0"], "must be at least 1, got 0"),
+        (["--json", "no_such/folder.json"], "--json: no_such/folder.json cannot be written"),
+        (["--plot", "."], "--plot: . cannot be written"),
+        (["--update", "none.md"], "--update: there is no file none.md"),
+        (["--from", "none.json"], "--from: no file of --json: "),
+        (["--from", "run.py"], "--from: no file of --json: "),
+    ],
+)
+def test_wrong_options_are_refused_before_anything_is_measured(arguments, text):
+    done = bench(*arguments)
     assert done.returncode == 2
-    assert "no row contains nonsense" in done.stderr
+    assert text in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_wrong_result_is_never_timed():

@@ -294,6 +294,8 @@ def test_wrong_options_give_a_message_and_status_2(tmp_path, capsys):
     assert "no installed array library" in fail_with(capsys, "--backend", "os")
     (tmp_path / "taken").write_text("")
     assert "is a file; a folder is needed" in fail_with(capsys, "--out", tmp_path / "taken")
+    below = fail_with(capsys, "--backend", "numpy", "--out", tmp_path / "taken" / "below")
+    assert "--out: no files can be written there" in below
     with pytest.raises(SystemExit, match="2"):
         cli.main(["demo", "--nonsense"])
 

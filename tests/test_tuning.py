@@ -146,9 +146,13 @@ def test_command(xp, file, capsys, monkeypatch):
         (["--backend", "nonsense"], "--backend nonsense: not installed"),
         (["--products", "3"], "--products must be 20 or more, got 3"),
         (["--device", "cuda:0"], "--device needs --backend"),
+        (["--backend", "numpy", "--device", "cuda:0"], 'device must be "cpu" for NumPy'),
+        (["--backend", "numpy", "--out", "."], "--out: '.' is a folder"),
+        (["--backend", "numpy", "--out", f"{__file__}/rates"], "--out: "),
     ],
 )
-def test_command_refuses(xp, capsys, arguments, text):
+def test_command_refuses(xp, capsys, monkeypatch, arguments, text):
+    monkeypatch.delattr(tuning, "tune")  # nothing is measured
     assert cli.main(["tune", *arguments]) == 2
     assert text in capsys.readouterr().err
 

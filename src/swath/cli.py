@@ -142,9 +142,12 @@ def _bench(arguments: list[str]) -> int:
 
 
 def _tune(given: argparse.Namespace) -> int:
+    from tempfile import TemporaryFile
+
     from tqdm import tqdm
 
-    from swath import available_backends, tuning
+    from swath import available_backends, bind, tuning
+    from swath.errors import ArgumentError
     from swath.sliding import costs
 
     if given.device and len(given.backend) != 1:
@@ -159,7 +162,23 @@ def _tune(given: argparse.Namespace) -> int:
             why = found.get(name, {}).get("error", "not installed, or without an adapter")
             print(f"swath tune: --backend {name}: {why}", file=sys.stderr)
             return 2
+        if given.device:
+            try:
+                bind(name, device=given.device)
+            except ArgumentError as error:
+                print(f"swath tune: --device: {error}", file=sys.stderr)
+                return 2
     path = Path(given.out) if given.out else costs.tuned_file()
+    try:
+        # Before minutes are spent.
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(f"{str(path)!r} is a folder; a file is needed")
+        with TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        print(f"swath tune: --out: {error}", file=sys.stderr)
+        return 2
     for name in given.backend or [n for n, about in found.items() if "error" not in about]:
         measured, quality = tuning.tune(
             name,

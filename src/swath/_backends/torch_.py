@@ -470,7 +470,8 @@ class _Rule(torch.autograd.Function):
             pulled = core.pull_kept(_BACKEND, task.geometry, arrays, kept[0], given)
         else:
             pulled = core.pull(_BACKEND, task.geometry, arrays, output, given, wanted)
-        return (None, *(None if p is None else p.conj() for p in pulled))
+        # In memory, as PyTorch's own gradients are: a mere mark of the conjugate refuses `numpy()`.
+        return (None, *(None if p is None else p.conj().resolve_conj() for p in pulled))
 
     @staticmethod
     def jvp(ctx: Any, _task: None, *tangents: Array) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]

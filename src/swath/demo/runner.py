@@ -13,6 +13,7 @@ import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -107,6 +108,13 @@ def run(
     except (OSError, ValueError, ImportError) as error:
         raise DemoError(str(error)) from error
     bound, absent = _chosen(backends)
+    try:
+        # Before minutes are spent.
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise DemoError(f"--out: no files can be written there: {error}") from error
     lines = lines_of(given)
     progress = Progress(len(bound) * (len(PARTS) + len(lines)) + 1)
     try:
