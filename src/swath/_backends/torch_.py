@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
@@ -478,6 +479,10 @@ class _Rule(torch.autograd.Function):
         arrays, (output, *kept) = _parted(ctx.saved_tensors, len(tangents))
         out = ctx.task.core.push(_BACKEND, ctx.task.geometry, arrays, output, tangents)
         return (out, None) if kept else out
+
+
+# PyTorch asks for it at each call, and would make it anew.
+_Rule.forward.__signature__ = inspect.signature(_Rule.forward)  # type: ignore[attr-defined]
 
 
 def _parted(saved: Sequence[Array], count: int) -> tuple[list[Array], list[Array]]:
