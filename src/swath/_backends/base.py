@@ -309,6 +309,10 @@ class Backend:
         """Bytes free on the device, or None where unknown."""
         return None
 
+    def out_of_memory(self, error: Exception) -> bool:
+        """Whether an error says that there was no memory for an array."""
+        return isinstance(error, MemoryError)
+
     # -- moving arrays (only for bound libraries and batch processing) --------------------------
 
     def near(self, *arrays: Array) -> tuple[np.ndarray, ...] | None:

@@ -142,6 +142,10 @@ class CupyBackend(NumpyBackend):
         with self.check_device(device):
             return int(cp.cuda.runtime.memGetInfo()[0])
 
+    def out_of_memory(self, error: Exception) -> bool:
+        # CUDA's libraries allocate too.
+        return isinstance(error, MemoryError) or "ALLOC_FAILED" in str(error)
+
     def from_host(self, x: np.ndarray, device: Any = None) -> Array:
         with self.check_device(device):
             return cp.asarray(x)

@@ -224,6 +224,11 @@ class JaxBackend(Backend):
             return None
         return int(stats["bytes_limit"]) - int(stats["bytes_in_use"])
 
+    def out_of_memory(self, error: Exception) -> bool:
+        return isinstance(error, MemoryError) or (
+            isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
+        )
+
     def from_host(self, x: np.ndarray, device: Any = None) -> Array:
         return jnp.asarray(x) if device is None else jax.device_put(x, device)
 

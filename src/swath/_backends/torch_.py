@@ -120,6 +120,13 @@ class TorchBackend(Backend):
             return None
         return int(torch.cuda.mem_get_info(device)[0])
 
+    def out_of_memory(self, error: Exception) -> bool:
+        return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+            # On a processor, and in what CUDA's libraries allocate themselves.
+            isinstance(error, RuntimeError)
+            and any(t in str(error) for t in ("you tried to allocate", "ALLOC_FAILED"))
+        )
+
     def near(self, *arrays: Array) -> tuple[np.ndarray, ...] | None:
         if not self.in_place or not all(a.is_cpu and a.dtype in _REAL for a in arrays):
             return None

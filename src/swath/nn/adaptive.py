@@ -50,13 +50,11 @@ def _interleaved(classes: Sequence[Any], axis: int) -> Any:
     return _ops.reshape(joined, (*shape[:axis], shape[axis] * len(classes), *shape[axis + 1 :]))
 
 
-def _targets(
-    x: Any, output_size: Any, channels: Any, axes: Any
-) -> tuple[Backend, Any, list[tuple[int, int]]]:
-    """The array, and (axis, parts) for every axis that changes, ascending."""
-    be, x = arguments.one_array("x", x)
-    arguments.numeric(be, "x", x)
-    places = pool_axes(tuple(x.shape), "output_size", output_size, channels, axes)
+def part_counts(
+    shape: tuple[int, ...], output_size: Any, channels: Any, axes: Any
+) -> list[tuple[int, int]]:
+    """(axis, parts) for every sliding axis, ascending."""
+    places = pool_axes(shape, "output_size", output_size, channels, axes)
     if not isinstance(output_size, Sequence) or isinstance(output_size, str):
         output_size = (output_size,) * len(places)
     if len(output_size) != len(places):
@@ -66,15 +64,23 @@ def _targets(
         )
     found = []
     for axis, parts in zip(places, output_size, strict=True):
-        n = x.shape[axis]
+        n = shape[axis]
         count = n if parts is None else arguments.positive("output_size", parts)
         if n == 0:
             raise ArgumentError(
-                f"axis {axis} of x has no points to pool (shape {tuple(x.shape)}); "
-                f"give at least one"
+                f"axis {axis} of x has no points to pool (shape {shape}); give at least one"
             )
         found.append((axis, count))
-    return be, x, sorted(found)
+    return sorted(found)
+
+
+def _targets(
+    x: Any, output_size: Any, channels: Any, axes: Any
+) -> tuple[Backend, Any, list[tuple[int, int]]]:
+    """The array, and (axis, parts) for every sliding axis, ascending."""
+    be, x = arguments.one_array("x", x)
+    arguments.numeric(be, "x", x)
+    return be, x, part_counts(tuple(x.shape), output_size, channels, axes)
 
 
 @operation(

@@ -301,7 +301,7 @@ class _Spread:
     rows: int
 
 
-def _spread_plan(
+def spread_plan(
     x: tuple[int, ...],
     weight: tuple[int, ...],
     stride: Any,
@@ -497,7 +497,7 @@ def conv_transpose(
     be, x, weight, bias = _operands(x, weight, bias)
     last = channels_last(channels)
     shapes = tuple(x.shape), tuple(weight.shape)
-    plan = _spread_plan(
+    plan = spread_plan(
         *shapes, stride, padding, output_padding, output_shape, dilation, groups, last
     )
     _check_bias(bias, plan.rows)

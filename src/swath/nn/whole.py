@@ -69,6 +69,27 @@ class _Peak(Core):
 _PEAK = _Peak()
 
 
+def whole_axes(shape: tuple[int, ...], channels: Any, axes: Any) -> tuple[int, ...]:
+    """The axes that are pooled, ascending, all of them with points."""
+    last = channels_last(channels)
+    if axes is not None:
+        places = named_axes(axes, len(shape))
+    elif len(shape) < 3:
+        layout = "(N, *S, C)" if last else "(N, C, *S)"
+        raise ArgumentError(
+            f"x must have at least 3 axes {layout}, got {len(shape)} (shape {shape}); for other "
+            f"arrays name the sliding axes with axes="
+        )
+    else:
+        places = tuple(range(1, len(shape) - 1)) if last else tuple(range(2, len(shape)))
+    for axis in places:
+        if shape[axis] == 0:
+            raise ArgumentError(
+                f"axis {axis} of x has no points to pool (shape {shape}); give at least one"
+            )
+    return tuple(sorted(places))
+
+
 def _prepared(
     x: Any, keepdims: Any, channels: Any, axes: Any
 ) -> tuple[Backend, Any, tuple[int, ...]]:
@@ -77,24 +98,7 @@ def _prepared(
     arguments.numeric(be, "x", x)
     if not isinstance(keepdims, bool):
         raise ArgumentTypeError(f"keepdims must be True or False, got {describe(keepdims)}")
-    last = channels_last(channels)
-    if axes is not None:
-        places = named_axes(axes, x.ndim)
-    elif x.ndim < 3:
-        layout = "(N, *S, C)" if last else "(N, C, *S)"
-        raise ArgumentError(
-            f"x must have at least 3 axes {layout}, got {x.ndim} (shape {tuple(x.shape)}); for "
-            f"other arrays name the sliding axes with axes="
-        )
-    else:
-        places = tuple(range(1, x.ndim - 1)) if last else tuple(range(2, x.ndim))
-    for axis in places:
-        if x.shape[axis] == 0:
-            raise ArgumentError(
-                f"axis {axis} of x has no points to pool (shape {tuple(x.shape)}); "
-                f"give at least one"
-            )
-    return be, x, tuple(sorted(places))
+    return be, x, whole_axes(tuple(x.shape), channels, axes)
 
 
 def _peak(x: Any, axes: tuple[int, ...]) -> Any:

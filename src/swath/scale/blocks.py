@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from itertools import islice
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,12 +26,17 @@ from ..settings import current_workspace
 from .halo import halo_of, stated
 from .journal import Journal, checksum, fingerprint
 
+if TYPE_CHECKING:
+    from concurrent.futures import Executor, Future
+
 __all__ = ["map_blocks"]
 
 Array = Any
 
 # A block is held about so many times: input, output, and what the operation needs in between.
 _COPIES = 4
+# Bytes of the smallest pages of memory.
+_PAGE = 4096
 
 
 def map_blocks(
@@ -54,7 +62,7 @@ def map_blocks(
         or any function. Arrays that a partial of an operation holds are moved to the backend once.
     source : array_like
         Anything with ``shape``, ``dtype`` and slicing on the host: np.memmap, np.ndarray, an HDF5
-        data set. Only slices of one block are read.
+        data set. Only slices of one block are read, by one thread of their own, which writes too.
     sink : array_like
         Where the result goes; of its shape, and of a dtype that it can be cast to without a change
         of kind. ``sink[slices] = block`` must work.
@@ -73,14 +81,15 @@ def map_blocks(
         Outputs along `axis` per block. By default as many as fit the memory budget: the limit of
         `swath.workspace` where one is set, else the larger of 64 MiB and a quarter of the device's
         free memory (where the library reports it), counting four times the input and output of a
-        block. The operation's own scratch memory comes on top, under the same limit.
+        block. The operation's own scratch memory comes on top, under the same limit. A block that
+        memory does not hold after all is halved, and so are those after it.
     progress : bool, default True
         Show a progress bar on the standard error stream.
     journal : path-like, optional
-        A file that records finished blocks. A run that was killed goes on where it stopped when it
-        is called again with the same arguments and the same sink, and gives the same bits. The
-        sink must be on disk (have ``flush``). Finished blocks are checked against the sink; whether
-        the source still holds the same data is not. Delete the file to run anew.
+        A file that records finished blocks and where they end. A run that was killed goes on where
+        it stopped when it is called again with the same arguments and the same sink, and gives the
+        same bits. The sink must be on disk (have ``flush``). Finished blocks are checked against
+        the sink; whether the source still holds the same data is not. Delete the file to run anew.
 
     Returns
     -------
@@ -99,6 +108,9 @@ def map_blocks(
 
     Notes
     -----
+    One block is computed while the next is read and the last is written; where a device works by
+    itself, the next is also moved there meanwhile.
+
     The result equals that of `fn` on the whole source: in every bit for shift-and-add
     (``method="direct"`` of the functions in `swath.signal`) and max and min pooling, within the
     accuracy contract otherwise, as an algorithm may be chosen by the block's length.
@@ -128,8 +140,8 @@ def map_blocks(
             return sink
         automatic = _block_size(bound, source, sink, halo, place)
         record = _journal(journal, identity, bound, source, sink, halo, size, automatic, place)
-        size = record.block if record is not None else size or automatic
-        _run(fn, source, sink, bound, halo, place, size, bool(progress), record)
+        size = record.size if record is not None else size or automatic
+        _run(_Work(fn, source, sink, bound, halo, place, record), size, bool(progress))
     return sink
 
 
@@ -292,66 +304,143 @@ def _journal(
 # -- block by block ------------------------------------------------------------------------------
 
 
-def _run(
-    fn: Callable[[Array], Array],
-    source: Any,
-    sink: Any,
-    bound: Bound,
-    halo: Halo,
-    axis: int,
-    size: int,
-    progress: bool,
-    record: Journal | None,
-) -> None:
-    known = halo.shape is not None
-    with _bar(progress, halo.out) as bar:
-        for step in halo.blocks(size):
+@dataclass(frozen=True)
+class _Work:
+    """What is done to every block. Only `read` and `write` touch source and sink."""
+
+    fn: Callable[[Array], Array]
+    source: Any
+    sink: Any
+    bound: Bound
+    halo: Halo
+    axis: int
+    record: Journal | None
+
+    def _place(self, step: Block) -> tuple[slice, ...]:
+        return (*[slice(None)] * self.halo.axis, step.outputs)
+
+    def end(self, first: int, size: int) -> int:
+        """Where a block ends; one that the journal has, where it ended."""
+        if self.record is not None and first in self.record.done:
+            return self.record.done[first][0]
+        return min(first + size, self.halo.out)
+
+    def steps(self, first: int, size: int) -> Iterator[Block]:
+        """All blocks from an output on."""
+        while first < self.halo.out:
+            last = self.end(first, size)
+            yield self.halo.block(first, last)
+            first = last
+
+    def read(self, step: Block) -> np.ndarray | None:
+        """A block of the source, protected from being written; None where its result is there."""
+        if self.record is not None:
             first, last = step.outputs.start, step.outputs.stop
-            where = (*[slice(None)] * halo.axis, step.outputs)
-            if record is None or not _finished(record, sink, where, first, last):
-                table = _one(fn, _read(source, axis, step), bound, halo, step, known)
-                _check_block(table, sink, halo, last - first)
-                sink[where] = table
-                if record is not None:
-                    sink.flush()
-                    # Read back: the checksum is of what the sink holds in its own dtype.
-                    record.enter(first, last, checksum(np.asarray(sink[where])))
-            bar.update(last - first)
-    if hasattr(sink, "flush"):
-        sink.flush()
+            # The sink may not hold what was written.
+            if self.record.done.get(first) == (last, self._sum(step)):
+                return None
+        table = self.source[(*[slice(None)] * self.axis, step.inputs)]
+        if isinstance(table, np.memmap) and table.flags.c_contiguous and table.size:
+            # Read here, not when it is computed with: one byte of every page.
+            np.max(table.reshape(-1).view(np.uint8)[::_PAGE])
+        elif not isinstance(table, np.ndarray) or type(self.source) is not np.ndarray:
+            # It may lie in a file; a source may fill the same memory again.
+            table = np.array(table)
+        table = np.asarray(table)
+        if not table.dtype.isnative:
+            table = table.astype(table.dtype.newbyteorder("="))
+        table = table.view()
+        table.flags.writeable = False
+        return table
+
+    def _sum(self, step: Block) -> int:
+        return checksum(np.asarray(self.sink[self._place(step)]))
+
+    def write(self, step: Block, table: np.ndarray) -> None:
+        """A block of the sink, and of the journal."""
+        self.sink[self._place(step)] = table
+        if self.record is not None:
+            self.sink.flush()
+            # Read back: the checksum is of what the sink holds in its own dtype.
+            self.record.enter(step.outputs.start, step.outputs.stop, self._sum(step))
+
+    def on_host(self, step: Block, result: Any) -> np.ndarray:
+        """The outputs of a block, from what the function gave."""
+        halo, be = self.halo, self.bound.backend
+        if try_backend(result) is not be:
+            kind = f"a {type(result).__name__}" if try_backend(result) is None else describe(result)
+            raise ArgumentTypeError(f"fn must give one array of {be.name}, got {kind}")
+        length = step.inputs.stop - step.inputs.start
+        known = halo.shape is not None
+        if not known and (result.ndim <= halo.axis or result.shape[halo.axis] != length):
+            raise ArgumentError(
+                f"with overlap given, fn must keep the length along axis {halo.axis}: a block of "
+                f"{length} points became one of shape {tuple(result.shape)}"
+            )
+        table = self.bound.to_numpy(result[(*[slice(None)] * halo.axis, step.kept, ...)])
+        _check_block(table, self.sink, halo, step.outputs.stop - step.outputs.start)
+        # Another's function may give the same memory again while this is written.
+        return table if known else table.copy()
 
 
-def _read(source: Any, axis: int, step: Block) -> np.ndarray:
-    """One block of the source, in native byte order and protected from being written."""
-    table = np.asarray(source[(*[slice(None)] * axis, step.inputs)])
-    if not table.dtype.isnative:
-        table = table.astype(table.dtype.newbyteorder("="))
-    table = table.view()
-    table.flags.writeable = False
-    return table
+def _run(work: _Work, size: int, progress: bool) -> None:
+    """All blocks: one is computed while the next is read and moved and the last is written."""
+    from concurrent.futures import ThreadPoolExecutor  # a dozen modules that `import swath` spares
+
+    done, written = 0, None
+    with _bar(progress, work.halo.out) as bar, ThreadPoolExecutor(1) as files:
+        results = _computed(work, files, done, size)
+        while done < work.halo.out:
+            try:
+                step, table = next(results)
+            except Exception as error:
+                length = work.end(done, size) - done
+                if length == 1 or not work.bound.backend.out_of_memory(error):
+                    raise
+                size = length // 2
+                if work.record is not None:
+                    work.record.halve(done, size)
+                results = _computed(work, files, done, size)
+                continue
+            if written is not None:
+                written.result()
+            written = None if table is None else files.submit(work.write, step, table)
+            done = step.outputs.stop
+            bar.update(done - step.outputs.start)
+        if written is not None:
+            written.result()
+    if hasattr(work.sink, "flush"):
+        work.sink.flush()
 
 
-def _one(
-    fn: Callable[[Array], Array],
-    table: np.ndarray,
-    bound: Bound,
-    halo: Halo,
-    step: Block,
-    known: bool,
-) -> np.ndarray:
-    """The outputs of one block on the host."""
-    result = fn(bound.asarray(table))
-    if try_backend(result) is not bound.backend:
-        kind = f"a {type(result).__name__}" if try_backend(result) is None else describe(result)
-        raise ArgumentTypeError(f"fn must give one array of {bound.backend.name}, got {kind}")
-    length = step.inputs.stop - step.inputs.start
-    if not known and (result.ndim <= halo.axis or result.shape[halo.axis] != length):
-        raise ArgumentError(
-            f"with overlap given, fn must keep the length along axis {halo.axis}: a block of shape "
-            f"{table.shape} became {tuple(result.shape)}"
-        )
-    result = result[(*[slice(None)] * halo.axis, step.kept, ...)]
-    return bound.to_numpy(result)
+def _computed(
+    work: _Work, files: Executor, first: int, size: int
+) -> Iterator[tuple[Block, np.ndarray | None]]:
+    """Blocks and their results on the host; None for those that the sink has."""
+    steps = work.steps(first, size)
+    reads: deque[tuple[Block, Future[np.ndarray | None]]] = deque()
+
+    def read_on() -> None:
+        for step in islice(steps, 1):
+            reads.append((step, files.submit(work.read, step)))
+
+    def moved() -> tuple[Block, Any] | None:
+        if not reads:
+            return None
+        step, read = reads.popleft()
+        table = read.result()
+        return step, None if table is None else work.bound.asarray(table)
+
+    read_on()
+    coming = moved()
+    read_on()
+    while coming is not None:
+        step, x = coming
+        result = None if x is None else work.fn(x)
+        # Where a device works by itself, the next block goes there meanwhile.
+        coming = moved()
+        yield step, None if x is None else work.on_host(step, result)
+        read_on()
 
 
 def _check_block(table: np.ndarray, sink: Any, halo: Halo, count: int) -> None:
@@ -368,12 +457,6 @@ def _check_block(table: np.ndarray, sink: Any, halo: Halo, count: int) -> None:
             f"the result of fn has dtype {table.dtype}, which does not go into a sink of dtype "
             f"{sink.dtype}"
         )
-
-
-def _finished(record: Journal, sink: Any, where: tuple[slice, ...], first: int, last: int) -> bool:
-    """Whether the journal has a block and the sink still holds what was written."""
-    crc = record.done.get((first, last))
-    return crc is not None and crc == checksum(np.asarray(sink[where]))
 
 
 class _Silent:

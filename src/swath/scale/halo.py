@@ -17,11 +17,15 @@ from .. import arguments
 from ..errors import ArgumentError, UnsupportedError
 from ..geometry import Block, Halo, Sliding, Span
 from ..nn._layout import channels_last, sliding_axes
+from ..nn.adaptive import part_counts
+from ..nn.convolution import spread_plan
 from ..nn.pooling import pool_windows
-from ..nn.shapes import conv_spans
+from ..nn.shapes import conv_spans, output_shape
+from ..nn.whole import whole_axes
 from ..registry import Operation
 from ..signal._polyphase import points_read
 from ..signal._slide import MODES, _layout
+from ..signal.boundary import BOUNDARIES
 from ..signal.resampling import FilterAxes, centred, decimating, raising
 from ..signal.savgol import MODES as SMOOTHING_MODES
 from ..signal.savgol import neighbours
@@ -40,12 +44,15 @@ class Resampled(Halo):
     ----------
     taps, up, down, offset : int
         K, p, q and c; p and q without a common divisor.
+    beyond : int
+        Points of a piece after the last that is read.
     """
 
     taps: int = 1
     up: int = 1
     down: int = 1
     offset: int = 0
+    beyond: int = 1
 
     def block(self, first: int, last: int) -> Block:
         """The step that gives outputs first … last−1."""
@@ -54,7 +61,7 @@ class Resampled(Halo):
         least = min(self.least, n)
         # Sparse taps may read nothing near an output: it is a sample of the piece all the same.
         start = min(max(0, min(low, q * first // p)), n - least) // q * q
-        stop = min(n, max(high + 2, start + least))
+        stop = min(n, max(high + 1 + self.beyond, start + least))
         ahead = start // q * p
         return Block(slice(start, stop), slice(first - ahead, last - ahead), slice(first, last))
 
@@ -159,7 +166,7 @@ def _correlation(call: Call, kernel: str, *, exchange: bool = True) -> Halo:
     """
     shape, sizes = call.shape, call.shape_of(kernel)
     mode = arguments.choice("mode", call.given["mode"], MODES)
-    axes = call.given["axes"]
+    axes = call.given.get("axes")
     rank = len(shape)
     places = tuple(range(rank)) if axes is None else arguments.axes_of("axes", axes, rank)
     if len(sizes) == len(places) != rank:
@@ -212,6 +219,24 @@ def _template(call: Call) -> Halo:
 
 def _kernel(call: Call) -> Halo:
     return _correlation(call, "in2")
+
+
+def _planar(call: Call) -> Halo:
+    """`signal.convolve2d` and `correlate2d`: a matrix and what lies beyond its edges."""
+    halo = _kernel(call)
+    span, given = halo.span, call.given
+    if given["mode"] == "same" and call.operation.name == "signal.correlate2d":
+        # SciPy's other middle of an even kernel.
+        span = replace(span, low=span.high, high=span.low)
+    boundary = arguments.choice("boundary", given["boundary"], BOUNDARIES)
+    edge = max(span.low, span.high) if given["mode"] != "valid" else 0
+    if edge and boundary == "wrap":
+        raise UnsupportedError(
+            f'boundary="wrap" joins both ends of axis {call.axis}, along which the blocks are cut; '
+            f"cut along another axis, or continue the matrix otherwise"
+        )
+    # The mirror image is made of the points at an end.
+    return replace(halo, span=span, least=max(halo.least, edge + 1))
 
 
 def _filter(call: Call) -> Halo:
@@ -389,6 +414,72 @@ def _layer(call: Call) -> Halo:
     return replace(halo, shape=tuple(full))
 
 
+def _spread(call: Call) -> Halo:
+    """`nn.conv_transpose`: every point adds its copy of the kernel, a stride further."""
+    weight, shape, given = call.shape_of("weight"), call.shape, call.given
+    last = channels_last(given["channels"])
+    stride, padding, dilation = (given[n] for n in ("stride", "padding", "dilation"))
+    extra = given["output_padding"], given["output_shape"]
+    plan = spread_plan(shape, weight, stride, padding, *extra, dilation, given["groups"], last)
+    rank = len(plan.spans)
+    axes = sliding_axes(len(shape), rank, last)
+    channel = len(shape) - 1 if last else axes[0] - 1
+    if call.axis == channel:
+        raise UnsupportedError(
+            f"axis {channel} holds the channels, and every output of conv_transpose needs all of "
+            f"them; cut along the batch or a spatial axis"
+        )
+    out = output_shape(shape, [s.length for s in plan.spans], plan.rows, last)
+    if call.axis not in axes:
+        return call.each_point(out)
+    if given["output_shape"] is not None:
+        raise UnsupportedError(
+            "output_shape is that of the whole, and no block has it; give output_padding"
+        )
+    # Output o adds w[j] x[i] over s·i + d·j − l = o: a change of rate by s.
+    s = plan.spans[axes.index(call.axis)]
+    span = Span(call.points, max(2, -(-s.extent // s.stride)), low=s.low)
+    # What is cut off the end of a piece must not be kept.
+    beyond = 1 + max(0, -(-(s.high - s.extent) // s.stride))
+    return Resampled(span, call.axis, out, 1, s.extent, s.stride, 1, s.low, beyond)
+
+
+def _parts(call: Call) -> Halo:
+    """Adaptive pooling: every other axis by itself."""
+    given = call.given
+    if given.get("return_indices"):
+        raise UnsupportedError(
+            "return_indices=True gives two arrays, and a sink takes one; leave it out"
+        )
+    counts = part_counts(call.shape, given["output_size"], given["channels"], given["axes"])
+    shape = list(call.shape)
+    for axis, count in counts:
+        if axis == call.axis and count != call.points:
+            raise _all_points(call)
+        shape[axis] = count
+    return call.each_point(tuple(shape))
+
+
+def _whole(call: Call) -> Halo:
+    """Global pooling: every other axis by itself."""
+    given = call.given
+    places = whole_axes(call.shape, given["channels"], given["axes"])
+    if call.axis in places:
+        raise _all_points(call)
+    if given["keepdims"]:
+        return call.each_point(tuple(1 if i in places else n for i, n in enumerate(call.shape)))
+    kept = [i for i in range(len(call.shape)) if i not in places]
+    shape = tuple(call.shape[i] for i in kept)
+    return Halo(Span(call.points, 1), kept.index(call.axis), shape)
+
+
+def _all_points(call: Call) -> UnsupportedError:
+    return UnsupportedError(
+        f"{call.operation.name} needs all points of axis {call.axis} at once, along which the "
+        f"blocks are cut; cut along another axis"
+    )
+
+
 def _pool(call: Call) -> Halo:
     """Pooling: windows on some axes, everything else by itself."""
     given = call.given
@@ -406,6 +497,10 @@ def _pool(call: Call) -> Halo:
 _RULES: dict[str, tuple[str, Callable[[Call], Halo]]] = {
     "signal.convolve": ("in1", _kernel),
     "signal.correlate": ("in1", _kernel),
+    "signal.fftconvolve": ("in1", _kernel),
+    "signal.oaconvolve": ("in1", _kernel),
+    "signal.convolve2d": ("in1", _planar),
+    "signal.correlate2d": ("in1", _planar),
     "signal.match_template": ("x", _template),
     "signal.lfilter": ("x", _filter),
     "signal.filter_bank": ("x", _bank),
@@ -416,8 +511,14 @@ _RULES: dict[str, tuple[str, Callable[[Call], Halo]]] = {
     "signal.decimate": ("x", _decimated),
     "sliding_windows": ("x", _windows),
     "nn.conv": ("x", _layer),
+    "nn.conv_transpose": ("x", _spread),
     "nn.max_pool": ("x", _pool),
     "nn.min_pool": ("x", _pool),
     "nn.avg_pool": ("x", _pool),
     "nn.lp_pool": ("x", _pool),
+    "nn.adaptive_max_pool": ("x", _parts),
+    "nn.adaptive_avg_pool": ("x", _parts),
+    "nn.global_max_pool": ("x", _whole),
+    "nn.global_avg_pool": ("x", _whole),
+    "nn.global_lp_pool": ("x", _whole),
 }

@@ -1,9 +1,10 @@
 """The journal of a batch job: which blocks are finished, so that a killed run can go on.
 
 A text file of JSON lines. The first names the job (shapes, dtypes, block size, a digest of the
-arguments); each further one a finished block with a checksum of what was written. A block is
-entered after the sink was flushed; on resuming its checksum is compared with what the sink holds,
-so neither a torn write nor a sink that was made anew leads to a wrong result.
+arguments); each further one a finished block with a checksum of what was written, or the size that
+blocks have from there on, where there was no memory for larger ones. A block is entered after the
+sink was flushed; on resuming its checksum is compared with what the sink holds, so neither a torn
+write nor a sink that was made anew leads to a wrong result.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def checksum(table: np.ndarray) -> int:
 
 
 class Journal:
-    """The finished blocks of one job.
+    """The finished blocks of one job: by first output, the end and the checksum.
 
     Parameters
     ----------
@@ -77,14 +78,14 @@ class Journal:
 
     def __init__(self, path: Any, job: dict[str, Any], block: int | None) -> None:
         self.path = os.fspath(path)
-        self.done: dict[tuple[int, int], int] = {}
+        self.done: dict[int, tuple[int, int]] = {}
         job = {"swath_journal": _FORMAT, **job}
         found = self._read()
         if found is None:
-            self.block: int = job["block"]
+            self.size = self.block = job["block"]
             self._append(job, new=True)
             return
-        self.block = found.get("block", 0)
+        self.block: int = found.get("block", 0)
         same = job if block is not None else {**job, "block": self.block}
         for name in sorted({*found, *same}):
             if found.get(name) != same.get(name):
@@ -108,7 +109,12 @@ class Journal:
             job, *entries = [json.loads(line) for line in whole.splitlines()]
             if job["swath_journal"] != _FORMAT:
                 raise KeyError
-            self.done = {(e["first"], e["last"]): e["crc"] for e in entries}
+            self.size = job["block"]
+            for e in entries:
+                if "block" in e:
+                    self.size = e["block"]
+                else:
+                    self.done[e["first"]] = e["last"], e["crc"]
         except (ValueError, KeyError, TypeError):
             raise ArgumentError(
                 f"journal {self.path} is not a journal of this version of swath; name another file"
@@ -120,7 +126,13 @@ class Journal:
     def enter(self, first: int, last: int, crc: int) -> None:
         """Record a block whose output is safely in the sink."""
         self._append({"first": first, "last": last, "crc": crc})
-        self.done[first, last] = crc
+        self.done[first] = last, crc
+
+    def halve(self, first: int, size: int) -> None:
+        """Record that blocks have another size from an output on: there was no memory for more."""
+        self._append({"block": size})
+        self.size = size
+        self.done.pop(first, None)
 
     def _append(self, entry: dict[str, Any], *, new: bool = False) -> None:
         with open(self.path, "w" if new else "a", encoding="utf-8", newline="\n") as file:
