@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from threading import Semaphore
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -541,6 +542,30 @@ def test_the_next_block_is_read_and_the_last_written_while_one_is_computed():
     swath.map_blocks(fn, source, sink, overlap=(0, 0), block=20, progress=False)
     assert calls == [0, 20, 40, 60, 80]
     np.testing.assert_array_equal(sink, 2 * np.arange(100.0))
+
+
+def test_source_and_sink_that_know_slices_of_the_first_axis_only():
+    class Source:
+        shape, dtype = [30, 2], "float32"
+
+        def __getitem__(self, part):
+            return [[float(i), 1.0] for i in range(part.start, part.stop)]
+
+    class Sink:
+        shape, dtype = (30, 2), "float32"
+        rows: ClassVar[list] = []
+
+        def __setitem__(self, part, block):
+            assert part.start == len(self.rows)
+            self.rows += block.tolist()
+
+    fn = partial(swath.signal.convolve, in2=[1.0, 1.0], mode="same", axes=0)
+    swath.map_blocks(fn, Source(), Sink(), block=7, progress=False)
+    assert Sink.rows == [[max(2.0 * i - 1, 0), 2.0 if i else 1.0] for i in range(30)]
+    sink = Sink()
+    sink.flush = lambda: None
+    with pytest.raises(ValueError, match=r"a journal needs a sink .* flushed and read"):
+        swath.map_blocks(fn, Source(), sink, journal="unused", progress=False)
 
 
 def test_results_in_memory_that_is_used_again_are_kept():

@@ -156,13 +156,12 @@ def _on_host(name: str, value: Any) -> tuple[int, ...]:
             f"{name} must be on the host (np.memmap, np.ndarray, an HDF5 data set), got an array "
             f"of {found.name}; call the operation on it directly"
         )
-    if not all(hasattr(value, a) for a in ("shape", "dtype", "__getitem__")):
+    read_or_write = "__getitem__" if name == "source" else "__setitem__"
+    if not all(hasattr(value, a) for a in ("shape", "dtype", read_or_write)):
         raise ArgumentTypeError(
             f"{name} must have shape, dtype and slicing (np.memmap, np.ndarray, an HDF5 data set), "
             f"got {describe(value)}"
         )
-    if name == "sink" and not hasattr(value, "__setitem__"):
-        raise ArgumentTypeError(f"sink must take values by slices, got {describe(value)}")
     kind = np.dtype(value.dtype)
     if kind.kind not in "biufc":
         raise ArgumentTypeError(f"{name} must hold numbers, got {describe(value)}")
@@ -284,10 +283,10 @@ def _journal(
         return None
     if not isinstance(path, str | os.PathLike):
         raise ArgumentTypeError(f"journal must be a path, got {describe(path)}")
-    if not hasattr(sink, "flush"):
+    if not hasattr(sink, "flush") or not hasattr(sink, "__getitem__"):
         raise ArgumentError(
-            f"a journal needs a sink on disk that can be flushed (np.memmap, an HDF5 data set), "
-            f"got {describe(sink)}"
+            f"a journal needs a sink on disk that can be flushed and read (np.memmap, an HDF5 data "
+            f"set), got {describe(sink)}"
         )
     span = halo.span
     job = {
@@ -316,8 +315,8 @@ class _Work:
     axis: int
     record: Journal | None
 
-    def _place(self, step: Block) -> tuple[slice, ...]:
-        return (*[slice(None)] * self.halo.axis, step.outputs)
+    def _place(self, step: Block) -> slice | tuple[slice, ...]:
+        return _along(self.halo.axis, step.outputs)
 
     def end(self, first: int, size: int) -> int:
         """Where a block ends; one that the journal has, where it ended."""
@@ -339,7 +338,7 @@ class _Work:
             # The sink may not hold what was written.
             if self.record.done.get(first) == (last, self._sum(step)):
                 return None
-        table = self.source[(*[slice(None)] * self.axis, step.inputs)]
+        table = self.source[_along(self.axis, step.inputs)]
         if isinstance(table, np.memmap) and table.flags.c_contiguous and table.size:
             # Read here, not when it is computed with: one byte of every page.
             np.max(table.reshape(-1).view(np.uint8)[::_PAGE])
@@ -381,6 +380,11 @@ class _Work:
         _check_block(table, self.sink, halo, step.outputs.stop - step.outputs.start)
         # Another's function may give the same memory again while this is written.
         return table if known else table.copy()
+
+
+def _along(axis: int, part: slice) -> slice | tuple[slice, ...]:
+    """The index of a part; the first axis is sliced by itself, for those who know no tuples."""
+    return (*[slice(None)] * axis, part) if axis else part
 
 
 def _run(work: _Work, size: int, progress: bool) -> None:
