@@ -141,3 +141,52 @@ def test_traced_settings_are_refused_in_words(xp):
         jax.jit(swath.nn.conv)(x, w, padding=1)
     with pytest.raises(ArgumentTypeError, match="resample_poly: cval must be a number"):
         jax.jit(lambda c: swath.signal.resample_poly(x, 2, 1, axis=-1, cval=c))(1.0)
+
+
+@pytest.mark.op("signal.convolve", "signal.filter_bank")
+def test_lists_of_arrays_are_stacked_where_the_arrays_are(xp):
+    two, row = xp.asarray(np.asarray(2.0)), xp.asarray(np.asarray([1.0, -1.0]))
+    x = xp.asarray(np.asarray([1.0, 2.0, 4.0]))
+    got = swath.signal.convolve(x, [1, two])
+    assert type(got) is type(x)
+    assert_close(got, np.array([1.0, 4.0, 8.0, 8.0]), dtype=xp.float)
+    got = swath.signal.convolve([1, two], (two,))
+    assert type(got) is type(x)
+    assert_close(got, np.array([2.0, 4.0]), dtype=xp.float)
+    got = swath.signal.filter_bank([row, [3.0, two]], x)
+    assert_close(got, np.array([[1.0, 1.0, 2.0], [3.0, 8.0, 16.0]]), dtype=xp.float)
+    if xp.backend != "numpy":
+        with pytest.raises(ValueError, match=r"in2 must be rectangular, got a list of shapes"):
+            swath.signal.convolve(x, [row, two])
+        with pytest.raises(TypeError, match=r"in1 is an array of numpy and in2 of "):
+            swath.signal.convolve(np.ones(3), [1.0, two])
+
+
+@pytest.mark.on("jax")
+def test_numbers_in_lists_are_traced(xp):
+    import jax
+    import jax.numpy as jnp
+
+    import swath.jax as sw
+
+    for signal in (swath.signal, sw.signal):
+        slope = jax.grad(lambda c, s=signal: s.convolve(jnp.ones(3), [1.0, c]).sum())(2.0)
+        assert_close(slope, np.asarray(3.0))
+    assert_close(jax.jit(sw.signal.convolve)([1.0, 2.0], [1.0, 3.0]), np.array([1.0, 5.0, 6.0]))
+    edges = jnp.asarray([0.5, 0.8])
+    several = jax.jacobian(lambda e: swath.signal.firwin(11, e, pass_zero=False))(edges)
+    listed = jax.jacobian(lambda e: swath.signal.firwin(11, [e[0], e[1]], pass_zero=False))(edges)
+    assert_close(listed, np.asarray(several))
+    taps = jax.jit(lambda g: swath.signal.fir_from_response(3, [0.5, 1.0], [g, 1.0]))(0.5)
+    assert_close(taps, np.asarray(swath.signal.fir_from_response(3, [0.5, 1.0], [0.5, 1.0])))
+
+
+@pytest.mark.on("torch")
+def test_numbers_in_lists_have_gradients(xp):
+    import torch
+
+    c = torch.tensor(2.0, requires_grad=True)
+    for signal in (swath.signal, swath.bind("torch").signal):
+        signal.convolve(torch.ones(3), [1.0, c]).sum().backward()
+        assert_close(c.grad, np.asarray(3.0))
+        c.grad = None

@@ -28,6 +28,7 @@ __all__ = [
     "choice",
     "device_of",
     "floating",
+    "gathered",
     "is_int",
     "one_array",
     "per_axis",
@@ -97,6 +98,9 @@ def arrays(*optional: str, **given: Any) -> tuple[Backend, list[Any]]:
     for name, value in given.items():
         plain = primal(value)
         found = strong(value)
+        if found is None and isinstance(value, list | tuple):
+            given[name] = value = gathered(name, value)
+            plain, found = primal(value), strong(value)
         if found is None:
             if value is None and name not in optional:
                 raise ArgumentTypeError(
@@ -143,6 +147,32 @@ def arrays(*optional: str, **given: Any) -> tuple[Backend, list[Any]]:
         else:
             out.append(_weak(be, name, value, anchor, kinds))
     return be, out
+
+
+def gathered(name: str, value: Any) -> Any:
+    """A nested list with arrays in it as one array where they are; any other value as it is.
+
+    NumPy's arrays in lists are as weak as numbers: beside another library's array they go there.
+    """
+    if not isinstance(value, list | tuple) or not _holds_arrays(value):
+        return value
+    entries = {f"{name}[{i}]": gathered(f"{name}[{i}]", v) for i, v in enumerate(value)}
+    be, rows = arrays(**entries)
+    shapes = [tuple(row.shape) for row in rows]
+    if len(set(shapes)) > 1:
+        raise ArgumentError(f"{name} must be rectangular, got a list of shapes {shapes}")
+    rows = [_ops.reshape(row, (1, *shapes[0])) for row in promote(be, *rows)]
+    return _ops.concat(rows, 0)
+
+
+def _holds_arrays(value: Sequence[Any]) -> bool:
+    for kind, example in {type(v): v for v in value}.items():
+        if issubclass(kind, list | tuple):
+            if any(_holds_arrays(v) for v in value if isinstance(v, kind)):
+                return True
+        elif (found := strong(example)) is not None and found.name != "numpy":
+            return True
+    return False
 
 
 def _weak(be: Backend, name: str, value: Any, anchor: Array, kinds: Sequence[Any]) -> Array:

@@ -99,6 +99,9 @@ class Bound:
         Float64 data become the device's widest float. Arrays of other libraries go through host
         memory unless they already live in this one.
         """
+        if isinstance(x, list | tuple):
+            with explain("asarray", {}):
+                x = arguments.gathered("x", x)
         found = try_backend(x)
         if found is self.backend and not isinstance(x, np.ndarray):
             x = x if self.device is None else self.backend.moved(x, self.device)

@@ -70,6 +70,7 @@ def angles_of(be: Backend, name: str, freqs: Any, beside: str, like: Any, fs: fl
 
     `name` and `beside` are what the caller calls `freqs` and `like`.
     """
+    freqs = arguments.gathered(name, freqs)
     if arguments.strong(freqs) is None:
         if not isinstance(freqs, Number | Sequence) or isinstance(freqs, str | bytes):
             raise ArgumentTypeError(
@@ -164,6 +165,7 @@ def design_arrays(
     `device` and `dtype`. An array's library and device stand, and its dtype unless `dtype` is
     given; half precision is worked on in float32. Those named in `optional` may be None.
     """
+    given = {k: arguments.gathered(k, v) for k, v in given.items()}
     found = {k: v for k, v in given.items() if arguments.strong(v) is not None}
     for name, value in found.items():
         if xp is not None and library(xp) is not arguments.strong(value):

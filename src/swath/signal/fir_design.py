@@ -35,6 +35,7 @@ Array = Any
 def _gains(freqs: Any, gains: Any, weight: Any, xp: Any, device: Any) -> tuple[Backend, Any, Any]:
     """Gains and weight as arrays of the library and on the device of the arrays, or of xp's."""
     given = {"freqs": freqs, "gains": gains, "weight": weight}
+    given = {k: arguments.gathered(k, v) for k, v in given.items()}
     arrays = {k: v for k, v in given.items() if arguments.strong(v) is not None}
     asked = None if xp is None else library(xp)
     if arrays:
@@ -49,7 +50,7 @@ def _gains(freqs: Any, gains: Any, weight: Any, xp: Any, device: Any) -> tuple[B
         be = asked or backend_named("numpy")
         place = arguments.device_of(be, device)
         beside = {"freqs": be.from_host(np.zeros(1, np.int32), place)}
-    beside = {**beside, "gains": gains, "weight": weight}
+    beside = {**beside, "gains": given["gains"], "weight": given["weight"]}
     be, (*_, gains, weight) = arguments.arrays("weight", **beside)
     return be, gains, weight
 
