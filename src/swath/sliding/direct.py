@@ -88,14 +88,17 @@ def estimate(p: Problem, cost: Costs) -> Estimate:
     """One pass or one small matrix product for every tap."""
     if p.traces:
         return _compiled(p, cost)
-    # With products added as they are made a block of planes takes eight calls, and a third of the
-    # passes.
+    # With products added as they are made a block of planes takes sixteen calls, and a third of
+    # the passes.
     fused = p.fuses and _planar(p)
     passes = 0.9 if fused else 3
     each = passes * p.rows if p.single else p.depth + 3 * p.rows
     moved = p.taps * p.width * p.places * each
-    steps = 8 if fused else p.taps * (2 if p.single else 4)
+    steps = 16 if fused else p.taps * (2 if p.single else 4)
     blocks = max(1, max(p.x_bytes, p.y_bytes) // (_BLOCK * p.wide))
+    if _planar(p):
+        # Small planes of different entries of the batch are blocks of their own.
+        blocks = max(blocks, p.batch)
     # What begins a slab anew costs more than the operations in it.
     steps += 0 if fused or blocks == 1 else 30
     seconds = moved / cost.stream + steps * blocks * cost.call
