@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tracemalloc
 
 import numpy as np
@@ -603,3 +604,41 @@ def test_bad_input_of_conv_transpose(args, keywords, kind, text):
 def test_bad_input_of_the_shape_functions(call, kind, text):
     with pytest.raises(kind, match=text):
         call()
+
+
+@pytest.mark.on("jax-jit")
+@conv_tests
+@pytest.mark.parametrize(("last", "shape"), [(False, (2, 3, 16, 9, 8)), (True, (2, 3, 9, 8, 16))])
+def test_in_a_loop_xla_gets_the_order_of_axes_that_it_has_a_kernel_for(xp, rng, last, shape):
+    """What it lays out so by itself elsewhere; there is but a plain loop for other orders."""
+    import jax
+    import jax.numpy as jnp
+
+    channels = "last" if last else "first"
+    w = rng.standard_normal((3, 2, 16, 4) if last else (4, 16, 3, 2)).astype(np.float32)
+    x = rng.standard_normal(shape).astype(np.float32)
+
+    def looped(w, x):
+        """Entries of the batch one after the other."""
+        return jax.lax.map(
+            lambda x: nn.conv(x, w, padding=1, channels=channels, method="native"), x
+        )
+
+    def peer(w, x):
+        order = ("NHWC", "HWIO", "NHWC") if last else ("NCHW", "OIHW", "NCHW")
+        flat, pads = jnp.reshape(x, (-1, *x.shape[2:])), ((1, 1), (1, 1))
+        y = jax.lax.conv_general_dilated(flat, w, (1, 1), pads, dimension_numbers=order)
+        return jnp.reshape(y, (*x.shape[:2], *y.shape[1:]))
+
+    def graded(function):
+        return jax.jit(jax.grad(lambda *a: jnp.sum(function(*a) ** 2), argnums=(0, 1)))
+
+    text = graded(looped).lower(w, x).compile().as_text()
+    labels = re.findall(r" convolution\(.*dim_labels=([^,} ]*)", text)
+    assert labels
+    assert set(labels) == {"b01f_01io->b01f"}
+    wide = w.astype(np.float64), x.astype(np.float64)
+    w, x = jnp.asarray(w), jnp.asarray(x)
+    assert_close(looped(w, x), np.asarray(peer(*wide)), rtol=1e-5, atol=1e-5)
+    for slope, want in zip(graded(looped)(w, x), graded(peer)(*wide), strict=True):
+        assert_close(slope, np.asarray(want), rtol=1e-4, atol=1e-3)

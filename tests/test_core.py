@@ -433,6 +433,19 @@ def test_traced_products_go_in_slabs_within_a_workspace(xp, rng):
     assert scratch < 4 * x.nbytes
 
 
+@pytest.mark.parametrize("role", ["y", "x", "w"])
+@pytest.mark.parametrize("points", [1000, 1037])
+def test_equal_slabs_of_a_traced_product_repeat_few_points(role, points):
+    """The last slab repeats what its neighbour computed: less than one row for every slab."""
+    g = Sliding((Span(points, 3, 1, 1, 1, 1), Span(1000, 3, 1, 1, 1, 1)))
+    p = Problem(role, g, 1, 1, 1, "float32", traces=True, mutable=False)
+    slabs = plan.choose(p, ("jax", "cpu", ""), 2**20).slabs
+    count = -(-points // slabs.step)
+    assert count > 2
+    assert slabs.step % 2 == 0
+    assert count * slabs.step - points <= 2 * count
+
+
 @pytest.mark.op("sliding.correlate")
 def test_eight_sliding_axes(xp, rng):
     lengths, sizes = (2, 3, 2, 3, 2, 2, 3, 2), (1, 2, 2, 1, 2, 1, 2, 1)

@@ -309,8 +309,18 @@ class JaxBackend(Backend):
             # XLA would exchange the operands, which it has none but a plain loop for.
             a = self.made(self.pad(a, [(0, 0), (0, 0), *pads]))
             pads = [(0, 0)] * g.rank
+        numbers, back = lax.ConvDimensionNumbers(order, order, order), range(2 + g.rank)
+        if self.kind == "cpu":
+            # XLA's kernel is for channels last. It lays arrays out so by itself, but only outside
+            # of loops: in one (of slabs, or a caller's scan) it has none but a plain loop else.
+            image, kernel = (order[0], *axes, order[1]), (*axes, order[1], order[0])
+            a, b = jnp.transpose(a, image), jnp.transpose(b, kernel)
+            last, inner = 1 + g.rank, tuple(range(1, 1 + g.rank))
+            signal = 0, last, *inner
+            numbers = lax.ConvDimensionNumbers(signal, (last, last - 1, *range(g.rank)), signal)
+            back = (last, 0, *inner) if role == "w" else signal
         asked = _CONFIG.jax_default_matmul_precision
-        return lax.conv_general_dilated(
+        y = lax.conv_general_dilated(
             a,
             b,
             strides,
@@ -318,9 +328,10 @@ class JaxBackend(Backend):
             rhs_dilation=dilations,
             feature_group_count=groups,
             batch_group_count=batch_groups,
-            dimension_numbers=lax.ConvDimensionNumbers(order, order, order),
+            dimension_numbers=numbers,
             precision=lax.Precision.HIGHEST if asked is None else None,
         )
+        return jnp.transpose(y, back)
 
     def _line(self, s: Any, x: Array, w: Array) -> Array:
         """Lines of one channel as arrays of four axes, which XLA gives to no library.

@@ -27,6 +27,9 @@ Array = Any
 
 # Taps of the shortest stretches that a kernel is cut into.
 _TAPS = 64
+# Bytes that a process keeps when they are given back (Linux's C library); more are new pages at
+# every call, which take longer than the few passes of shift-and-add.
+_KEPT = 2**25
 
 
 def held(algorithm: Algorithm, p: Problem, *, whole: bool) -> int:
@@ -90,8 +93,11 @@ def _fit(algorithm: Algorithm, p: Problem, most: int) -> Slabs:
         middle = (low + high) // 2
         low, high = (middle, high) if fits(Slabs(1, middle * unit)) else (low, middle)
     if p.traces and low > 1:
+        # As many slabs, as short as they may be: the last one repeats what the one before computed.
         # Threads share a line of an even number of points.
         low -= low % 2
+        step = -(-p.points // (-(-p.points // (low * unit)) * unit))
+        low = min(low, step + step % 2)
     return Slabs(1, min(p.points, low * unit))
 
 
@@ -99,7 +105,8 @@ def _share(algorithm: Algorithm, p: Problem, limit: int) -> int:
     """Bytes that scratch arrays may take: how a compiler arranges them is known roughly, mostly."""
     told = algorithm is native and p.native.scratch is not None
     told = told or (algorithm is direct and direct.one_pass(p))
-    return limit if told or not p.traces else limit // 2
+    most = limit if told or not p.traces else limit // 2
+    return min(most, _KEPT) if p.traces and p.wide == 1 and algorithm is direct else most
 
 
 def _counts(batch: int) -> list[int]:
@@ -209,7 +216,11 @@ def _in_place(form: Form, slabs: Slabs, a: Array, b: Array, total: Any) -> Array
 
 
 def _loop(form: Form, slabs: Slabs, a: Array, b: Array, added: Any) -> Array:
-    """A compiled loop over equal slabs; the last one begins earlier and repeats a few points."""
+    """A compiled loop over equal slabs; the last one begins earlier and repeats a few points.
+
+    On a processor what a slab reads is fetched while the one before is computed, and carried: XLA
+    would else make the slice anew for every term that reads it, point by point.
+    """
     be, p, product = form.be, form.p, form.product
     xp, role, g, span = be.xp, p.role, p.g, p.g.spans[0]
     chunk, hop = slabs.chunk, min(slabs.step, p.points)
@@ -241,12 +252,26 @@ def _loop(form: Form, slabs: Slabs, a: Array, b: Array, added: Any) -> Array:
         index = xp.reshape(index, (-1, *[1] * (value.ndim - at - 1)))
         return xp.where(index >= first, value, xp.zeros_like(value))
 
-    def body(i: Any, out: Array) -> Array:
+    def begins(i: Any) -> tuple[Any, Any, Any]:
+        """Batch entry and first point of a slab, and where it begins."""
         entry, first = (i // count) * chunk, (i % count) * hop
-        start = xp.minimum(first, final) if final % hop else first
+        return entry, first, xp.minimum(first, final) if final % hop else first
+
+    def fetched(i: Any) -> Array:
+        """What a slab reads of the operand."""
+        entry, _, start = begins(i)
         source = entries(b if role == "x" else a, entry)
-        if cut:
-            source = within(be, source, at, begin_of(start), reach, *ends)
+        return within(be, source, at, begin_of(start), reach, *ends) if cut else source
+
+    def body(i: Any, carried: tuple[Array, ...]) -> tuple[Array, ...]:
+        if ahead:
+            out, source = carried
+            return computed(i, out, source), fetched(i + 1)
+        (out,) = carried
+        return (computed(i, out, fetched(i)),)
+
+    def computed(i: Any, out: Array, source: Array) -> Array:
+        entry, first, start = begins(i)
         if role == "x":
             value = product(sub, a, source)
         elif role == "y":
@@ -261,12 +286,16 @@ def _loop(form: Form, slabs: Slabs, a: Array, b: Array, added: Any) -> Array:
             value = before + new(first, start, value)
         return be.put_slab(out, value, (entry, *[0] * (at - 1), start))
 
-    total = (p.batch // chunk) * count
+    total, ahead = (p.batch // chunk) * count, p.wide == 1
     if role == "w":
-        return be.fori_loop(0, total, body, form.zero(a))
-    shape = result_shape(role, g, p.batch, p.depth, p.rows)
-    begun = be.new_like(b if role == "x" else a, shape) if added is None else added
-    return be.fori_loop(0, total, body, begun)
+        begun = form.zero(a)
+    elif added is None:
+        shape = result_shape(role, g, p.batch, p.depth, p.rows)
+        begun = be.new_like(b if role == "x" else a, shape)
+    else:
+        begun = added
+    carried = (begun, fetched(0)) if ahead else (begun,)
+    return be.fori_loop(0, total, body, carried)[0]
 
 
 def within(
