@@ -117,6 +117,34 @@ def test_conv_equals_pytorch_with_every_gradient(xp, rng, rank, channels):
 
 
 @conv_tests
+@pytest.mark.on("torch")
+@pytest.mark.parametrize("rank", [1, 2, 3])
+@pytest.mark.parametrize("channels", ["first", "last"])
+def test_pytorch_computes_both_gradients_in_one_call(xp, rng, monkeypatch, rank, channels):
+    import swath._backends.torch_ as adapter
+
+    last, kernel, calls = channels == "last", adapter.layer_gradients, []
+    monkeypatch.setattr(
+        adapter, "layer_gradients", lambda *a: calls.append(kernel(*a)) or calls[-1]
+    )
+    for _ in range(6):
+        layer = draw(rng, rank, 3)
+        reference, leaves = torch_conv(layer)
+        args, keywords = arguments(xp, layer, last)
+        cotangent = rng.standard_normal(tuple(reference.shape))
+        reference.backward(reference.new_tensor(cotangent))
+        wants = [t.grad.numpy() for t in leaves]
+        if last:
+            cotangent, wants = to_last(cotangent), [to_last(wants[0]), kernel_last(wants[1])]
+        _, pullback = swath.vjp(nn.conv, *args, method="native", **keywords)
+        for got, want in zip(pullback(xp.asarray(cotangent))[:2], wants[:2], strict=True):
+            assert_close(got, want, dtype=xp.float)
+    # Lines channels last go each its own way.
+    assert len(calls) == 6
+    assert (rank, channels) == (1, "last") or None not in calls
+
+
+@conv_tests
 @pytest.mark.needs("jax")
 @pytest.mark.parametrize("named", ["same", "same_lower"])
 def test_same_padding_with_any_stride_equals_lax(xp, rng, named):

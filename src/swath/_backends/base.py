@@ -96,11 +96,14 @@ class NativeKernel(NamedTuple):
         `swath.sliding`); or, as text, why it does not apply.
     scratch : callable, optional
         Bytes that it holds beyond operands and result; else those of kernels of layers.
+    both : bool, default False
+        Whether `Backend.native_gradients` may compute "x" and "w" in one call.
     """
 
     roles: tuple[str, ...]
     seconds: Callable[[Any, Any], float | str]
     scratch: Callable[[Any], int] | None = None
+    both: bool = False
 
 
 def no_kernel(p: Any, cost: Any) -> str:
@@ -633,6 +636,10 @@ class Backend:
     def native_product(self, role: str, g: Any, a: Array, b: Array) -> Array:
         """A sliding product, channels first, by the library's own convolution of layers."""
         raise NotImplementedError
+
+    def native_gradients(self, g: Any, x: Array, w: Array, y: Array) -> tuple[Array, ...] | None:
+        """The products "x" of w and y and "w" of x and y; None where each has a better kernel."""
+        return None
 
     def native_resample(self, g: Any, x: Array, h: Array) -> Array | None:
         """The sum of `swath.signal._polyphase.Rate` by a kernel of its own; None without one."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
@@ -14,7 +13,7 @@ import torch
 
 from .base import WIDE, Array, Backend, Core, NativeKernel
 from .host import levinson, levinson_seconds, line
-from .torch_layers import by_line, layer, layer_seconds
+from .torch_layers import by_line, layer, layer_gradients, layer_seconds
 from .torch_pools import pool
 
 __all__ = ["make"]
@@ -258,7 +257,7 @@ class TorchBackend(Backend):
             if not (a.dtype.is_floating_point or a.dtype.is_complex):
                 return _integer_product(a, b)
             if not self.fast:
-                with _full_precision():
+                with _full_precision(_PRODUCTS):
                     return torch.matmul(a, b)
         return torch.matmul(a, b)
 
@@ -336,7 +335,7 @@ class TorchBackend(Backend):
         x, info = torch.linalg.solve_ex(a, b)
         return torch.where((info == 0)[..., None, None], x, float("nan"))
 
-    native = NativeKernel(("y", "x", "w"), layer_seconds)
+    native = NativeKernel(("y", "x", "w"), layer_seconds, both=True)
 
     def native_product(self, role: str, g: Any, a: Array, b: Array) -> Array:
         row = role == "y" and a.numel() == a.shape[-1] and b.numel() == b.shape[-1]
@@ -345,9 +344,16 @@ class TorchBackend(Backend):
             y = line(g.spans[0], near[0].ravel(), near[1].ravel())
             return torch.from_numpy(y.reshape(1, 1, -1))
         if a.is_cuda and not self.fast:
-            with _full_precision():
+            # Layers that cuDNN does not take are products.
+            with _full_precision(_LAYERS, _PRODUCTS):
                 return layer(role, g, a, b)
         return layer(role, g, a, b)
+
+    def native_gradients(self, g: Any, x: Array, w: Array, y: Array) -> tuple[Array, ...] | None:
+        if x.is_cuda and not self.fast:
+            with _full_precision(_LAYERS, _PRODUCTS):
+                return layer_gradients(g, x, w, y)
+        return layer_gradients(g, x, w, y)
 
     def native_pool(self, role: str, g: Any, work: int, *arrays: Array, divisor: int = 1) -> Any:
         if not self.in_place or arrays[-1].dtype not in _REAL:
@@ -372,7 +378,8 @@ class TorchBackend(Backend):
     def call(self, core: Core, geometry: Any, arrays: Sequence[Array]) -> Array:
         if not _differentiated(arrays):
             return core.forward(self, geometry, *arrays)
-        out = _Rule.apply(_Task(core, geometry), *arrays)
+        rule = _ComposedRule if _transforms_active() else _Rule
+        out = rule.apply(_Task(core, geometry), *arrays)
         return out[0] if isinstance(out, tuple) else out
 
     def gradients(
@@ -397,14 +404,15 @@ def _integer_product(a: Array, b: Array) -> Array:
     return total
 
 
-# Its switches are attributes made at run time.
+# Switches of TF32; attributes made at run time.
 _CUDNN: Any = torch.backends.cudnn
+_PRODUCTS: Any = torch.backends.cuda.matmul
+_LAYERS: Any = _CUDNN.conv
 
 
 @contextmanager
-def _full_precision() -> Generator[None]:
+def _full_precision(*switches: Any) -> Generator[None]:
     """No TF32 inside: a float32 product keeps 24 bits on CUDA."""
-    switches: tuple[Any, ...] = (torch.backends.cuda.matmul, _CUDNN.conv)
     before = [s.fp32_precision for s in switches]
     for s in switches:
         s.fp32_precision = "ieee"
@@ -445,27 +453,11 @@ class _Rule(torch.autograd.Function):
     transpose, so the cotangent is conjugated on the way in and the result on the way out.
     """
 
-    generate_vmap_rule = True
-
     @staticmethod
-    def forward(task: _Task, *arrays: Array) -> Any:
-        both = task.core.kept(_BACKEND, task.geometry, *arrays)
-        if both is not None:
-            return both
-        out = task.core.forward(_BACKEND, task.geometry, *arrays)
-        # A Function must not return an argument as it is and save it.
-        return out.view_as(out) if any(out is a for a in arrays) else out
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        ctx.task, *arrays = inputs
-        out, *kept = output if isinstance(output, tuple) else (output,)
-        ctx.save_for_backward(*arrays, out, *kept)
-        ctx.save_for_forward(*arrays, out, *kept)
-        constant = [v for v in (out, *kept) if not _BACKEND.is_floating(v.dtype)]
-        ctx.mark_non_differentiable(*constant)
-        # No zeros are made for what has no derivative.
-        ctx.set_materialize_grads(False)
+    def forward(ctx: Any, task: _Task, *arrays: Array) -> Any:
+        output = _valued(task, arrays)
+        _saved(ctx, task, arrays, output)
+        return output
 
     @staticmethod
     def backward(ctx: Any, cotangent: Any, *_: Any) -> tuple[Any, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -488,8 +480,45 @@ class _Rule(torch.autograd.Function):
         return (out, None) if kept else out
 
 
-# PyTorch asks for it at each call, and would make it anew.
-_Rule.forward.__signature__ = inspect.signature(_Rule.forward)  # type: ignore[attr-defined]
+class _ComposedRule(_Rule):
+    """The same for `torch.func`, which wants values and what is saved apart.
+
+    PyTorch then binds the arguments to a signature, which costs as much as a small product.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(task: _Task, *arrays: Array) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return _valued(task, arrays)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        task, *arrays = inputs
+        _saved(ctx, task, arrays, output)
+
+
+def _valued(task: _Task, arrays: Sequence[Array]) -> Any:
+    """The value of a core, with what it keeps for its `pull` if anything."""
+    both = task.core.kept(_BACKEND, task.geometry, *arrays)
+    if both is not None:
+        return both
+    out = task.core.forward(_BACKEND, task.geometry, *arrays)
+    # A Function must not return an argument as it is and save it.
+    return out.view_as(out) if any(out is a for a in arrays) else out
+
+
+def _saved(ctx: Any, task: _Task, arrays: Sequence[Array], output: Any) -> None:
+    """Hand to `ctx` what the derivatives read."""
+    ctx.task = task
+    outputs = output if isinstance(output, tuple) else (output,)
+    ctx.save_for_backward(*arrays, *outputs)
+    ctx.save_for_forward(*arrays, *outputs)
+    constant = [v for v in outputs if not _BACKEND.is_floating(v.dtype)]
+    if constant:
+        ctx.mark_non_differentiable(*constant)
+    # No zeros are made for what has no derivative.
+    ctx.set_materialize_grads(False)
 
 
 def _parted(saved: Sequence[Array], count: int) -> tuple[list[Array], list[Array]]:

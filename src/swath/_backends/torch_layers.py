@@ -13,7 +13,7 @@ from ..geometry import Span
 from .base import LANES, Array, channels_seconds, cudnn_seconds, no_kernel
 from .host import line_seconds
 
-__all__ = ["by_line", "layer", "layer_seconds"]
+__all__ = ["by_line", "layer", "layer_gradients", "layer_seconds"]
 
 # Points of a single input up to which PyTorch gathers columns itself, and bytes from which memory
 # comes fresh from the system.
@@ -138,6 +138,14 @@ def _layer(role: str, g: Any, a: Array, b: Array) -> Array:
     if role == "w":
         return found[1]
     return found[0] if even else _shaped(found[0], [-n for n in low], [-n for n in high])
+
+
+def layer_gradients(g: Any, x: Array, w: Array, y: Array) -> tuple[Array, ...] | None:
+    """The products "x" and "w" in one call; None where each goes a way of its own in `layer`."""
+    _, _, _, even, _, _, settings = _settings(g)
+    if not even or _stored(w, y) is not None or (g.rank == 1 and not x.is_contiguous()):
+        return None
+    return _GRADIENTS(y, x, w, None, *settings, (True, True, False))[:2]
 
 
 def _shaped(x: Array, low: Sequence[int], high: Sequence[int]) -> Array:

@@ -137,8 +137,10 @@ def _planes(g: Any) -> _Pool | None:
     )
     first, behind = g.axes[0], g.shape[g.axes[1] + 1 :]
     lead, tail = prod(g.shape[:first]), prod(behind)
+    # Without axes behind and with two before, arrays are taken as they are.
+    before = g.shape[:first] if first == 2 else (lead, 1)
     inputs, outputs = (
-        (lead, *space, tail) if behind else (lead, 1, *space)
+        (lead, *space, tail) if behind else (*before, *space)
         for space in ([s.length for s in spans], [s.out for s in spans])
     )
     dilated = any(s.dilation > 1 for s in spans)

@@ -128,6 +128,17 @@ class Form:
             out = be.permute(out, self.signal_back)
         return out
 
+    def gradients(self, x: Array, w: Array, y: Array) -> tuple[Array, ...] | None:
+        """Both derivatives of "y", x̄ and w̄, by the library's kernel in one call, where it can."""
+        be, g = self.be, self.p.g
+        if not self.first:
+            return be.native_gradients(g, x, w, y)
+        x, y = be.permute(x, self.signal), be.permute(y, self.signal)
+        found = be.native_gradients(_before(g), x, be.permute(w, self.kernel), y)
+        if found is None:
+            return None
+        return be.permute(found[0], self.signal_back), be.permute(found[1], self.kernel_back)
+
     def unpack(self, w: Array) -> Array:
         """The kernel from its packed form."""
         be, p = self.be, self.p

@@ -43,6 +43,7 @@ __all__ = [
     "choose",
     "predicted",
     "run",
+    "run_gradients",
 ]
 
 Array = Any
@@ -340,8 +341,8 @@ def check_method(method: Any) -> str:
 class _Call:
     """All of a product that does not depend on values: made once for each signature.
 
-    `empty` is the shape of a result without points; `plain` says that the algorithm takes the
-    operands as they are, in one piece.
+    `empty` is the shape of a result without points; `whole` says that the algorithm takes all in
+    one piece, `plain` that it takes the operands as they are too.
     """
 
     problem: Problem
@@ -350,6 +351,7 @@ class _Call:
     empty: tuple[int, ...] | None
     plan: Plan | None
     form: forms.Form | None = None
+    whole: bool = False
     plain: bool = False
 
 
@@ -388,8 +390,8 @@ def _call(
         return _Call(problem, kind, work, result_shape(role, g, batch, depth, rows), None)
     plan = choose(problem, place, workspace)
     form = forms.Form(be, ALGORITHMS[plan.method], problem)
-    plain = form.plain and plan.slabs == Slabs(batch, problem.points)
-    return _Call(problem, kind, work, None, plan, form, plain)
+    whole = plan.slabs == Slabs(batch, problem.points)
+    return _Call(problem, kind, work, None, plan, form, whole, whole and form.plain)
 
 
 def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
@@ -411,3 +413,24 @@ def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
     if call.plain:
         return fft.of_dtype(be, form.algorithm.run(be, role, g, a, b), kind)
     return fft.of_dtype(be, slabs.sweep(form, plan.slabs, a, b), kind)
+
+
+def run_gradients(
+    be: Backend, g: Sliding, x: Array, w: Array, y: Array
+) -> tuple[Array, ...] | None:
+    """The products "x" of w and y and "w" of x and y, where one call of the library's gives both.
+
+    None where either has another plan, or where what is done is noted to be differentiated.
+    """
+    kind = x.dtype
+    if not be.in_place or be.recorded(x, w, y) or w.dtype != kind or y.dtype != kind:
+        return None
+    place, limit, form = be.place(x), WORKSPACE.get(), None
+    for role, a, b in (("w", x, y), ("x", w, y)):
+        call = _call(
+            be, role, g, (a.shape, b.shape), (kind, kind), be, be.mutable, place, limit, be.fast
+        )
+        plan, form = call.plan, call.form
+        if plan is None or plan.method != "native" or not call.whole or call.work != kind:
+            return None
+    return None if form is None else form.gradients(x, w, y)

@@ -18,7 +18,7 @@ from dataclasses import replace
 from typing import Any
 
 from .._backends import Backend
-from ..autodiff import Core, apply
+from ..autodiff import Core, Node, apply
 from ..division import Along, Cuts, Division, Piece, back, part, replaced, whole
 from ..geometry import Sliding, Span
 from . import plan
@@ -144,6 +144,23 @@ def _groups_split(xp: Any, a: Array, letter: str, last: bool, size: int, channel
 class _Product(Trilinear):
     def forward(self, be: Backend, geometry: Sliding, *arrays: Array) -> Array:
         return plan.run(be, self.role, geometry, *arrays)
+
+    def pull(
+        self,
+        be: Backend,
+        geometry: Sliding,
+        arrays: Sequence[Array],
+        out: Array,
+        cotangent: Array,
+        wanted: Sequence[bool],
+    ) -> Sequence[Any]:
+        if be.native.both and self.role == "y" and all(wanted):
+            x, w = arrays
+            nodes = Node in map(type, (x, w, cotangent))
+            both = None if nodes else plan.run_gradients(be, geometry, x, w, cotangent)
+            if both is not None:
+                return both
+        return super().pull(be, geometry, arrays, out, cotangent, wanted)
 
     def divide(self, geometry: Sliding, shapes: Sequence[tuple[int, ...]]) -> Division | None:
         """Batch and sliding axes are cut, and without groups the channels that w has alone.
