@@ -628,6 +628,8 @@ def test_max_unpool_equals_pytorch_with_gradient(xp, rng, rank):
         }
         want = oriented(reference.detach().numpy(), last)
         assert_close(xp.call(nn.max_unpool, *args, **keywords), want, rtol=0.0)
+        whole = {**keywords, "output_size": want.shape}
+        assert_close(xp.call(nn.max_unpool, *args, **whole), want, rtol=0.0)
         _, pullback = swath.vjp(nn.max_unpool, *args, **keywords)
         got = pullback(xp.asarray(oriented(cotangent, last)))[0]
         assert_close(got, oriented(leaf.grad.numpy(), last))
@@ -757,6 +759,11 @@ def test_bad_input_of_max_pool(args, keywords, kind, text):
             lambda: nn.max_unpool(X, PLACES, (2, 2), padding="same"),
             TypeError,
             "for named paddings give output_size",
+        ),
+        (
+            lambda: nn.max_unpool(X, PLACES, (2, 2), output_size=(1, 3, 16, 16)),
+            ValueError,
+            "must have batch and channels of x",
         ),
         (
             lambda: nn.max_unpool(X, PLACES, (2, 2), output_size=16),

@@ -198,8 +198,8 @@ def max_unpool(
     padding : int or tuple, default 0
         Of the pooling.
     output_size : tuple of int, optional
-        The sliding lengths of the result; by default (P − 1)·stride − padding + size, which is
-        right where the windows covered the array exactly.
+        The sliding lengths of the result, or its whole shape, as PyTorch takes both; by default
+        (P − 1)·stride − padding + size, which is right where the windows covered the array exactly.
     channels : {"first", "last"}, default "first"
         Place of the channel axis.
 
@@ -243,7 +243,7 @@ def max_unpool(
         )
     axes = pool_axes(tuple(x.shape), "size", size, channels, None)
     last, rank = channels_last(channels), len(axes)
-    lengths = _lengths([x.shape[a] for a in axes], size, stride, padding, output_size)
+    lengths = _lengths(tuple(x.shape), axes, size, stride, padding, output_size)
     x, had_batch = batched(x, rank)
     if not had_batch:
         indices = be.xp.reshape(indices, tuple(x.shape))
@@ -264,10 +264,15 @@ def max_unpool(
 
 
 def _lengths(
-    given: Sequence[int], size: Any, stride: Any, padding: Any, output_size: Any
+    shape: tuple[int, ...],
+    axes: Sequence[int],
+    size: Any,
+    stride: Any,
+    padding: Any,
+    output_size: Any,
 ) -> tuple[int, ...]:
     """The sliding lengths of the result."""
-    rank = len(given)
+    rank, given = len(axes), [shape[a] for a in axes]
     sizes = arguments.per_axis("size", size, rank)
     strides = sizes if stride is None else arguments.per_axis("stride", stride, rank)
     if isinstance(padding, str):
@@ -282,7 +287,14 @@ def _lengths(
                 f"output_size must be a tuple of ints, one per sliding axis, got "
                 f"{describe(output_size)}"
             )
-        return arguments.per_axis("output_size", tuple(output_size), rank)
+        target = tuple(output_size)
+        if len(target) == len(shape):
+            if any(target[i] != n for i, n in enumerate(shape) if i not in axes):
+                raise ArgumentError(
+                    f"output_size {target} must have batch and channels of x (shape {shape})"
+                )
+            target = tuple(target[a] for a in axes)
+        return arguments.per_axis("output_size", target, rank)
     found = tuple(
         (n - 1) * s - low - high + k if n else 0
         for n, k, s, (low, high) in zip(given, sizes, strides, pads, strict=True)
