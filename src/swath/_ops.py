@@ -405,7 +405,9 @@ def cut(x: Any, *slices: slice) -> Any:
     """Basic slicing with non-negative bounds and positive steps, one slice per axis in front."""
     shape = x.shape
     whole = [(0, n, 1) for n in shape]
-    full = [s.indices(n) for s, n in zip(slices, shape, strict=False)]
+    cuts = [s.indices(n) for s, n in zip(slices, shape, strict=False)]
+    # A single point has no stride (see `geometry.strided`).
+    full = [(a, b, s if b - a > s else 1) for a, b, s in cuts]
     full += whole[len(full) :]
     return x if full == whole else apply(_CUT, tuple(full), x)
 

@@ -25,12 +25,22 @@ __all__ = [
     "Windows",
     "pooling_span",
     "resolve_padding",
+    "strided",
 ]
 
 
 # Kernels of at most so many taps keep the table of their slices: building it costs more than a
 # small product.
 _FEW = 64
+
+
+def strided(start: int, count: int, stride: int) -> slice:
+    """`count` points from `start` on, a stride apart; a single one without a stride.
+
+    XLA (jaxlib 0.10) takes a wrong point, or none, where it cuts one with a stride out of an axis
+    that lies in shards.
+    """
+    return slice(start, start + stride * (count - 1) + 1, stride if count > 1 else 1)
 
 
 @dataclass(frozen=True)
@@ -85,15 +95,11 @@ class Span:
         if last < first:
             return slice(0, 0), slice(0, 0)
         p = start + self.stride * first
-        return (
-            slice(first, last + 1),
-            slice(p, p + self.stride * (last - first) + 1, self.stride),
-        )
+        return slice(first, last + 1), strided(p, last - first + 1, self.stride)
 
     def placed(self, j: int) -> slice:
         """The points of the padded input that tap j reads, one for each output."""
-        start = self.dilation * j
-        return slice(start, start + self.stride * (self.out - 1) + 1, self.stride)
+        return strided(self.dilation * j, self.out, self.stride)
 
     @property
     def unit(self) -> bool:

@@ -16,7 +16,7 @@ from math import prod
 from typing import Any
 
 from .._backends import Backend
-from ..geometry import Sliding, Span
+from ..geometry import Sliding, Span, strided
 from .costs import Costs
 from .problem import Estimate, Problem, as_is
 from .sweep import Scratch
@@ -588,7 +588,7 @@ def window(be: Backend, x: Array, spans: Sequence[Span], tap: Sequence[Any], fir
     """What one tap reads of a padded x whose sliding axes begin at axis `first`; tap traced."""
     for axis, (s, j) in enumerate(zip(spans, tap, strict=True), first):
         x = be.slab(x, axis, s.dilation * j, s.stride * (s.out - 1) + 1)
-        x = x[(*[_ALL] * axis, slice(0, x.shape[axis], s.stride), ...)]
+        x = x[(*[_ALL] * axis, strided(0, s.out, s.stride), ...)]
     return x
 
 

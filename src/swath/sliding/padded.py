@@ -13,7 +13,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 from .._backends import Backend
-from ..geometry import Span, Windows
+from ..geometry import Span, Windows, strided
 from .passes import LONG, PLAIN, by_axis, shifts
 from .sweep import last_axis_first, lowest
 
@@ -40,8 +40,8 @@ class Extreme(NamedTuple):
     largest: bool
 
 
-def _shift(x: Array, axis: int, start: int, stop: int | None, step: int = 1) -> Array:
-    return _cut(x, axis, slice(start, stop, step))
+def _shift(x: Array, axis: int, start: int, stop: int | None) -> Array:
+    return _cut(x, axis, slice(start, stop))
 
 
 def _pad_axis(be: Backend, x: Array, axis: int, low: int, high: int, value: Any) -> Array:
@@ -219,7 +219,7 @@ def sum_axis(be: Backend, x: Array, axis: int, span: Span) -> Array:
     if native is not None:
         return native
     x = _pad_axis(be, x, axis, span.low, span.high, 0)
-    total, need = None, span.stride * (span.out - 1) + 1
+    total = None
     few = span.size <= span.stride * span.size.bit_length() and span.size <= LONG
     if span.size <= 3 or few:
         for j in range(span.size):
@@ -231,7 +231,7 @@ def sum_axis(be: Backend, x: Array, axis: int, span: Span) -> Array:
     while width <= span.size:
         if span.size & width:
             start = offset * span.dilation
-            term = _shift(x, axis, start, start + need, span.stride)
+            term = _cut(x, axis, strided(start, span.out, span.stride))
             total = term if total is None else total + term
             offset += width
         if 2 * width <= span.size:
