@@ -50,8 +50,9 @@ _SHARED = 2**13
 # Rows that are enough for its threads, and how many times as long as what two share they are.
 _ROWS, _LONG = 16, 8
 # Multiply-adds in the time of copying a point of a window (of channels that fill a vector of
-# `_LANES`, or of fewer), and of laying out a point of an array anew.
-_WINDOW, _FEW, _POINT = 30, 90, 90
+# `_LANES`, or of fewer), of laying out a point of an array anew, and of writing a result, however
+# short its sum.
+_WINDOW, _FEW, _POINT, _RESULT = 30, 90, 90, 32
 _LANES = 8
 
 
@@ -97,6 +98,7 @@ def _layer_seconds(p: Any, cost: Any) -> float | str:
         # Along one axis a window is one run.
         summed = p.batch if p.role == "w" else p.depth * (_LANES if p.g.rank == 1 else 1)
         copied = p.flops / p.rows * (_FEW if summed < _LANES else _WINDOW)
+        copied += _RESULT * (p.outputs if p.role == "y" else p.w_bytes / p.width)
         # Volumes are cut into pictures, channels first are brought to the back.
         planes = p.g.sizes[0] if p.g.rank == 3 else 1
         if planes > 1 or not p.g.last:
