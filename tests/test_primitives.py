@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 
 import oracles_core
 import swath
+from swath import _ops
 from swath.testing import assert_close, check_adjoint
 
 pytestmark = pytest.mark.op("sliding_windows", "overlap_add")
@@ -111,3 +114,11 @@ def test_adjoint_for_any_geometry(data):
     check_adjoint(swath.sliding_windows, x, size, stride=stride, dilation=dilation)
     blocks = swath.sliding_windows(x, size, stride=stride, dilation=dilation)
     check_adjoint(swath.overlap_add, blocks, (2, n), stride=stride, dilation=dilation)
+
+
+@pytest.mark.on("numpy")
+def test_cuts_are_slices(xp):
+    bounds, steps = (None, *range(6)), (None, 1, 2, 3, 9)
+    for n, start, stop, step in itertools.product(range(5), bounds[1:], bounds, steps):
+        x, at = np.arange(n), slice(start, stop, step)
+        np.testing.assert_array_equal(_ops.cut(x, at), x[at], str(at))

@@ -407,7 +407,7 @@ def cut(x: Any, *slices: slice) -> Any:
     whole = [(0, n, 1) for n in shape]
     cuts = [s.indices(n) for s, n in zip(slices, shape, strict=False)]
     # A single point has no stride (see `geometry.strided`).
-    full = [(a, b, s if b - a > s else 1) for a, b, s in cuts]
+    full = [(a, b, s) if b - a > s else (a, min(a + 1, b), 1) for a, b, s in cuts]
     full += whole[len(full) :]
     return x if full == whole else apply(_CUT, tuple(full), x)
 
