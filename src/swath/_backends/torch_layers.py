@@ -49,7 +49,8 @@ def layer_seconds(p: Any, cost: Any) -> float | str:
         seconds += columns / (cost.gather if columns < _FRESH else cost.gather / 16)
         seconds += 4 * p.batch * g.groups * cost.call
     else:
-        seconds = channels_seconds(p, cost)
+        # Their threads begin twice.
+        seconds = channels_seconds(p, cost) + 4 * cost.call
         if p.single and g.groups == 1:
             if g.rank == 1 and p.taps > _ROW:
                 seconds += 10 * p.flops / cost.native_single

@@ -79,10 +79,23 @@ def estimate(p: Problem, cost: Costs) -> Estimate | str:
         # Channels are brought to the front and back, point by point.
         copies += 6 * (p.x_bytes + p.y_bytes)
     added = 3 * (shifts - 1) * p.y_bytes if p.role == "y" else 0
+    calls = 14
+    if _plain(p):
+        # One product of matrices, of which x lies in memory unless points are left out.
+        copies, calls = p.width * p.places * p.depth + p.y_bytes, 4
+        if not p.g.strideless:
+            copies, calls = 2 * copies, 5
     loss = 1 + 8 / min(p.rows, 64) + 8 / (p.depth * p.taps / shifts)
     seconds = p.heavy * p.flops * loss / cost.gemm
     seconds += copies / cost.gather + added / cost.stream
-    return Estimate(seconds + 14 * cost.call, p.flops, copies + added)
+    return Estimate(seconds + calls * cost.call, p.flops, copies + added)
+
+
+def _plain(p: Problem) -> bool:
+    """Whether points of x, all their channels in a row, become those of y one by one."""
+    g = p.g
+    padded = any(s.low or s.high for s in g.spans)
+    return p.taps == g.groups == 1 and p.role == "y" and g.last and not padded
 
 
 def _compiled(p: Problem, cost: Costs) -> Estimate:
