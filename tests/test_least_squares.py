@@ -602,6 +602,60 @@ def test_derivatives(xp, rng):
     check_vjp(linalg.lstsq, c, d)
 
 
+@MOSTLY_COMPILED
+@pytest.mark.op("linalg.lstsq", "linalg.project", "linalg.cholesky_qr")
+@pytest.mark.parametrize("sign", [-1, 1])
+@pytest.mark.parametrize("kind", ["tall", "wide", "deficient"])
+def test_derivatives_of_numbers_whose_squares_leave_the_range(xp, rng, kind, sign):
+    # x(sA, tb) = (t/s) x(A, b): so is each derivative a scaled one, exactly for powers of two.
+    s = 2.0 ** (sign * (530 if xp.float == "float64" else 66))
+    a = gaussian(rng, *((4, 9) if kind == "wide" else (12, 4)))
+    if kind == "deficient":
+        a = np.round(64 * a) / 64
+        a[:, 3] = a[:, 0] + a[:, 1]
+    b = gaussian(rng, a.shape[0])
+
+    def pulled(op, ct, *args):
+        def run(ct, *args):
+            return swath.vjp(op, *args)[1](ct)
+
+        found = xp.call(run, *(xp.asarray(v) for v in (ct, *args)))
+        return [xp.numpy(v).astype(float) for v in found]
+
+    near, ct = 1000 * xp.eps, gaussian(rng, a.shape[1])
+    want = pulled(linalg.lstsq, ct, a, b)
+    for t in (1.0, s):
+        found = pulled(linalg.lstsq, ct * (s / t), a * s, b * t)
+        for v, w, size in zip(found, want, (1 / s, 1 / t), strict=True):
+            assert_close(v, w * size, rtol=0, atol=near * size * np.max(np.abs(w)))
+    if kind != "tall":
+        return
+    want = pulled(linalg.project, b, a, b)
+    for t in (1 / s, s):
+        found = pulled(linalg.project, b / t, a * s, b * t)
+        for v, w, size in zip(found, want, (1 / s, 1 / t), strict=True):
+            assert_close(v, w * size, rtol=0, atol=near * size * np.max(np.abs(w)))
+    ct = gaussian(rng, *a.shape)
+    (want,), (found,) = (pulled(linalg.cholesky_qr, ct, v) for v in (a, a * s))
+    assert_close(found, want / s, rtol=0, atol=near / s * np.max(np.abs(want)))
+
+
+@pytest.mark.on("numpy")
+def test_floats_wider_than_lapack_knows_are_refused():
+    wide = np.ones((5, 2), dtype=np.longdouble)
+    c = np.ones(3, dtype=np.longdouble)
+    for call in (
+        lambda: linalg.lstsq(wide, np.ones(5)),
+        lambda: linalg.project(wide, np.ones(5)),
+        lambda: linalg.cholesky_qr(wide),
+        lambda: linalg.gram_report(wide),
+        lambda: linalg.GramAccumulator(2).update(wide, np.ones(5)),
+        lambda: linalg.solve_toeplitz(c, c),
+    ):
+        with pytest.raises(TypeError, match="systems are solved in float32, float64"):
+            call()
+
+
 @STEPS_ONCE
 @pytest.mark.op("linalg.lstsq")
 def test_derivative_at_constant_deficient_rank(xp, rng):

@@ -246,6 +246,19 @@ def floating(be: Backend, *values: Any) -> list[Any]:
     return [None if v is None else _ops.cast(v, kind) for v in values]
 
 
+def solvable(be: Backend, *values: Any) -> list[Any]:
+    """As `floating`, for what goes through LAPACK: no libraries factor matrices of wider floats."""
+    found = floating(be, *values)
+    first = primal(next(v for v in found if v is not None))
+    kind = first.dtype
+    if be.itemsize(kind) > (16 if be.is_complex(first) else 8):
+        raise ArgumentTypeError(
+            f"systems are solved in float32, float64, complex64 and complex128 (float16 and "
+            f"bfloat16 in float32), got {be.name_of(kind)}; convert it to one of these"
+        )
+    return found
+
+
 def real_only(be: Backend, name: str, value: Any) -> None:
     """Refuse complex arrays."""
     if be.is_complex(primal(value)):

@@ -20,6 +20,7 @@ __all__ = [
     "gram_of_rows",
     "narrow",
     "residual_sums",
+    "through_rows",
     "weigh",
 ]
 
@@ -100,10 +101,15 @@ def weigh(be: Backend, w: Array | None, v: Array) -> Array:
     return v if w is None else be.xp.astype(be.xp.sqrt(w), v.dtype) * v
 
 
-def gram_of_rows(be: Backend, a: Array, w: Array | None, z: Array | None = None) -> Array:
-    """The Gram matrix of √W A, or of √W A Z with upper triangular Z; weights a column."""
-    v = weigh(be, w, a)
-    return be.gram(v if z is None else be.times_upper(v, z))
+def gram_of_rows(be: Backend, a: Array, w: Array | None) -> Array:
+    """The Gram matrix of √W A; weights a column."""
+    return be.gram(weigh(be, w, a))
+
+
+def through_rows(be: Backend, a: Array, b: Array, w: Array | None, z: Array) -> tuple[Array, Array]:
+    """The Gram matrix of B Z, B = √W A, with upper triangular Z, and (B Z)ᴴ √W b."""
+    q = be.times_upper(weigh(be, w, a), z)
+    return be.gram(q), adjoint_times(be, q, weigh(be, w, b))
 
 
 def residual_sums(

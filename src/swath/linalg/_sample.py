@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from .._backends import Backend
-from ._rows import gram_of_rows, residual_sums, weigh
+from ._rows import gram_of_rows, residual_sums, through_rows, weigh
 from ._scaling import (
     adjoint,
     all_finite,
@@ -58,12 +58,13 @@ def sample_step(shape: tuple[int, ...]) -> int:
     return step if step >= _SHARE else 1
 
 
-def with_ridge(be: Backend, tall: Array, ridge: Array | None) -> Array:
-    """√Γ appended as rows."""
+def with_ridge(be: Backend, tall: Array, right: Array, ridge: Array | None) -> tuple[Array, Array]:
+    """√Γ appended as rows, and rows of 0 to the right-hand side."""
     if ridge is None:
-        return tall
+        return tall, right
     root = diagonal_matrix(be, be.xp.sqrt(ridge), tall)
-    return be.xp.concat([tall, root], axis=-2)
+    none = [(0, 0)] * (right.ndim - 2) + [(0, int(root.shape[-1])), (0, 0)]
+    return be.xp.concat([tall, root], axis=-2), be.pad(right, none)
 
 
 def preview(
@@ -86,35 +87,43 @@ def preview(
     good = first.definite & (first.condition <= limit)
     likely = xp.all(good | ~first.usable) & (limit > 0)
 
-    def solved(scale: Array, root: Array, good: Array, times: int) -> tuple[Array, ...]:
-        """One solution and `times` refinements of it."""
-        d, x = scale[..., None], None
-        for _ in range(1 + times):
-            low = step * residual_sums(be, a, b, w, x)[0]
-            if x is not None and ridge is not None:
-                low = low - ridge[..., None] * x
-            change = d * be.matmul(root, be.matmul(adjoint(be, root), d * low))
-            x = change if x is None else x + change
+    def through(scale: Array, root: Array, x: Array | None) -> Array:
+        """Zᴴ D AᴴW(b − A x) − Zᴴ D Γ x."""
+        low = step * residual_sums(be, a, b, w, x)[0]
+        if x is not None and ridge is not None:
+            low = low - ridge[..., None] * x
+        return be.matmul(adjoint(be, root), scale[..., None] * low)
+
+    def solved(
+        scale: Array, root: Array, good: Array, y: Array, *, once: bool
+    ) -> tuple[Array, ...]:
+        """The solution of y = (B Z)ᴴ √W b, refined once more or not."""
+        d = scale[..., None]
+        x = d * be.matmul(root, y)
+        if not once:
+            x = x + d * be.matmul(root, through(scale, root, x))
         fine = good[..., None, None] & xp.isfinite(x)
         return scale, root, good, xp.where(fine, x, 0 * d)
 
     def plain() -> tuple[Array, ...]:
-        return solved(first.scale, first.root, good, 0)
+        y = through(first.scale, first.root, None)
+        return solved(first.scale, first.root, good, y, once=True)
 
     def better() -> tuple[Array, ...]:
-        return solved(
-            *_triangle(be, with_ridge(be, float(step) ** 0.5 * weigh(be, w, a), ridge)), 2
-        )
+        part = float(step) ** 0.5
+        tall, right = with_ridge(be, part * weigh(be, w, a), part * weigh(be, w, b), ridge)
+        return solved(*_triangle(be, tall, right), once=False)
 
     scale, root, good, x = be.cond(likely, plain, better)
     goal = step * squares(be, be.matmul(weigh(be, w, a), x))
     return Sample(likely, scale, root, good, x, goal)
 
 
-def _triangle(be: Backend, tall: Array) -> tuple[Array, Array, Array]:
+def _triangle(be: Backend, tall: Array, right: Array) -> tuple[Array, Array, Array, Array]:
     """(D, Z, good): the triangle of a matrix with its columns scaled by powers of two D, inverted.
 
-    Z is the identity where the matrix has not full rank to working precision.
+    Z is the identity where the matrix has not full rank to working precision. Last (B D Z)ᴴ c of
+    the matrix B and a right-hand side c.
     """
     xp, (m, n) = be.xp, (int(v) for v in tall.shape[-2:])
     fine = all_finite(be, tall)[..., None, None]
@@ -123,8 +132,8 @@ def _triangle(be: Backend, tall: Array) -> tuple[Array, Array, Array]:
     tall = tall * scale[..., None, :]
     eye = be.eye(n, tall)
     eye = xp.broadcast_to(eye, (*tall.shape[:-2], n, n))
-    root, condition, settled = orthogonalise(
-        be, lambda z: gram_of_rows(be, tall, None, z), m, (eye, None), None
+    root, condition, settled, y = orthogonalise(
+        be, lambda z: through_rows(be, tall, right, None, z), m, (eye, None), None
     )
     good = settled & (condition * n * float(xp.finfo(tall.dtype).eps) < 1)
-    return scale, xp.where(good[..., None, None], root, eye), good
+    return scale, xp.where(good[..., None, None], root, eye), good, y

@@ -112,16 +112,19 @@ def shift_of(be: Backend, g: Array, rows: int, definite: Array) -> Array:
     return be.xp.where(definite, be.xp.zeros_like(shift), shift)
 
 
-def improve(be: Backend, g: Array, root: Array, rows: int) -> tuple[Array, Array, Array]:
-    """One step of CholeskyQR: Z R⁻¹ with G = RᴴR that of B Z; and whether, and how far, it is done.
+def improve(
+    be: Backend, g: Array, rows: int, first: Cholesky | None = None
+) -> tuple[Array, Array, Array]:
+    """One step of CholeskyQR: Z becomes Z R⁻¹ with G = RᴴR that of B Z, of `rows` rows.
 
-    Returns the new Z, the condition of B Z, and whether no shift was needed.
+    Returns R⁻¹, the condition of B Z, and whether no shift was needed; `first` is what is known of
+    the factor of G.
     """
     xp = be.xp
-    factor = be.cholesky(g)
-    plain = _whole(be, factor)
+    factor = be.cholesky(g) if first is None else None
+    plain = _whole(be, factor) if first is None else first.definite
     if be.concrete(every(be, plain)) is True:
-        inverse = be.upper_inverse(factor)
+        inverse = be.upper_inverse(factor) if first is None else first.root
     else:
         eye = be.eye(g.shape[-1], g)
         more = xp.astype(shift_of(be, g, rows, plain), g.dtype)[..., None, None]
@@ -129,21 +132,24 @@ def improve(be: Backend, g: Array, root: Array, rows: int) -> tuple[Array, Array
         whole = _whole(be, factor)[..., None, None]
         inverse = be.upper_inverse(xp.where(whole, factor, eye))
         inverse = xp.where(whole, inverse, xp.full_like(inverse, float("nan")))
-    return be.matmul(root, inverse), _estimate(be, _norm(be, g), inverse), plain
+    return inverse, _estimate(be, _norm(be, g), inverse), plain
 
 
 def orthogonalise(
     be: Backend,
-    gram_of: Callable[[Array], Array],
+    products_of: Callable[[Array], tuple[Array, ...]],
     rows: int,
     start: tuple[Array, Array | None],
-    gram: Array | None,
-) -> tuple[Array, Array, Array]:
+    known: tuple[Array, ...] | None,
+    first: Cholesky | None = None,
+) -> tuple[Array, ...]:
     """Z with orthonormal B Z to about condition·eps, for a B of `rows` rows.
 
-    `gram_of` gives the Gram matrix of B Z, `gram` is that of the first Z where it is known. `start`
-    is the first Z, the identity where the columns of B are of like size, with where B Z is expected
-    to be well conditioned. Returns Z, the condition of B, and whether the steps came to their end.
+    `products_of` gives the Gram matrix of B Z and, if it likes, (B Z)ᴴ c of right-hand sides c.
+    `start` is the first Z, the identity where the columns of B are of like size, with where B Z is
+    expected to be well conditioned; `known` its products, and `first` the factorisation of BᴴB,
+    where the first Z is the identity. Returns Z, the condition of B, whether the steps came to
+    their end, and (B Z)ᴴ c if it was given.
     """
     xp = be.xp
     root, have = start
@@ -151,27 +157,37 @@ def orthogonalise(
     eye = be.eye(root.shape[-1], root)
     flags = be.new_like(root, tuple(root.shape[:-2]), dtype=be.dtype("bool"), fill=False)
 
-    def better(g: Array, state: tuple[Array, ...]) -> tuple[Array, ...]:
-        root, settled, first = state
-        new, inner, plain = improve(be, g, root, rows)
+    def better(
+        found: tuple[Array, ...], state: tuple[Array, ...], known: Cholesky | None = None
+    ) -> tuple[Array, ...]:
+        (g, *right), (root, settled, begun, *old) = found, state
+        inverse, inner, plain = improve(be, g, rows, known)
         # The first factor has lost digits with the square of the condition: a step always follows.
-        done = plain & (inner <= limit) & ~first
+        done = plain & (inner <= limit) & begun
+        new = be.matmul(root, inverse)
         lost = ~all_finite(be, new)
-        root = xp.where(settled[..., None, None], root, new)
-        return root, settled | done | lost, first & ~first
+        stays = settled[..., None, None]
+        right = [
+            xp.where(stays, u, be.matmul(adjoint(be, inverse), v))
+            for u, v in zip(old, right, strict=True)
+        ]
+        return xp.where(stays, root, new), settled | done | lost, begun | ~begun, *right
 
     def step(state: tuple[Array, ...]) -> tuple[Array, ...]:
-        return better(gram_of(state[0]), state)
+        return better(products_of(state[0]), state)
 
-    state = (root, flags, ~flags if have is None else ~have)
-    if gram is not None:
-        state = better(gram, state)
-    root, settled, _ = be.while_loop(lambda s: ~xp.all(s[1]), step, state, _PASSES)
+    known = products_of(root) if known is None else known
+    state = (root, flags, flags if have is None else have, *known[1:])
+    state = better(known, state, first)
+    root, settled, _, *right = be.while_loop(lambda s: ~xp.all(s[1]), step, state, _PASSES - 1)
     whole = all_finite(be, root)
-    # B = Q Z⁻¹ with orthonormal Q: the triangle has the column lengths of B.
-    safe = xp.where(whole[..., None, None], root, eye)
-    triangle = be.solve_triangular(safe, xp.broadcast_to(eye, tuple(safe.shape)), lower=False)
-    size = _norm(be, be.matmul(adjoint(be, triangle), triangle))
+    if first is None:
+        # B = Q Z⁻¹ with orthonormal Q: the triangle has the column lengths of B.
+        safe = xp.where(whole[..., None, None], root, eye)
+        triangle = be.solve_triangular(safe, xp.broadcast_to(eye, tuple(safe.shape)), lower=False)
+        size = _norm(be, be.matmul(adjoint(be, triangle), triangle))
+    else:
+        size = first.norm
     condition = _estimate(be, size, root)
     condition = xp.where(whole, condition, xp.full_like(condition, float("inf")))
-    return root, condition, settled & whole
+    return root, condition, settled & whole, *right

@@ -369,7 +369,7 @@ class GramAccumulator:
 
     def _first(self, be: Backend, a: Array, b: Array) -> GramState:
         if self._dtype is None:
-            kind = arguments.floating(be, a, b)[0].dtype
+            kind = arguments.solvable(be, a, b)[0].dtype
             kind = be.dtype("float32") if be.is_half(kind) else kind
         else:
             name = be.name_of(self._dtype)

@@ -146,7 +146,7 @@ def _matrix(a: Any) -> tuple[Backend, Array]:
     arguments.numeric(be, "A", a)
     if a.ndim != 2:
         raise ArgumentError(f"A must be one matrix (m, n), got {describe(primal(a))}")
-    (a,) = arguments.floating(be, a)
+    (a,) = arguments.solvable(be, a)
     a = primal(a)
     if be.is_half(a.dtype):
         a = be.xp.astype(a, be.dtype("float32"))

@@ -522,7 +522,7 @@ def gram_extended(A: Any) -> tuple[Any, Any]:
     (np.True_, np.True_)
     """
     be, a = matrices(A, "A")
-    (a,) = arguments.floating(be, a)
+    (a,) = arguments.solvable(be, a)
     if be.is_half(a.dtype):
         a = _ops.cast(a, be.dtype("float32"))
     n = int(a.shape[-1])

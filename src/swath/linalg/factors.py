@@ -25,7 +25,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from .._backends import Backend
-from ._rows import block_count, by_problems, by_rows, gram_of_rows, residual_sums, weigh
+from ._rows import (
+    block_count,
+    by_problems,
+    by_rows,
+    gram_of_rows,
+    residual_sums,
+    through_rows,
+    weigh,
+)
 from ._sample import Sample, preview, sample_step, with_ridge
 from ._scaling import (
     adjoint,
@@ -176,7 +184,7 @@ def _factorise(be: Backend, recipe: Recipe, *given: Array) -> tuple[Array, ...]:
     first = None
     if likely is not None and be.concrete(likely) is False:
         everywhere = likely
-        found = _hard(be, recipe, rows, ridge, g, None, sample)
+        found = _hard(be, recipe, rows, ridge, (g, low), None, sample)
     else:
         first = scaled_cholesky(be, g, max(a.shape[-2:]))
         good = first.definite & (first.condition <= limit)
@@ -186,20 +194,23 @@ def _factorise(be: Backend, recipe: Recipe, *given: Array) -> tuple[Array, ...]:
         rank = be.new_like(a, tuple(a.shape[:-2]), dtype=integer, fill=int(g.shape[-1]))
 
         def easy(*arrays: Array) -> tuple[Array, ...]:
-            return first.root, first.scale, rank, first.condition, first.usable, good
+            known = first.root, first.scale, rank, first.condition, first.usable, good
+            if sample is not None:
+                return known
+            return *known, be.matmul(adjoint(be, first.root), first.scale[..., None] * low)
 
         def hard(*arrays: Array) -> tuple[Array, ...]:
-            found = _hard(be, recipe, rows, ridge, g, first, sample)
+            found = _hard(be, recipe, rows, ridge, (g, low), first, sample)
             return tuple(
                 xp.where(xp.reshape(good, (*good.shape, *[1] * (new.ndim - good.ndim))), old, new)
                 for old, new in zip(easy(), found, strict=True)
             )
 
         found = be.cond(everywhere, easy, hard)
-    root, scale, rank, condition, finite, triangular = found
+    root, scale, rank, condition, finite, triangular, *inner = found
     d, many = scale[..., None], ~everywhere
     if sample is None:
-        start, square, goal = correction(be, system, root, d, ridge, None, low, square)
+        start, square, goal = _moved(be, system, root, d, ridge, None, inner[0], square)
         again = everywhere | many
     else:
         full = rank == int(a.shape[-1])
@@ -403,10 +414,13 @@ def _sums(
 # -- where the Gram matrix does not do -------------------------------------------------------------
 
 
-def _tall(be: Backend, system: System, a: Array, w: Array | None, ridge: Array | None) -> Array:
-    """B, the tall matrix of the problem; weights a column."""
-    b = weigh(be, w, a)
-    return adjoint(be, b) if system.wide else with_ridge(be, b, ridge)
+def _tall(
+    be: Backend, system: System, rows: tuple[Array, ...], ridge: Array | None
+) -> tuple[Array, Array]:
+    """B, the tall matrix of the problem, and √W b, with zeros where B has rows of √Γ."""
+    a, b, w = rows
+    tall, right = weigh(be, w, a), weigh(be, w, b)
+    return (adjoint(be, tall), right) if system.wide else with_ridge(be, tall, right, ridge)
 
 
 def _hard(
@@ -414,48 +428,55 @@ def _hard(
     recipe: Recipe,
     rows: tuple[Array, ...],
     ridge: Array | None,
-    g: Array,
+    sums: tuple[Array, Array],
     first: Any,
     sample: Sample | None,
 ) -> tuple[Array, ...]:
     """Z, scale, rank, condition and finite by CholeskyQR, and orthogonally where that fails.
 
-    Last comes where Z is that of CholeskyQR.
+    Then come where Z is that of CholeskyQR, and without a sample Zᴴ D AᴴW b, as (B D Z)ᴴ √W b:
+    multiplied by Z, what AᴴW b has lost would grow with the condition once more.
 
-    `first` is the `Cholesky` of BᴴB, needed without a sample. With one, g is the Gram matrix of
-    B Z with its Z, where it did not think BᴴB likely to do.
+    `sums` are the Gram matrix and AᴴW b, `first` is the `Cholesky` of BᴴB, needed without a sample.
+    With one they are those of B Z with its Z, where it did not think BᴴB likely to do.
     """
     xp, system = be.xp, recipe.system
-    a, _, w = rows
+    a, (g, low) = rows[0], sums
     s, count = min(a.shape[-2:]) if system.wide else a.shape[-1], max(a.shape[-2:])
     eye = be.eye(s, a)
     eye = xp.broadcast_to(eye, (*a.shape[:-2], s, s))
 
-    def through(z: Array) -> Array:
-        """The Gram matrix of B Z."""
+    def wide(tall: Array, z: Array) -> tuple[Array]:
+        q = be.matmul(tall, z)
+        return (be.matmul(adjoint(be, q), q),)
+
+    def through(z: Array) -> tuple[Array, ...]:
+        """The Gram matrix of B Z and, unless the system is wide, (B Z)ᴴ √W b."""
         if system.wide:
-            q = be.matmul(_tall(be, system, a, w, None), z)
-            return be.matmul(adjoint(be, q), q)
-        (found,) = by_rows(be, recipe.blocks, lambda a, w: (gram_of_rows(be, a, w, z),), a, w)
-        return found if ridge is None else found + _gram_of_ridge(be, ridge, found, z)
+            return wide(_tall(be, system, rows, None)[0], z)
+        found, right = by_rows(
+            be, recipe.blocks, lambda u, v, w: through_rows(be, u, v, w, z), *rows
+        )
+        return found if ridge is None else found + _gram_of_ridge(be, ridge, found, z), right
 
     finite = None
     if sample is not None:
         scale = sample.scale
 
-        def scaled(z: Array) -> Array:
-            return through(scaled_root(be, scale, z))
+        def scaled(z: Array) -> tuple[Array]:
+            return (through(scaled_root(be, scale, z))[0],)
 
-        (known,) = be.cond(sample.likely, lambda: (scaled(sample.root),), lambda: (g,))
+        known = be.cond(sample.likely, lambda: scaled(sample.root), lambda: (g,))
         found = orthogonalise(be, scaled, count, (sample.root, sample.good), known)
     elif be.concrete(xp.all(first.usable)) is True:
         # The rows are multiplied as they are; the scales go with the small matrices.
         finite, scale = first.usable, first.scale
+        known = (first.scaled,) if system.wide else (first.scaled, scale[..., None] * low)
         found = orthogonalise(
-            be, lambda z: through(scaled_root(be, scale, z)), count, (eye, None), first.scaled
+            be, lambda z: through(scaled_root(be, scale, z)), count, (eye, None), known, first
         )
     else:
-        tall = _tall(be, system, a, w, ridge)
+        tall, right = _tall(be, system, rows, ridge)
         finite = all_finite(be, tall)
         tall = xp.where(finite[..., None, None], tall, xp.ones_like(tall))
         # Squares that over- or underflowed: the scales are those of the largest entries.
@@ -463,32 +484,46 @@ def _hard(
         tall = tall * scale[..., None, :]
         blocks = block_count(be, tall)
 
-        def product(z: Array) -> Array:
-            return by_rows(be, blocks, lambda v: (gram_of_rows(be, v, None, z),), tall)[0]
+        def products(z: Array) -> tuple[Array, ...]:
+            if system.wide:
+                return wide(tall, z)
+            return by_rows(be, blocks, lambda u, v: through_rows(be, u, v, None, z), tall, right)
 
-        found = orthogonalise(be, product, count, (eye, None), None)
-    root, condition, settled = found
+        found = orthogonalise(be, products, count, (eye, None), None)
+    root, condition, settled, *inner = found
     integer = be.default_int(a)
     rank = be.new_like(a, tuple(a.shape[:-2]), dtype=integer, fill=int(root.shape[-1]))
     accepted = settled & (condition <= 1.0 / max(recipe.rcond, float(xp.finfo(a.dtype).eps)))
 
+    def begun(root: Array, scale: Array) -> Array:
+        """Zᴴ D √W b, of a wide system."""
+        return be.matmul(adjoint(be, root), scale[..., None] * low)
+
+    if system.wide:
+        inner = [begun(root, scale)]
+
     def kept(*arrays: Array) -> tuple[Array, ...]:
-        return root, scale, rank, condition, accepted | ~accepted, accepted
+        return root, scale, rank, condition, accepted | ~accepted, accepted, *inner
 
     def decided(*arrays: Array) -> tuple[Array, ...]:
-        tall = _tall(be, system, a, w, ridge)
+        tall, right = _tall(be, system, rows, ridge)
         sound = all_finite(be, tall)[..., None, None]
-        rows = xp.where(sound, tall, xp.ones_like(tall))
-        own = column_scales(be, rows)
-        rows = rows * own[..., None, :]
-        others = *orthogonal(be, rows, own, recipe.rcond), sound[..., 0, 0], accepted
+        tall = xp.where(sound, tall, xp.ones_like(tall))
+        own = column_scales(be, tall)
+        z, d, *known = orthogonal(be, tall * own[..., None, :], own, recipe.rcond)
+        others = z, d, *known, sound[..., 0, 0], accepted
+        if system.wide:
+            others = *others, begun(z, d)
+        elif inner:
+            others = *others, adjoint_times(be, be.matmul(tall, scaled_root(be, d, z)), right)
         return tuple(
             xp.where(xp.reshape(accepted, (*accepted.shape, *[1] * (v.ndim - accepted.ndim))), u, v)
             for u, v in zip(kept(), others, strict=True)
         )
 
     enough = accepted if finite is None else accepted | ~finite
-    root, scale, rank, condition, sound, accepted = be.cond(xp.all(enough), kept, decided)
+    found = be.cond(xp.all(enough), kept, decided)
+    root, scale, rank, condition, sound, accepted, *inner = found
     finite = sound if finite is None else finite
     nan = be.new_like(condition, (), fill=float("nan"))
     bad = ~finite
@@ -499,6 +534,7 @@ def _hard(
         xp.where(bad, nan, condition),
         finite,
         accepted,
+        *(xp.where(bad[..., None, None], xp.full_like(v, float("nan")), v) for v in inner),
     )
 
 

@@ -227,7 +227,8 @@ def _factor(be: Backend, limit: float | None, *arrays: Array) -> tuple[Array, ..
         pair = root, xp.zeros_like(root)
         left = xp.matrix_transpose(root), xp.zeros_like(root)
         g = extended.pair_matmul(be, left, extended.pair_matmul(be, gram, pair))[0]
-        new, inner, plain = improve(be, 0.5 * g + 0.5 * xp.matrix_transpose(g), root, n)
+        inverse, inner, plain = improve(be, 0.5 * g + 0.5 * xp.matrix_transpose(g), n)
+        new = be.matmul(root, inverse)
         lost = ~all_finite(be, new)
         return xp.where(settled | lost, root, new), settled | lost | (plain & (inner <= narrow))
 

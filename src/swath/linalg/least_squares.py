@@ -180,7 +180,7 @@ def _problem(a: Any, b: Any, weights: Any, ridge: Any) -> _Problem:
         raise ArgumentError(
             f"b must have the {m} rows of A: (..., {m}) or (..., {m}, k); got {describe(primal(b))}"
         )
-    a, b = arguments.floating(be, a, b)
+    a, b = arguments.solvable(be, a, b)
     kind = a.dtype
     if be.is_half(kind):
         a, b = (_ops.cast(v, be.dtype("float32")) for v in (a, b))
@@ -357,33 +357,46 @@ def _solve(p: _Problem, way: _Way) -> LstsqResult:
     )
 
 
-def _near(be: Backend, geometry: None, b: Array) -> tuple[Array]:
+def _near(be: Backend, geometry: None, *arrays: Array) -> tuple[Array]:
     """Whether the largest entries of all columns are near 1, as the range of the dtype goes."""
-    xp = be.xp
-    size = xp.max(xp.abs(b), axis=-2)
-    reach = 2.0 ** (128 if be.itemsize(size.dtype) > 4 else 16)
-    near = (size > 1 / reach) & (size < reach)
-    return (near[0] if near.shape == (1,) else xp.all(near),)
+    xp, every = be.xp, None
+    for v in arrays:
+        size = xp.max(xp.abs(v), axis=-2)
+        reach = 2.0 ** (128 if be.itemsize(size.dtype) > 4 else 16)
+        near = (size > 1 / reach) & (size < reach)
+        near = near[0] if near.shape == (1,) else xp.all(near)
+        every = near if every is None else every & near
+    return (every,)
 
 
-def _solved(p: _Problem, way: _Way) -> LstsqResult:
-    """The solution, with columns of b brought near 1 where they are not known to be.
+def _in_range(p: _Problem) -> tuple[_Problem, Array | None]:
+    """The problem with columns of b brought near 1, and what x is to be multiplied by (..., 1, k).
 
     b is squared and multiplied by A: in the units that data came in both may leave the range of the
-    dtype. Of a wide system it is divided by AAᴴ instead, and brought near the size of A.
+    dtype. Of a wide system it is divided by AAᴴ instead, and brought near the size of A. What is
+    known to be near 1, A too where it matters, stays as it is, with None.
     """
-    be, xp, b = p.be, p.be.xp, primal(p.b)
-    if 0 in p.a.shape or 0 in b.shape or be.concrete(*be.run(_near, None, b)) is True:
-        return _solve(p, way)
-    a, b = be.detach(primal(p.a)), be.detach(b)
+    be, xp, a, b = p.be, p.be.xp, primal(p.a), primal(p.b)
+    wide = a.shape[-2] < a.shape[-1] and p.ridge is None
+    told = (b, a) if wide else (b,)
+    if 0 in a.shape or 0 in b.shape or be.concrete(*be.run(_near, None, *told)) is True:
+        return p, None
+    a, b = be.detach(a), be.detach(b)
     size = xp.max(xp.abs(b), axis=-2, keepdims=True)
-    if a.shape[-2] < a.shape[-1] and p.ridge is None:
+    if wide:
         top = xp.max(xp.abs(a), axis=(-2, -1), keepdims=True)
         size = size / xp.where(top > 0, top, xp.ones_like(top))
     scale = power_of_two(be, size, 1.0)
-    r = _solve(replace(p, b=_ops.multiply(p.b, xp.astype(scale, b.dtype))), way)
-    back = 1 / scale
-    x = _ops.multiply(r.x, xp.astype(back, b.dtype))
+    return replace(p, b=_ops.multiply(p.b, xp.astype(scale, b.dtype))), 1 / scale
+
+
+def _solved(p: _Problem, way: _Way) -> LstsqResult:
+    """The solution in the units of b."""
+    be, (near, back) = p.be, _in_range(p)
+    r = _solve(near, way)
+    if back is None:
+        return r
+    x = _ops.multiply(r.x, be.xp.astype(back, p.b.dtype))
     # Squares in the unit of b may be infinite.
     with be.quiet():
         residuals = r.residuals * back[..., 0, :] * back[..., 0, :]
@@ -700,8 +713,8 @@ def project(A: Any, b: Any, *, rcond: float | None = None) -> Projection:
     >>> found.projection.round(12), found.distance.round(8)
     (array([2., 2.]), np.float64(1.41421356))
     """
-    p = _problem(A, b, None, 0)
-    r = _solved(p, _Way(rcond=check_rcond(rcond)))
+    p, back = _in_range(_problem(A, b, None, 0))
+    r = _solve(p, _Way(rcond=check_rcond(rcond)))
     point = _ops.matmul(p.a, r.x)
     # The length scaled by its largest entry, which neither overflows nor vanishes.
     rest = _ops.subtract(p.b, point)
@@ -714,6 +727,9 @@ def project(A: Any, b: Any, *, rcond: float | None = None) -> Projection:
         distance = xp.sqrt(_residuals(be, scaled, None)) * safe[..., 0, :]
     else:
         distance = xp.sqrt(_residuals(be, scaled, None))
+    if back is not None:
+        point = _ops.multiply(point, xp.astype(back, point.dtype))
+        distance = distance * back[..., 0, :]
     m = int(p.a.shape[-2])
     shaped = partial(_back, p)
     return Projection(

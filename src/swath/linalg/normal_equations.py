@@ -328,6 +328,51 @@ def _wide_moved(s: _Maps, da: Any, dw: Any, v: Array) -> Array:
 _KERNEL = _Kernel()
 
 
+class _Units:
+    """D, for which A D is near 1 and x = D y; of a wide system D A, and x as it is.
+
+    Where A may have a null space its pseudo-inverse is taken twice, and squares of that leave the
+    range of the dtype where those of A do. All are powers of two, so that nothing is rounded. Maps
+    of columns known to be independent do without: 1.
+    """
+
+    def __init__(self, be: Backend, plan: Plan, arrays: Sequence[Array]) -> None:
+        self.xp, self.g, self.none = be.xp, plan.system, plan.full_columns
+        self.place = 2 + self.g.weighted + self.g.ridged
+        self.scale = arrays[self.place + 1]
+
+    def _times(self, v: Any, d: Array) -> Any:
+        return None if v is None else v * self.xp.astype(d, v.dtype)
+
+    def data(self, values: Sequence[Any]) -> list[Any]:
+        """A, b, weights, ridge, or their tangents or gradients, in these units."""
+        found = list(values)
+        if self.none:
+            return found
+        d = self.scale[..., None]
+        found[0] = self._times(found[0], d if self.g.wide else self.xp.matrix_transpose(d))
+        if self.g.wide:
+            found[1] = self._times(found[1], d)
+        if self.g.ridged:
+            last = self.place - 1
+            found[last] = self._times(self._times(found[last], self.scale), self.scale)
+        return found
+
+    def arrays(self, arrays: Sequence[Array]) -> list[Array]:
+        """The arrays of the core in these units, where Z has none of its own."""
+        found = self.data(arrays)
+        if not self.none:
+            found[self.place + 1] = self.xp.ones_like(self.scale)
+        return found
+
+    def unknowns(self, x: Array, *, back: bool = False) -> Array:
+        """y from x; back, x from y, and the cotangent of y from that of x."""
+        if self.none or self.g.wide:
+            return x
+        d = self.scale[..., None]
+        return self._times(x, d if back else 1 / d)
+
+
 class _Solution(Core):
     """x that minimises Σ w|b − A x|² + Σ γ|x|², of least norm where there are several.
 
@@ -370,9 +415,10 @@ class _Solution(Core):
         tangents: Sequence[Any],
     ) -> Array:
         xp = be.xp
-        s = _Maps(be, geometry, arrays)
-        g, out = s.g, out[..., : s.a.shape[-1], :]
-        da, db, *rest = tangents
+        units = _Units(be, geometry, arrays)
+        s = _Maps(be, geometry, units.arrays(arrays))
+        g, out = s.g, units.unknowns(out[..., : s.a.shape[-1], :])
+        da, db, *rest = units.data(tangents)
         dw = rest.pop(0) if g.weighted else None
         dridge = rest.pop(0) if g.ridged else None
         low, high, null = xp.zeros_like(out), xp.zeros_like(s.b), None
@@ -381,7 +427,7 @@ class _Solution(Core):
             low = low + adjoint_times(be, da, s.weigh(r))
             high = high - be.matmul(da, out)
             if not s.plan.full_columns:
-                null = s.beyond(adjoint_times(be, da, s.weigh(s.up(s.inverse(out)))))
+                null = s.beyond(adjoint_times(be, da, s.raised(out)))
         if db is not None:
             high = high + db
         if dw is not None:
@@ -389,7 +435,7 @@ class _Solution(Core):
         if dridge is not None:
             low = low - xp.astype(dridge, r.dtype)[..., None] * out
         total = s.inverse(low) + s.pinv(high)
-        total = total if null is None else total + null
+        total = units.unknowns(total if null is None else total + null, back=True)
         return be.pad(total, [(0, 0)] * (total.ndim - 2) + [(0, 2), (0, 0)])
 
     def pull(
@@ -402,9 +448,11 @@ class _Solution(Core):
         wanted: Sequence[bool],
     ) -> Sequence[Any]:
         xp = be.xp
-        s = _Maps(be, geometry, arrays)
+        units = _Units(be, geometry, arrays)
+        s = _Maps(be, geometry, units.arrays(arrays))
         n = s.a.shape[-1]
-        g, out, cotangent = s.g, out[..., :n, :], cotangent[..., :n, :]
+        g, out = s.g, units.unknowns(out[..., :n, :])
+        cotangent = units.unknowns(cotangent[..., :n, :], back=True)
         turn = xp.matrix_transpose
         complex_ = be.is_complex(s.a)
 
@@ -419,7 +467,7 @@ class _Solution(Core):
         if wanted[0]:
             results[0] = be.matmul(s.weigh(conj(be, r)), turn(u)) - be.matmul(back, turn(out))
             if not s.plan.full_columns:
-                q = s.weigh(s.up(s.inverse(out)))
+                q = s.raised(out)
                 results[0] = results[0] + be.matmul(conj(be, q), turn(s.beyond(t)))
         if wanted[1]:
             results[1] = back
@@ -430,7 +478,7 @@ class _Solution(Core):
             place += 1
         if g.ridged and wanted[place]:
             results[place] = -real_sum(conj(be, u) * out, s.ridge)
-        return results
+        return units.data(results)
 
 
 _SOLUTION = _Solution()

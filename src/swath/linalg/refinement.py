@@ -5,8 +5,8 @@ good as the triangle of a QR factorisation (κ²·eps for Cholesky's), measured 
 ends at depends on the residual alone:
 
 - `standard`: b − A x in working precision. One step where the condition is small, else until
-  corrections stop shrinking: Householder QR's accuracy. Of few numbers, and in the last of several
-  steps, the leading bits of the factors are multiplied without rounding: some digits more.
+  corrections stop shrinking: Householder QR's accuracy. Of few numbers, and where the condition is
+  large, the leading bits of the factors are multiplied without rounding: some digits more.
 - `full`: x as a pair of numbers, b − A x in twice the working precision, Aᴴ times it exactly, by
   the slices of `extended`: x correct to the last digit. What is lost in b − A x is amplified by
   the condition; what were lost in Aᴴ(b − A x), by its square, so nothing may be.
@@ -135,8 +135,8 @@ def _standard(be: Backend, plan: Plan, arrays: list[Array]) -> Array:
             change = adjoint_times(be, a, weigh(be, w, change))
         return x + change, square, now
 
-    def more(x: Array, square: Array, now: Array) -> tuple[Array, ...]:
-        """Further steps: x and Σ w|b − A x|² there."""
+    def more(x: Array, square: Array) -> tuple[Array, ...]:
+        """As many steps as it takes: x and Σ w|b − A x|² there."""
         info = xp.finfo(x.dtype)
         eps, tiny = float(info.eps), float(info.smallest_normal)
         size = xp.where(goal > tiny, goal, xp.full_like(goal, tiny))
@@ -147,22 +147,25 @@ def _standard(be: Backend, plan: Plan, arrays: list[Array]) -> Array:
 
         def step(state: tuple[Array, ...]) -> tuple[Array, ...]:
             x, _, before, going = state
-            x, square, now = corrected(x, sharp=False)
+            x, square, now = corrected(x, sharp=not system.wide)
             return x, square, now, going & useful(before, now)
 
-        state = (x, square, now, useful(size, now))
-        x, square, *_ = be.while_loop(lambda s: xp.any(s[3]), step, state, _STEPS - 1)
-        # What rounding the leading bits allow is taken away in the end.
-        return (x, square) if system.wide else corrected(x, sharp=True)[:2]
+        state = (x, square, size, size >= size)
+        return be.while_loop(lambda s: xp.any(s[3]), step, state, _STEPS)[:2]
 
     x = start
     if system.wide:
         x = adjoint_times(be, a, weigh(be, w, x))
     small = not system.wide and prod(a.shape) <= _FEW
-    x, square, now = be.cond(
-        again, lambda x, s: corrected(x, sharp=small), lambda x, s: (x, s, goal), x, square
-    )
-    x, square = be.cond(many, more, lambda x, s, n: (x, s), x, square, now)
+
+    def kept(x: Array, square: Array) -> tuple[Array, ...]:
+        return x, square
+
+    def once(x: Array, square: Array) -> tuple[Array, ...]:
+        return corrected(x, sharp=small)[:2]
+
+    x, square = be.cond(again & ~many, once, kept, x, square)
+    x, square = be.cond(many, more, kept, x, square)
     if system.wide:
         square = residual(x, sharp=False)[1]
     x = xp.where(xp.isfinite(x), x, be.new_like(x, (), fill=float("nan")))

@@ -204,7 +204,7 @@ def cholesky_qr(A: Any) -> tuple[Any, Any]:
             f"A must have at least as many rows as columns, got {describe(primal(a))}; factor its "
             f"transpose"
         )
-    (a,) = arguments.floating(be, a)
+    (a,) = arguments.solvable(be, a)
     kind = a.dtype
     if be.is_half(kind):
         a = _ops.cast(a, be.dtype("float32"))

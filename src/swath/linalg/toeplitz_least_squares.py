@@ -208,7 +208,7 @@ def _inputs(
             raise ArgumentError(
                 f"{name} must have one axis, or reach axis {axis}; got {describe(primal(value))}"
             )
-    a, y = arguments.floating(be, a, y)
+    a, y = arguments.solvable(be, a, y)
     kind = a.dtype
     double = be.dtype("float32") if be.is_half(kind) else kind
     if be.has_float64(primal(a)):

@@ -390,7 +390,7 @@ def solve_toeplitz(
     lead = check_lead(c=(c, 1), r=(r, 1), b=(b, 1 if vector else 2))
     if check_finite:
         check_all_finite(be, c=c, r=r, b=b)
-    c, r, b = arguments.floating(be, c, r, b)
+    c, r, b = arguments.solvable(be, c, r, b)
     kind = c.dtype
     if be.is_half(kind):
         c, r, b = (_ops.cast(v, be.dtype("float32")) for v in (c, r, b))
