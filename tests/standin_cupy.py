@@ -392,7 +392,7 @@ def install() -> types.ModuleType:
 
     cupyx = made["cupyx"] = types.ModuleType("cupyx")
     cupyx.errstate = _errstate  # type: ignore[attr-defined]
-    cupyx.scatter_add = _wrapped(np.add.at, "cupyx.scatter_add")  # type: ignore[attr-defined]
+    cupy.add.at = _wrapped(np.add.at, "cupy.add.at")  # type: ignore[attr-defined]
     made["cupyx.scipy"] = types.ModuleType("cupyx.scipy")
     linalg = made["cupyx.scipy.linalg"] = types.ModuleType("cupyx.scipy.linalg")
 

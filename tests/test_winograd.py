@@ -155,7 +155,11 @@ def test_the_error_keeps_its_bound(xp, rng, spread_of, depth, level):
         # Whole tiles: what the first and the last ones lack is padding.
         whole = np.pad(wide[0][0], ((0, 0), (i, -(i + 12) % size), (j, -(j + 8) % size)))
         sizes.append(filtering_size(whole, wide[1][0], size)[i : i + 12, j : j + 8])
-    assert np.all(abs(got - want)[0, 0] <= tolerance("float32", found) * np.max(sizes, axis=0))
+    bound = tolerance("float32", found) * np.max(sizes, axis=0)
+    if level == "fast" and (be.name, be.place(xp.asarray(x))[1]) == ("jax", "gpu"):
+        # Its fast products there are of TF32: 13 bits less.
+        bound *= 2.0**13
+    assert np.all(abs(got - want)[0, 0] <= bound)
 
 
 @pytest.mark.parametrize("level", SIZES)

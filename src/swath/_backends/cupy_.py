@@ -103,9 +103,7 @@ class CupyBackend(NumpyBackend):
         getattr(cp, name)(*operands, out=out)
 
     def add_at(self, x: Array, places: Array, values: Array) -> None:
-        from cupyx import scatter_add
-
-        scatter_add(x.reshape(-1), places, values.reshape(-1))
+        cp.add.at(x.reshape(-1), places, values.reshape(-1))
 
     # One thread starts what the device does; the rest of NumPy's forms are calls of its own.
     each = Backend.each
