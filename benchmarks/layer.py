@@ -15,7 +15,7 @@ import layers_by_windows as windows
 import numpy as np
 from harness import Contender, Row, Trial, Work, typical_bound, window_bound
 from layers_by_windows import Shape
-from libraries import BACKENDS, installed, namespace, put, ready
+from libraries import BACKENDS, beside_torch, namespace, put, ready
 
 import swath
 
@@ -105,7 +105,9 @@ def _trial(backend: str, s: Shape, last: bool, backward: bool) -> Trial:
     method = swath.plan(op, *arrays[:2], **settings).method
     peers = {}
     if not backward and _faster(op, arrays, settings):
-        peers['swath, precision("fast")'] = contender(_fast(backend, ours, arrays), role="beside")
+        # Its terms are larger than the window's own.
+        run = _fast(backend, ours, arrays)
+        peers['swath, precision("fast")'] = Contender(run, 16 * bound, "", "beside", usual)
     if backend == "torch":
         us = _torch_call(ours, arrays, backward)
         peers["torch"] = contender(_torch_peer(s, last, backward, arrays))
@@ -115,7 +117,7 @@ def _trial(backend: str, s: Shape, last: bool, backward: bool) -> Trial:
     else:
         us = _swath_call(op, settings, arrays, backward)
         peers["windows"] = contender(_by_windows(backend, s, last, backward, arrays))
-        if installed("torch"):
+        if beside_torch(backend):
             tensors = put("torch", x, w, y)
             peers[TORCH] = contender(_torch_peer(s, last, backward, tensors), role="instead")
     parts = (x, w, y)

@@ -62,6 +62,11 @@ def device(backend: str) -> str:
     return "gpu" if backend == "cupy" else "cpu"
 
 
+def beside_torch(backend: str) -> bool:
+    """Whether PyTorch's kernels, with its own arrays, run where the library's do."""
+    return installed("torch") and device(backend) == device("torch")
+
+
 def put(backend: str, *tables: np.ndarray) -> list[Any]:
     """NumPy arrays as arrays of a library, of the same dtype."""
     if backend == "torch":

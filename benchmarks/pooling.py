@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from harness import EPS, Contender, Row, Trial, Work
-from libraries import BACKENDS, installed, namespace, put, ready, scipy_part
+from libraries import BACKENDS, beside_torch, installed, namespace, put, ready, scipy_part
 
 import swath
 
@@ -158,7 +158,7 @@ def _trial(backend: str, p: Pool) -> Trial:
     else:
         us = _swath_call(p, op, settings, a, b)
         peers = _numpy_peers(backend, p, a, b, bound)
-        if installed("torch"):
+        if beside_torch(backend):
             peers[TORCH] = Contender(_torch(p, *put("torch", x, y)), bound, role="instead")
     outputs = y.nbytes if p.op != "places" else y.nbytes + y.size * 8
     # The gradient of a mean reads the cotangent alone.
