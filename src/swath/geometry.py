@@ -33,6 +33,11 @@ __all__ = [
 # small product.
 _FEW = 64
 
+# A tap with outputs and inputs per sliding axis; remainders, points and taps of one product of a
+# transpose, and its geometry.
+Tap = tuple[tuple[int, ...], tuple[slice, ...], tuple[slice, ...]]
+Residue = tuple[tuple[int, ...], tuple[slice, ...], tuple[slice, ...], "Sliding"]
+
 
 def strided(start: int, count: int, stride: int) -> slice:
     """`count` points from `start` on, a stride apart; a single one without a stride.
@@ -340,21 +345,15 @@ class Sliding:
     def _signal(self, batch: int, channels: int, space: tuple[int, ...]) -> tuple[int, ...]:
         return (batch, *space, channels) if self.last else (batch, channels, *space)
 
-    def each_tap(
-        self,
-    ) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...], tuple[slice, ...]]]:
+    def each_tap(self) -> Iterator[Tap]:
         """Tap, outputs and inputs per sliding axis, for taps that reach the input, row-major."""
         return iter(self._few_taps) if prod(self.sizes) <= _FEW else self._taps()
 
     @cached_property
-    def _few_taps(
-        self,
-    ) -> list[tuple[tuple[int, ...], tuple[slice, ...], tuple[slice, ...]]]:
+    def _few_taps(self) -> list[Tap]:
         return list(self._taps())
 
-    def _taps(
-        self,
-    ) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...], tuple[slice, ...]]]:
+    def _taps(self) -> Iterator[Tap]:
         grids = [[(j, *s.tap(j)) for j in range(s.size)] for s in self.spans]
         for triples in product(*grids):
             if all(o.stop > o.start for _, o, _ in triples):
@@ -364,9 +363,7 @@ class Sliding:
                     tuple(i for _, _, i in triples),
                 )
 
-    def residues(
-        self,
-    ) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...], tuple[slice, ...], Sliding]]:
+    def residues(self) -> Iterator[Residue]:
         """The transpose as forward products of stride 1 between each other (see `Span.residue`).
 
         Each with the remainders of its points plus padding, its points, its taps and its geometry.
@@ -375,14 +372,10 @@ class Sliding:
         return iter(self._few_residues) if few else self._residues()
 
     @cached_property
-    def _few_residues(
-        self,
-    ) -> list[tuple[tuple[int, ...], tuple[slice, ...], tuple[slice, ...], Sliding]]:
+    def _few_residues(self) -> list[Residue]:
         return list(self._residues())
 
-    def _residues(
-        self,
-    ) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...], tuple[slice, ...], Sliding]]:
+    def _residues(self) -> Iterator[Residue]:
         for firsts in product(*(range(s.stride) for s in self.spans)):
             found = [s.residue(f) for s, f in zip(self.spans, firsts, strict=True)]
             remainders = tuple(

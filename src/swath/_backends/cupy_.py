@@ -142,7 +142,7 @@ class CupyBackend(NumpyBackend):
 
     def out_of_memory(self, error: Exception) -> bool:
         # CUDA's libraries allocate too.
-        return isinstance(error, MemoryError) or "ALLOC_FAILED" in str(error)
+        return super().out_of_memory(error) or "ALLOC_FAILED" in str(error)
 
     def from_host(self, x: np.ndarray, device: Any = None) -> Array:
         with self.check_device(device):

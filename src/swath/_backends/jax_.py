@@ -227,7 +227,7 @@ class JaxBackend(Backend):
         return int(stats["bytes_limit"]) - int(stats["bytes_in_use"])
 
     def out_of_memory(self, error: Exception) -> bool:
-        return isinstance(error, MemoryError) or (
+        return super().out_of_memory(error) or (
             isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
         )
 

@@ -120,7 +120,9 @@ class TorchBackend(Backend):
         return int(torch.cuda.mem_get_info(device)[0])
 
     def out_of_memory(self, error: Exception) -> bool:
-        return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        if super().out_of_memory(error) or isinstance(error, torch.OutOfMemoryError):
+            return True
+        return (
             # On a processor, and in what CUDA's libraries allocate themselves.
             isinstance(error, RuntimeError)
             and any(t in str(error) for t in ("you tried to allocate", "ALLOC_FAILED"))
@@ -343,17 +345,18 @@ class TorchBackend(Backend):
         if near is not None:
             y = line(g.spans[0], near[0].ravel(), near[1].ravel())
             return torch.from_numpy(y.reshape(1, 1, -1))
-        if a.is_cuda and not self.fast:
-            # Layers that cuDNN does not take are products.
-            with _full_precision(_LAYERS, _PRODUCTS):
-                return layer(role, g, a, b)
-        return layer(role, g, a, b)
+        with self._layers_of(a):
+            return layer(role, g, a, b)
 
     def native_gradients(self, g: Any, x: Array, w: Array, y: Array) -> tuple[Array, ...] | None:
-        if x.is_cuda and not self.fast:
-            with _full_precision(_LAYERS, _PRODUCTS):
-                return layer_gradients(g, x, w, y)
-        return layer_gradients(g, x, w, y)
+        with self._layers_of(x):
+            return layer_gradients(g, x, w, y)
+
+    def _layers_of(self, x: Array) -> AbstractContextManager[None]:
+        """No TF32 inside for layers of arrays like x, unless it is asked for."""
+        # Layers that cuDNN does not take are products.
+        exact = x.is_cuda and not self.fast
+        return _full_precision(_LAYERS, _PRODUCTS) if exact else nullcontext()
 
     def native_pool(self, role: str, g: Any, work: int, *arrays: Array, divisor: int = 1) -> Any:
         if not self.in_place or arrays[-1].dtype not in _REAL:

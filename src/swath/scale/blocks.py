@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import functools
 import os
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from itertools import islice
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -422,29 +420,29 @@ def _computed(
 ) -> Iterator[tuple[Block, np.ndarray | None]]:
     """Blocks and their results on the host; None for those that the sink has."""
     steps = work.steps(first, size)
-    reads: deque[tuple[Block, Future[np.ndarray | None]]] = deque()
 
-    def read_on() -> None:
-        for step in islice(steps, 1):
-            reads.append((step, files.submit(work.read, step)))
+    def asked() -> tuple[Block, Future[np.ndarray | None]] | None:
+        """The next block, on its way from the source."""
+        step = next(steps, None)
+        return None if step is None else (step, files.submit(work.read, step))
 
-    def moved() -> tuple[Block, Any] | None:
-        if not reads:
+    def moved(
+        reading: tuple[Block, Future[np.ndarray | None]] | None,
+    ) -> tuple[Block, Any] | None:
+        if reading is None:
             return None
-        step, read = reads.popleft()
-        table = read.result()
+        step, table = reading[0], reading[1].result()
         return step, None if table is None else work.bound.asarray(table)
 
-    read_on()
-    coming = moved()
-    read_on()
+    coming = moved(asked())
+    reading = asked()
     while coming is not None:
         step, x = coming
         result = None if x is None else work.fn(x)
         # Where a device works by itself, the next block goes there meanwhile.
-        coming = moved()
+        coming = moved(reading)
         yield step, None if x is None else work.on_host(step, result)
-        read_on()
+        reading = asked()
 
 
 def _check_block(table: np.ndarray, sink: Any, halo: Halo, count: int) -> None:

@@ -383,20 +383,26 @@ def _windows(call: Call) -> Halo:
     return replace(halo, shape=(*(halo.shape or ()), *sizes))
 
 
+def _layer_axes(call: Call, rank: int, last: bool) -> tuple[tuple[int, ...], int]:
+    """The sliding axes of a layer and that of its channels, along which it is not cut."""
+    axes = sliding_axes(len(call.shape), rank, last)
+    channel = len(call.shape) - 1 if last else axes[0] - 1
+    if call.axis == channel:
+        name = call.operation.name.rpartition(".")[2]
+        raise UnsupportedError(
+            f"axis {channel} holds the channels, and every output of {name} needs all of them; cut "
+            f"along the batch or a spatial axis"
+        )
+    return axes, channel
+
+
 def _layer(call: Call) -> Halo:
     """`nn.conv`: windows on the spatial axes, all channels."""
     weight, shape, given = call.shape_of("weight"), call.shape, call.given
     last = channels_last(given["channels"])
     settings = (given["stride"], given["padding"], given["dilation"], given["groups"])
     spans = conv_spans(shape, weight, *settings, last)
-    rank = len(spans)
-    axes = sliding_axes(len(shape), rank, last)
-    channel = len(shape) - 1 if last else axes[0] - 1
-    if call.axis == channel:
-        raise UnsupportedError(
-            f"axis {channel} holds the channels, and every output of conv needs all of them; cut "
-            f"along the batch or a spatial axis"
-        )
+    axes, channel = _layer_axes(call, len(spans), last)
     least = 1
     if call.axis in axes:
         span = spans[axes.index(call.axis)]
@@ -421,14 +427,7 @@ def _spread(call: Call) -> Halo:
     stride, padding, dilation = (given[n] for n in ("stride", "padding", "dilation"))
     extra = given["output_padding"], given["output_shape"]
     plan = spread_plan(shape, weight, stride, padding, *extra, dilation, given["groups"], last)
-    rank = len(plan.spans)
-    axes = sliding_axes(len(shape), rank, last)
-    channel = len(shape) - 1 if last else axes[0] - 1
-    if call.axis == channel:
-        raise UnsupportedError(
-            f"axis {channel} holds the channels, and every output of conv_transpose needs all of "
-            f"them; cut along the batch or a spatial axis"
-        )
+    axes, _ = _layer_axes(call, len(plan.spans), last)
     out = output_shape(shape, [s.length for s in plan.spans], plan.rows, last)
     if call.axis not in axes:
         return call.each_point(out)
