@@ -11,9 +11,10 @@ padded; elsewhere they are padded and added, by a compiled loop where they are m
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import product
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 from .._backends import Backend
 from ..geometry import Sliding, Span, strided
@@ -49,6 +50,9 @@ _BLOCK = 2**18
 _UNEVEN, _SHARED = 5, 2**13
 # Elements of one innermost loop over points and channels.
 _LINE = 1024
+# Points of a plane at least: NumPy's iterator takes 8192 of its three operands at a time and copies
+# shorter stretches, which then take so many times as long. Beginning one is a part of a call.
+_RUN, _COPIED, _RUN_CALLS = 2**13 // 3 + 1, 4.0, 0.005
 
 
 def _planar(p: Problem) -> bool:
@@ -88,23 +92,49 @@ def estimate(p: Problem, cost: Costs) -> Estimate:
     """One pass or one small matrix product for every tap."""
     if p.traces:
         return _compiled(p, cost)
-    # With products added as they are made a block of planes takes sixteen calls, and a third of
-    # the passes.
-    fused = p.fuses and _planar(p)
-    passes = 0.9 if fused else 3
+    if p.fuses and _planar(p):
+        return _fused(p, cost)
+    passes = 3
     each = passes * p.rows if p.single else p.depth + 3 * p.rows
     moved = p.taps * p.width * p.places * each
-    steps = 16 if fused else p.taps * (2 if p.single else 4)
+    steps = p.taps * (2 if p.single else 4)
     blocks = max(1, max(p.x_bytes, p.y_bytes) // (_BLOCK * p.wide))
     if _planar(p):
         # Small planes of different entries of the batch are blocks of their own.
         blocks = max(blocks, p.batch)
     # What begins a slab anew costs more than the operations in it.
-    steps += 0 if fused or blocks == 1 else 30
+    steps += 30 if blocks > 1 else 0
     seconds = moved / cost.stream + steps * blocks * cost.call
     if not p.single:
         seconds += p.heavy * p.flops * (1 + 16 / min(p.depth, p.rows)) / cost.gemm
+    if not p.single and p.g.last and p.g.groups > 1:
+        # Every tap's channels are sorted by groups and back, few at a time.
+        sorted_ = 4 * p.taps * p.width * p.places * (p.depth + p.rows)
+        moved, seconds = moved + sorted_, seconds + sorted_ / cost.gather
     return Estimate(seconds, p.flops, moved)
+
+
+def _fused(p: Problem, cost: Costs) -> Estimate:
+    """Planes whose products are added as they are made: a block of them takes sixteen calls."""
+    g = p.g
+    padded = [s.length + s.low + s.high for s in g.spans]
+    framed = 2 * p.x_bytes if any(s.low or s.high for s in g.spans) else 0
+    if g.last or p.role == "w":
+        # Channels last the sums are the result; kernels' gradients are products of matrices.
+        points, passes, copied = p.places, 0.4 if p.role == "y" else 0.9, framed + p.y_bytes
+        blocks = -(-g.out[0] // _rows_last(g, p.batch, g.groups, p.width, p.wide, fuses=True))
+        blocks, started = p.batch * blocks, 0.0
+    else:
+        # The ends of rows, and what lies between planes, are computed too.
+        made = _planes_of(g, p.batch, g.groups, _most(p.width, p.wide, fuses=True), _RUN)
+        stretch = made.entries * (made.rows + g.spans[0].extent - 1) * prod(padded[1:])
+        parts = (p.batch / made.entries) * max(1.0, g.out[0] / made.rows)
+        blocks, started = parts * (g.groups / made.planes), parts * g.groups * p.taps
+        points, copied = parts * g.groups * stretch, framed + 2 * p.y_bytes
+        passes = 0.4 * (1.0 if stretch >= _RUN else _COPIED)
+    moved = passes * p.taps * p.width * points
+    seconds = moved / cost.stream + (16 * blocks + _RUN_CALLS * started) * cost.call
+    return Estimate(seconds + copied / cost.gather, p.flops, moved + copied)
 
 
 def _compiled(p: Problem, cost: Costs) -> Estimate:
@@ -154,7 +184,7 @@ def scratch(p: Problem) -> int:
         return (
             x
             + (2 * x if p.role == "w" else 0)
-            + 4 * max(min(_BLOCK * p.wide * (4 if p.fuses else 1), p.y_bytes), plane)
+            + 4 * max(min(_BLOCK * p.wide * (4 if p.fuses else 1), max(x, y)), plane)
             + p.g.groups * p.taps * p.width
         )
     if one_pass(p) or (p.traces and p.role == "x" and _unrolled(p.g, p.rows)):
@@ -306,8 +336,9 @@ def _framed(
 def _planes(be: Backend, g: Sliding, x: Array, w: Array) -> Array:
     """One channel in and out for every group, channels first, strides of 1.
 
-    The points of a padded plane lie end to end, and a tap reads one long stretch of them; what
-    comes from across the end of a row is left out when planes are written.
+    The points of a padded plane lie end to end, those of the next entry of the batch behind them
+    where planes are small, and a tap reads one long stretch of them; what comes from across the end
+    of a row is left out when planes are written.
     """
     xp, batch, planes = be.xp, x.shape[0], x.shape[1]
     y = be.empty_like(x, g.y_shape(batch, planes), dtype=_result(be, x, w))
@@ -315,42 +346,72 @@ def _planes(be: Backend, g: Sliding, x: Array, w: Array) -> Array:
     space = [s.length + s.low + s.high for s in g.spans]
     steps = [prod(space[i + 1 :]) for i in range(g.rank)]
     hops = [s.dilation * step for s, step in zip(g.spans, steps, strict=True)]
-    beyond = sum((n - 1) * step for n, step in zip(g.out[1:], steps[1:], strict=True)) + 1
-    most = max(1, (2 if be.fuses else 1) * _BLOCK * be.wide(x) // be.itemsize(x.dtype))
-    rows = min(g.out[0], max(1, most // steps[0]))
-    some = min(planes, max(1, most // (rows * steps[0])))
+    beyond = sum((n - 1) * step for n, step in zip(g.out, steps, strict=True)) + 1
+    most = _most(be.itemsize(x.dtype), be.wide(x), fuses=be.fuses)
+    entries, some, rows = _planes_of(g, batch, planes, most, _RUN if be.fuses else 1)
+    turned = (1, 0, *range(2, 2 + g.rank))
 
     def one(scratch: Scratch, block: tuple[int, int, int]) -> None:
         entry, at, low = block
-        here, high = slice(at, min(at + some, planes)), min(low + rows, g.out[0])
+        here = slice(entry, min(entry + entries, batch)), slice(at, min(at + some, planes))
+        high = min(low + rows, g.out[0])
         inside, cut = g.spans[0].part(low, high)
         spans = (cut, *g.spans[1:])
-        part = _framed(be, scratch, "framed", spans, x[entry, here, inside, ...], 1)
-        part = be.reshape(part, (part.shape[0], -1))
-        total = scratch("total", (part.shape[0], (high - low) * steps[0]), y.dtype)
-        length = (high - low - 1) * steps[0] + beyond
+        part = be.permute(x[(*here, inside, ...)], turned)
+        part = _framed(be, scratch, "framed", spans, part, 2)
+        shape = part.shape
+        part = be.reshape(part, (shape[0], -1))
+        total = scratch("total", part.shape, y.dtype)
+        length = beyond - (g.out[0] - high + low) * steps[0]
+        length += (shape[1] - 1) * shape[2] * steps[0]
         if be.fuses:
             part = be.windows(part, g.sizes, (1,) * g.rank, hops, (1,) * g.rank)
-            kernel = be.reshape(w[here, ...], (-1, *g.sizes))
+            kernel = be.reshape(w[here[1], ...], (-1, *g.sizes))
             taps = _LETTERS[: g.rank]
             # The points of a plane are the innermost loop, its taps the outermost.
-            turned = xp.matrix_transpose(total[:, :length])
-            be.einsum_into(f"cm{taps},c{taps}->mc", turned, part, kernel, order="F")
+            sums = xp.matrix_transpose(total[:, :length])
+            be.einsum_into(f"cm{taps},c{taps}->mc", sums, part, kernel, order="F")
         else:
-            term = scratch("term", tuple(total.shape), y.dtype)
+            term = scratch("term", total.shape, y.dtype)
             for number, tap in enumerate(_taps(g)):
                 start = sum(n * j for n, j in zip(hops, tap, strict=True))
-                moved, by = part[:, start : start + length], w[here, number : number + 1]
+                moved, by = part[:, start : start + length], w[here[1], number : number + 1]
                 be.into("multiply", (term if number else total)[:, :length], moved, by)
                 if number:
                     be.into("add", total[:, :length], total[:, :length], term[:, :length])
-        total = be.reshape(total, (total.shape[0], high - low, *space[1:]))
-        kept = total[(_ALL, _ALL, *(slice(0, n) for n in g.out[1:]))]
-        y[(entry, here, slice(low, high), ...)] = kept
+        total = be.permute(be.reshape(total, shape), turned)
+        kept = total[(_ALL, _ALL, slice(0, high - low), *(slice(0, n) for n in g.out[1:]))]
+        y[(*here, slice(low, high), ...)] = kept
 
-    blocks = product(range(batch), range(0, planes, some), range(0, g.out[0], rows))
+    blocks = product(range(0, batch, entries), range(0, planes, some), range(0, g.out[0], rows))
     be.each(list(blocks), lambda: Scratch(be, x), one)
     return y
+
+
+class _Planes(NamedTuple):
+    """How many entries of the batch, planes and rows of outputs make a block."""
+
+    entries: int
+    planes: int
+    rows: int
+
+
+def _most(width: int, wide: int, *, fuses: bool) -> int:
+    """Points of a block of planes."""
+    return max(1, (2 if fuses else 1) * _BLOCK * wide // width)
+
+
+@lru_cache(maxsize=1024)
+def _planes_of(g: Sliding, batch: int, planes: int, most: int, run: int) -> _Planes:
+    """Blocks of about `most` points; as many entries of whole planes as make stretches of `run`."""
+    line = prod(s.length + s.low + s.high for s in g.spans[1:])
+    rows = min(g.out[0], max(1, most // line))
+    entries, stretch = 1, rows * line
+    if rows == g.out[0]:
+        entries = -(-batch // max(1, batch // -(-run // stretch)))
+    some = min(planes, max(1, most // (entries * stretch)))
+    # Equal parts, for threads that share them.
+    return _Planes(entries, -(-planes // -(-planes // some)), rows)
 
 
 def _planes_last(be: Backend, g: Sliding, x: Array, w: Array) -> Array:
@@ -401,16 +462,21 @@ def _planes_last(be: Backend, g: Sliding, x: Array, w: Array) -> Array:
 
 
 def _blocks_last(be: Backend, g: Sliding, x: Array) -> list[tuple[int, int, int]]:
-    """Entries of the batch, and the first and last rows of outputs of a block that fits a cache."""
-    size = prod(g.out[1:]) * x.shape[-1] * be.itemsize(x.dtype)
-    block = _BLOCK * be.wide(x)
-    if be.fuses:
-        # A stretch at a time is near, whatever the block: large ones begin fewer times. A few are
-        # for threads to share.
-        block = max(block, min(8 * block, x.shape[0] * g.out[0] * size // 8))
-    most = max(1, block // max(1, size))
+    """Entries of the batch, and the first and last rows of outputs of a block."""
+    width, wide = be.itemsize(x.dtype), be.wide(x)
+    most = _rows_last(g, x.shape[0], x.shape[-1], width, wide, fuses=be.fuses)
     rows = [(low, min(low + most, g.out[0])) for low in range(0, g.out[0], most)]
     return [(entry, *some) for entry in range(x.shape[0]) for some in rows]
+
+
+def _rows_last(g: Sliding, batch: int, planes: int, width: int, wide: int, *, fuses: bool) -> int:
+    """Rows of outputs of a block that fits a cache, channels last."""
+    size, block = prod(g.out[1:]) * planes * width, _BLOCK * wide
+    if fuses:
+        # A stretch at a time is near, whatever the block: large ones begin fewer times. A few are
+        # for threads to share.
+        block = max(block, min(8 * block, batch * g.out[0] * size // 8))
+    return max(1, block // max(1, size))
 
 
 def _inner(g: Sliding, low: int, high: int) -> int:

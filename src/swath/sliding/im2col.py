@@ -36,6 +36,8 @@ Windows = list[tuple[int, Array]]
 _COLUMNS = 2**22
 # Places that one product should have at least: the kernel is read once for all of them.
 _PLACES = 256
+# Beginning a run of points, as a part of starting one array operation.
+_RUN_CALLS = 0.0016
 # Terms that one product should sum: with fewer, adding up products costs more than copying taps.
 _TERMS = 96
 
@@ -72,12 +74,17 @@ def estimate(p: Problem, cost: Costs) -> Estimate | str:
     shifts = _shifts(p.g, p.depth, p.wide)
     gathered = p.width * _gathered(p)
     # Operands and result are read and written even where nothing is gathered.
-    # Of one channel a window is a column of single points.
-    passes = 0 if p.taps == 1 else 6 if p.single else 2
-    copies = 2 * (p.x_bytes + p.y_bytes) + passes * gathered
+    # Of one tap groups are laid out anew, those of entries side by side, and back.
+    copies = (4 if p.taps == 1 < p.g.groups else 2) * (p.x_bytes + p.y_bytes)
+    started = 0.0
+    if p.taps > 1:
+        run = _run(p)
+        # Points of a stride are copied one by one.
+        copies += (2 if run > 1 else 4) * gathered
+        started = gathered / p.width / (run if run > 1 else p.g.out[-1])
     if p.g.last and not last(p):
-        # Channels are brought to the front and back, point by point.
-        copies += 6 * (p.x_bytes + p.y_bytes)
+        # Channels are brought to the front, point by point.
+        copies += 4 * p.x_bytes
     added = 3 * (shifts - 1) * p.y_bytes if p.role == "y" else 0
     calls = 14
     if _plain(p):
@@ -88,7 +95,16 @@ def estimate(p: Problem, cost: Costs) -> Estimate | str:
     loss = 1 + 8 / min(p.rows, 64) + 8 / (p.depth * p.taps / shifts)
     seconds = p.heavy * p.flops * loss / cost.gemm
     seconds += copies / cost.gather + added / cost.stream
+    calls += _RUN_CALLS * started
     return Estimate(seconds + calls * cost.call, p.flops, copies + added)
+
+
+def _run(p: Problem) -> int:
+    """Points of gathered windows that lie side by side in x too."""
+    span = p.g.spans[-1]
+    if p.g.last and last(p):
+        return p.g.groups * p.depth * (span.size if span.dilation == p.g.groups == 1 else 1)
+    return span.out if span.stride == 1 else 1
 
 
 def _plain(p: Problem) -> bool:
@@ -203,10 +219,18 @@ def _moved(be: Backend, a: Array, axis: int, to: int) -> Array:
     return be.permute(a, tuple(order))
 
 
-def _columns(be: Backend, g: Sliding, found: Array, entries: slice, rows: slice) -> Array:
-    """Some windows as (G, C·K', P), channels last (G, P, K'·C); P runs over rows, then entries."""
+def _columns(
+    be: Backend, g: Sliding, found: Array, entries: slice, rows: slice, *, shifts: bool
+) -> Array:
+    """Some windows as (G, C·K', P), channels last (G, P, K'·C).
+
+    P runs over entries of the batch, then rows; the other way round where other taps read the same
+    columns rows further on.
+    """
     if g.last:
-        found = _moved(be, found[entries, rows, ...], 1, 0)
+        found = found[entries, rows, ...]
+        if shifts:
+            found = _moved(be, found, 1, 0)
         places, depth = prod(found.shape[: g.rank + 1]), found.shape[-1] // g.groups
         if g.groups == 1:
             return be.reshape(found, (1, places, -1))
@@ -214,8 +238,8 @@ def _columns(be: Backend, g: Sliding, found: Array, entries: slice, rows: slice)
         return be.reshape(be.permute(found, (2, 0, 1, 3)), (g.groups, places, -1))
     at = found.ndim - g.rank
     found = found[(entries, *[slice(None)] * (at - 1), rows, ...)]
-    # (B, C, *K', rows, …) -> (C, *K', rows, B, …)
-    found = _moved(be, found, 0, at)
+    # (B, C, *K', rows, …) -> (C, *K', B, rows, …) or (C, *K', rows, B, …)
+    found = _moved(be, found, 0, at if shifts else at - 1)
     return be.reshape(found, (g.groups, -1, prod(found.shape[at - 1 :])))
 
 
@@ -256,17 +280,19 @@ def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
     shifts, parts = _parts(
         be, g, batch, depth, rows, be.itemsize(a.dtype), be.wide(a), mutable=be.mutable
     )
-    windows = _windows(be, g, fitted(be, g, a), shifts)
+    x = fitted(be, g, a)
+    if not g.last and prod(g.sizes) > 1:
+        # Channels that lie beside each other would be gathered point by point, once for every tap.
+        x = be.packed(x)
+    windows = _windows(be, g, x, shifts)
     if role == "y" and len(parts) == 1 and _one(g, batch, shifts):
         return _at_once(be, g, windows[0][1], b)
-    if role == "w" and prod(g.sizes) == 1:
-        # Rows of entries beside each other would be copied.
-        parts = list(pieces(be, batch, g.out[0], g.out[0]))
     for entries, low, high in parts:
         cut = slice(low, high)
         here = (entries, cut, ...) if g.last else (entries, slice(None), cut, ...)
         if role == "w":
-            found = _kernels(be, g, windows, entries, low, high, _matrix(be, g, b[here]))
+            part = _matrix(be, g, b[here], shifts=shifts > 1)
+            found = _kernels(be, g, windows, entries, low, high, part)
             total = found if total is None else be.add_into(total, found)
             continue
         value = _sums(be, g, windows, entries, low, high, b)
@@ -333,7 +359,7 @@ def _sums(
     for j, part in enumerate(_shifted(be, g, windows, entries, low, high)):
         term = be.matmul(part, w[j, ...]) if g.last else be.matmul(w[j, ...], part)
         total = term if total is None else be.add_into(total, term)
-    return _signal(be, g, total, entries.stop - entries.start, high - low)
+    return _signal(be, g, total, entries.stop - entries.start, high - low, shifts=len(windows) > 1)
 
 
 def _kernels(
@@ -347,20 +373,22 @@ def _kernels(
     return be.xp.stack(found, axis=0)
 
 
-def _matrix(be: Backend, g: Sliding, y: Array) -> Array:
-    """A piece of y as (G, O/G, P), channels last (G, P, O/G)."""
+def _matrix(be: Backend, g: Sliding, y: Array, *, shifts: bool) -> Array:
+    """A piece of y as (G, O/G, P), channels last (G, P, O/G); P as of the columns."""
     if g.last:
-        y = be.reshape(_moved(be, y, 1, 0), (-1, g.groups, y.shape[-1] // g.groups))
-        return be.permute(y, (1, 0, 2))
-    return be.reshape(_moved(be, y, 0, 2), (g.groups, y.shape[1] // g.groups, -1))
+        y = _moved(be, y, 1, 0) if shifts else y
+        return be.permute(be.reshape(y, (-1, g.groups, y.shape[-1] // g.groups)), (1, 0, 2))
+    y = _moved(be, y, 0, 2 if shifts else 1)
+    return be.reshape(y, (g.groups, y.shape[0] // g.groups, -1))
 
 
-def _signal(be: Backend, g: Sliding, value: Array, batch: int, rows: int) -> Array:
+def _signal(be: Backend, g: Sliding, value: Array, batch: int, rows: int, *, shifts: bool) -> Array:
     """The inverse of `_matrix`."""
+    places = (rows, batch) if shifts else (batch, rows)
     if g.last:
-        value = be.reshape(be.permute(value, (1, 0, 2)), (rows, batch, *g.out[1:], -1))
-        return _moved(be, value, 0, 1)
-    return _moved(be, be.reshape(value, (-1, rows, batch, *g.out[1:])), 2, 0)
+        value = be.reshape(be.permute(value, (1, 0, 2)), (*places, *g.out[1:], -1))
+        return _moved(be, value, 0, 1) if shifts else value
+    return _moved(be, be.reshape(value, (-1, *places, *g.out[1:])), 2 if shifts else 1, 0)
 
 
 def _shifted(
@@ -368,7 +396,7 @@ def _shifted(
 ) -> list[Array]:
     """Columns of outputs low … high−1 of every shift."""
     if len(windows) == 1:
-        return [_columns(be, g, windows[0][1], entries, slice(low, high))]
+        return [_columns(be, g, windows[0][1], entries, slice(low, high), shifts=False)]
     line = prod(g.out[1:]) * (entries.stop - entries.start)
     reach: dict[int, int] = {}
     for q, found in windows:
@@ -378,7 +406,8 @@ def _shifted(
     for q, found in windows:
         key = id(found)
         if key not in made:
-            made[key] = _columns(be, g, found, entries, slice(low, high + reach[key]))
+            rows = slice(low, high + reach[key])
+            made[key] = _columns(be, g, found, entries, rows, shifts=True)
         cut = slice(q * line, (q + high - low) * line)
         columns.append(made[key][:, cut, :] if g.last else made[key][..., cut])
     return columns
