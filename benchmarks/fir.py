@@ -38,10 +38,12 @@ FILTERS = (
     (64, 10**5, 101, ("float32", "float64"), ()),
     (64, 10**5, 1025, ("float32",), ()),
     (1, 10**7, 257, ("float32",), ()),
+    (1, 10**6, 10**5 + 1, ("float32",), ()),
 )
 BACKWARD = ((1, 10**6, 1025), (1, 10**6, 8193), (64, 10**5, 1025))
-# Multiply-adds beyond which a peer that takes every product by itself runs for many seconds.
-PATIENCE = 3e9
+# Multiply-adds beyond which a peer that takes every product by itself runs for many seconds, and
+# beyond which any sum of products does.
+PATIENCE, LAST = 3e9, 2e10
 
 
 @lru_cache(maxsize=1)
@@ -92,11 +94,16 @@ def _filter_scipy(backend: str, x: Any, h: Any, window: Any, transform: Any) -> 
     found = {
         f"{prefix} oaconvolve": Contender(
             lambda: signal.oaconvolve(x, k, "same", axes=-1), transform, "FFT"
-        ),
-        f"{prefix} ndimage": Contender(
-            lambda: ndimage.convolve1d(x, h, mode="constant"), window, "sums in float64"
-        ),
+        )
     }
+    if x.size * taps > LAST:
+        found[f"{prefix} fftconvolve"] = Contender(
+            lambda: signal.fftconvolve(x, k, "same", axes=-1), transform, "FFT"
+        )
+        return found
+    found[f"{prefix} ndimage"] = Contender(
+        lambda: ndimage.convolve1d(x, h, mode="constant"), window, "sums in float64"
+    )
     if backend == "numpy":
         one = np.ones(1, x.dtype)
         full = np.concatenate([x, np.zeros((*x.shape[:-1], taps // 2), x.dtype)], axis=-1)

@@ -8,11 +8,13 @@ from __future__ import annotations
 import tracemalloc
 from math import prod
 
+import numpy as np
 import pytest
 
 import swath
 from swath.geometry import Sliding, Span
-from swath.sliding import correlate, kernel_gradient, plan, spread
+from swath.sliding import correlate, kernel_gradient, overlap_save, plan, spread
+from swath.sliding.overlap_save import frames_of
 from swath.sliding.problem import Problem
 
 pytestmark = pytest.mark.optimised
@@ -26,6 +28,8 @@ PROBLEMS = [
     (Sliding((Span(512, 31, 1, 1, 15, 15),)), 400, 1, 1),
     (Sliding((Span(200, 17, 1, 1, 8, 8), Span(300, 17, 1, 1, 8, 8))), 1, 1, 1),
 ]
+# Their kernels go in parts; a sum tap by tap holds one Python object or two for each.
+LONG = [Span(20_000, 9_000), Span(60_000, 6_001, 1, 2), Span(30_000, 29_000)]
 CORES = {"y": correlate, "x": spread, "w": kernel_gradient}
 LIMIT = 2**21
 
@@ -64,6 +68,32 @@ def test_numpy_holds_no_more_than_the_workspace(xp, rng, number):
                 peak = tracemalloc.get_traced_memory()[1]
                 tracemalloc.stop()
             assert peak <= out.nbytes + LIMIT, (role, method, p.slabs, (peak - out.nbytes) / LIMIT)
+
+
+@pytest.mark.on("numpy", "jax-jit")
+@pytest.mark.op("sliding.correlate")
+@pytest.mark.parametrize("span", LONG)
+@pytest.mark.parametrize("dtype", ["float32", "complex128"])
+def test_kernels_in_parts_hold_no_more_than_they_tell(xp, span, dtype):
+    import jax
+
+    g = Sliding((span,), method="overlap_save")
+    assert frames_of((span,), lone=True)[0].parts > 1
+    x, w = np.ones((1, 1, span.length), dtype), np.ones((1, 1, span.size), dtype)
+    p = Problem("y", g, 1, 1, 1, dtype, xp.name != "numpy", xp.name == "numpy")
+    told = overlap_save.scratch(p)
+    if xp.name == "numpy":
+        correlate(g, x, w)
+        tracemalloc.start()
+        out = correlate(g, x, w)
+        found = tracemalloc.get_traced_memory()[1] - out.nbytes
+        tracemalloc.stop()
+    else:
+        run = jax.jit(lambda a, b: correlate(g, a, b))
+        compiled = run.lower(xp.asarray(x), xp.asarray(w)).compile()
+        found = compiled.memory_analysis().temp_size_in_bytes
+    # Blocks of memory begin at multiples of some bytes.
+    assert told / 3 <= found <= told + 256
 
 
 # The image and the layer that would grow a hundredfold and ninefold by gathering windows.

@@ -71,8 +71,8 @@ def tolerance(dtype: Any, plan: Plan | None = None) -> float:
         2·K·eps for window-wise algorithms, to be multiplied by |x|⋆|k| element by element;
         2·(C + 2)·eps for Winograd's F(2, 3), 2·(C + 12)·eps for F(4, 3), to be multiplied by
         |Aᵀ|((|G||k|)⊙(|Bᵀ||x|)); 4·eps·log2(n) for an FFT of n points, to be multiplied by
-        ‖frame‖₂·‖k‖₂; (m − 1)·eps more for a kernel's gradient from m frames, to be multiplied by
-        Σ‖x_frame‖₂·‖y_frame‖₂. Twice that for complex dtypes.
+        ‖frame‖₂·‖k‖₂; (m − 1)·eps more for a sum over m frames (`swath.plan` tells
+        them), to be multiplied by Σ‖frame‖₂·‖other‖₂. Twice that for complex dtypes.
 
     Examples
     --------

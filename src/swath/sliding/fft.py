@@ -23,6 +23,7 @@ from .costs import Costs
 from .problem import Estimate, Problem, as_is
 
 __all__ = [
+    "alone",
     "bound",
     "dilated",
     "estimate",
@@ -35,19 +36,19 @@ __all__ = [
     "roles",
     "run",
     "scratch",
+    "sum_bound",
     "tile",
     "transform_lengths",
 ]
 
 Array = Any
 pack = unpack = as_is
-# Points from which a transform by itself is slow.
+# Points from which a transform by itself is slow, and how many of them are not.
 _LONG = 2**17
+_LINES = 4
 _BOUND = "|err| <= 4·eps·log2(n)·|frame|₂·|k|₂ + n·tiny, n = {}"
-# Of a kernel, the sum of what frames of x and y give.
-_SUM_BOUND = (
-    "|err| <= (4·log2(n) + m - 1)·eps·Σ|x_frame|₂·|y_frame|₂ + m·n·tiny, m frames of n = {}"
-)
+# Of a sum: a kernel of what frames of x and y give, outputs of what parts of a kernel do.
+_SUM_BOUND = "|err| <= (4·log2(n) + m - 1)·eps·Σ|frame|₂·|other|₂ + m·n·tiny, m frames of n = {}"
 
 
 def last(p: Problem) -> bool:
@@ -76,17 +77,27 @@ def estimate(p: Problem, cost: Costs) -> Estimate:
 
 def bound(p: Problem, points: int) -> str:
     """The bound of the accuracy contract for frames of so many points."""
-    return (_SUM_BOUND if p.role == "w" else _BOUND).format(points)
+    return sum_bound(points) if p.role == "w" else _BOUND.format(points)
+
+
+def sum_bound(points: int) -> str:
+    """The bound of a sum of what several frames of so many points give."""
+    return _SUM_BOUND.format(points)
 
 
 def lonely(p: Problem, points: int, count: int) -> int:
-    """How much longer a processor takes for so few transforms at a time.
+    """How much longer a processor takes for so few transforms of one axis at a time."""
+    return 1 if p.g.rank > 1 or p.wide > 1 else alone(points, count)
 
-    A single one along one axis is done by one thread, and a long one also leaves the caches.
+
+def alone(points: int, count: int) -> int:
+    """`lonely` of transforms of so many points along one axis.
+
+    Threads share lines, and so do vector units. A single line that is long also leaves the caches.
     """
-    if p.g.rank > 1 or p.wide > 1 or count > 1:
+    if count >= _LINES:
         return 1
-    return 4 if points > _LONG else 2
+    return 4 if points > _LONG and count == 1 else 2
 
 
 def _operands(p: Problem) -> int:

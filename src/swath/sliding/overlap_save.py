@@ -2,6 +2,12 @@
 
 A frame is relative to its own norm what `fft` is relative to the whole: a large or non-finite
 sample reaches the outputs of its frames and no others.
+
+A long kernel of one line may be cut into parts, each as long as a frame has new outputs: frames and
+parts are transformed once, all to one length, and a frame's outputs are the inverse of a sum of
+products (F. Wefers, "Partitioned convolution algorithms for real-time auralization", 2015). That
+is somewhat more work than one transform of everything, but in many lines, which threads and vector
+units share.
 """
 
 from __future__ import annotations
@@ -10,31 +16,61 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import product
 from math import log2, prod
-from typing import Any
+from typing import Any, NamedTuple
 
 from .._backends import Backend
 from ..geometry import Sliding, Span
 from .costs import Costs
-from .fft import bound, dilated, fast_length, few, lonely, mix, of_dtype
+from .fft import alone, bound, dilated, fast_length, few, lonely, mix, of_dtype, sum_bound
 from .problem import Estimate, Problem, as_is
 
-__all__ = ["estimate", "frames_of", "last", "roles", "run", "scratch", "tile"]
+__all__ = [
+    "estimate",
+    "frames_for",
+    "frames_of",
+    "last",
+    "parted",
+    "roles",
+    "run",
+    "scratch",
+    "tile",
+]
 
 Array = Any
-Frames = tuple[tuple[int, int, int], ...]
 pack = unpack = as_is
 
 # What a point of a frame costs beside its transform, in levels of one: products, cuts and copies.
 _PASSES = 6
 # Points of frames transformed at a time, along one axis and along several: together they keep every
-# thread busy. A frame of more points than half of the latter leaves the cache.
+# thread busy. A frame of more points than half of the latter leaves the cache. Along one axis long
+# frames still go by _LINES, which are transformed at the full rate, while they have no more points
+# than the latter.
 _GROUP, _GROUPS = 2**17, 2**20
+_LINES = 8
+# Parts that a kernel of one line may be cut into, and points of the shortest frames of parts.
+_PARTS = (2, 3, 4, 5, 6, 8, 10, 12, 16)
+_LEAST = 2**13
 # Of many channels a kernel's products hold more than frames do: of frames this part of as much.
 _SHARE = 8
 # Frames of more axes would be cut from windows of twice as many.
 _AXES = 3
 # Frames along one of several axes that are tried.
 _COUNTS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64)
+
+
+class Frame(NamedTuple):
+    """Along one axis: points of a frame, its new outputs, how many frames, and parts of the kernel.
+
+    Windows of one part are `points − hop + 1` long at most.
+    """
+
+    points: int
+    hop: int
+    many: int
+    parts: int = 1
+
+
+Frames = tuple[Frame, ...]
 
 
 def last(p: Problem) -> bool:
@@ -51,40 +87,51 @@ def estimate(p: Problem, cost: Costs) -> Estimate | str:
     """Transforms of frames that fit the cache; in several axes they are copied more often."""
     if p.g.rank > _AXES:
         return f"frames have at most {_AXES} sliding axes"
-    frames = frames_of(p.g.spans)
-    points, total = prod(f[0] for f in frames), prod(f[2] for f in frames)
-    count = p.g.groups * (total * p.batch * (p.depth + p.rows) + p.depth * p.rows)
+    frames = frames_for(p)
+    points, total = prod(f.points for f in frames), prod(f.many for f in frames)
+    parts = prod(f.parts for f in frames)
+    cuts = total + parts - 1
+    count = p.g.groups * (p.batch * (cuts * p.depth + total * p.rows) + p.depth * p.rows * parts)
     work = count * points * log2(points)
     channels = p.batch * p.g.groups * max(p.depth, p.rows)
-    slower = lonely(p, points, channels * min(total, max(1, _GROUP // points)))
-    spectra = p.g.groups * p.batch * total * p.depth * p.rows * points
+    slower = lonely(p, points, channels * min(total, max(1, _group(p.g.rank, points) // points)))
+    spectra = p.g.groups * p.batch * total * parts * p.depth * p.rows * points
     seconds = (slower if p.g.rank == 1 else 1.5) * p.heavy * work / cost.fft
     seconds += (30 + 6 * p.g.rank) * cost.call
     seconds += 2 * p.heavy * p.width * spectra / cost.stream
-    if not p.traces:
-        groups = 1 + total * points * channels // (_group(p.g) * p.wide)
+    if parts == 1 and not p.traces:
+        groups = 1 + total * points * channels // (_group(p.g.rank, points) * p.wide)
         seconds += 4 * p.g.rank * groups * cost.call
     moved = 2 * p.width * (p.inputs + p.outputs)
-    return Estimate(seconds, work, moved, bound(p, points), transforms=True)
+    error = bound(p, points) if parts == 1 else sum_bound(points)
+    return Estimate(seconds, work, moved, error, transforms=True)
 
 
 def scratch(p: Problem) -> int:
     """The frames and the spectra of some."""
-    frames = frames_of(p.g.spans)
-    points = prod(f[0] for f in frames)
-    covered = prod(hop * count for _, hop, count in frames)
-    reach = prod((count - 1) * hop + n for n, hop, count in frames)
+    frames = frames_for(p)
+    points, parts = prod(f.points for f in frames), prod(f.parts for f in frames)
+    covered = prod(f.hop * f.many for f in frames)
+    reach = prod((f.many + f.parts - 2) * f.hop + f.points for f in frames)
     # A half spectrum holds a point more than half of a frame.
-    spectrum = points // frames[-1][0] * (frames[-1][0] + 2)
-    kernel = p.width * p.g.groups * p.depth * p.rows * spectrum
+    spectrum = points // frames[-1].points * (frames[-1].points + 2)
+    kernel = p.width * p.g.groups * p.depth * p.rows * parts * spectrum
     x = p.width * p.batch * p.g.groups * p.depth * reach
     y = p.width * p.batch * p.g.groups * p.rows * covered
-    gathered = prod(n * count for n, _, count in frames)
+    if parts > 1:
+        total = prod(f.many for f in frames)
+        spectra = total + parts - 1
+        if p.traces:
+            # Frames and parts, their spectra, and what is summed (XLA, measured).
+            return p.width * spectrum * (2 * spectra + 3 * parts)
+        # Beside spectra of frames those of parts, made of copies, or sums of products and outputs.
+        return x + p.width * spectrum * (spectra + max(3 * parts, parts + 3 * total))
+    gathered = prod(f.points * f.many for f in frames)
     if p.traces or not p.mutable:
         channels = p.batch * p.g.groups * (p.depth + p.rows)
         return 2 * kernel + x + y + 2 * p.width * channels * gathered
     if p.role == "w":
-        whole = (p.batch, *(count for _, _, count in frames))
+        whole = (p.batch, *(f.many for f in frames))
         box = next(_groups_of(whole, _together(p.g, p.depth, p.rows, p.wide)))
         together = prod(c.stop - c.start for c in box)
         group = p.g.groups * max(p.depth, p.rows) * spectrum * together
@@ -94,20 +141,26 @@ def scratch(p: Problem) -> int:
         return (3 if 1 < together <= 4 else 2) * kernel + copies * p.width * group + laid
     # A group is at least one frame of every channel: gathered, its spectra, products and outputs.
     channels = p.batch * p.g.groups * max(p.depth, p.rows)
-    group = max(min(_group(p.g) * p.wide, channels * gathered), channels * points)
+    group = max(min(_group(p.g.rank, points) * p.wide, channels * gathered), channels * points)
     return 2 * kernel + x + 2 * max(0, y - p.y_bytes) + 8 * p.width * group
 
 
-def _group(g: Sliding) -> int:
+def _group(rank: int, points: int) -> int:
     """Points of frames transformed at a time."""
-    return _GROUP if g.rank == 1 else _GROUPS
+    return max(_GROUP, min(_LINES * points, _GROUPS)) if rank == 1 else _GROUPS
 
 
 def _together(g: Sliding, depth: int, rows: int, wide: int) -> int:
     """Frames that a kernel sums at a time: of many channels their sum is the larger part."""
-    one = g.groups * prod(f[0] for f in frames_of(g.spans))
-    most = max(_group(g) * wide, one * depth * rows // _SHARE)
+    points = prod(f.points for f in frames_of(g.spans))
+    one = g.groups * points
+    most = max(_group(g.rank, points) * wide, one * depth * rows // _SHARE)
     return max(1, most // (one * max(depth, rows)))
+
+
+def parted(p: Problem) -> bool:
+    """Whether the kernel is cut into parts."""
+    return any(f.parts > 1 for f in frames_for(p))
 
 
 def tile(p: Problem) -> tuple[int, int]:
@@ -115,18 +168,26 @@ def tile(p: Problem) -> tuple[int, int]:
     return 0, 0
 
 
+def frames_for(p: Problem) -> Frames:
+    """The frames of a problem."""
+    lone = _lone(p.batch, p.g.groups * p.depth, p.rows, p.wide)
+    return frames_of(p.g.spans, lone and p.role == "y")
+
+
+def _lone(batch: int, depth: int, rows: int, wide: int) -> bool:
+    """Whether a processor transforms a single line."""
+    return batch * depth * rows == wide == 1
+
+
 @lru_cache(maxsize=1024)
-def frames_of(spans: tuple[Span, ...]) -> Frames:
+def frames_of(spans: tuple[Span, ...], lone: bool = False) -> Frames:
     """FFT length of a frame, new outputs of each, and how many there are, for every axis.
 
-    Along several axes frames divide the outputs evenly, the division that takes least work.
+    Along several axes frames divide the outputs evenly, the division that takes least work. The
+    kernel of `lone` outputs, of one channel of one signal on a processor, may be cut into parts.
     """
     if len(spans) == 1:
-        (s,) = spans
-        lengths = [2**i for i in range(10, 31) if 2**i >= 2 * s.extent][:6]
-        made = [(n, n - s.extent + 1) for n in lengths]
-        whole = [(n, hop, -(-_reach(s) // hop)) for n, hop in made]
-        return (min(whole, key=lambda f: f[2] * f[0] * (log2(f[0]) + _PASSES)),)
+        return (_of_one(spans[0], lone),)
     choices = []
     for s in spans:
         out, found = _reach(s), {}
@@ -137,16 +198,41 @@ def frames_of(spans: tuple[Span, ...]) -> Frames:
             points = fast_length(hop + s.extent - 1)
             # A length beyond what is needed makes room for more outputs.
             hop = min(out, points - s.extent + 1)
-            found[points] = (points, hop, -(-out // hop))
+            found[points] = Frame(points, hop, -(-out // hop))
         choices.append(tuple(found.values()))
 
     def work(frames: Frames) -> float:
-        points = prod(f[0] for f in frames)
+        points = prod(f.points for f in frames)
         # A transform that leaves the cache is about half as fast.
         levels = log2(points) * (2 if 2 * points > _GROUPS else 1)
-        return prod(f[2] for f in frames) * points * (levels + _PASSES)
+        return prod(f.many for f in frames) * points * (levels + _PASSES)
 
     return min(product(*choices), key=work)
+
+
+def _of_one(s: Span, lone: bool) -> Frame:
+    """The frames along a single axis."""
+    out = _reach(s)
+    lengths = [2**i for i in range(10, 31) if 2**i >= 2 * s.extent][:6]
+    made = [Frame(n, n - s.extent + 1, -(-out // (n - s.extent + 1))) for n in lengths]
+    whole = min(made, key=lambda f: f.many * f.points * (log2(f.points) + _PASSES))
+    if not lone or whole.points < 2 * _LEAST:
+        return whole
+    choices = [whole]
+    for parts in _PARTS:
+        points = fast_length(2 * -(-s.extent // parts))
+        hop = points // 2
+        if points >= _LEAST:
+            choices.append(Frame(points, hop, -(-out // hop), -(-s.extent // hop)))
+
+    def work(f: Frame) -> float:
+        """Transforms of frames, of parts and of outputs, and products."""
+        lines = (f.many + f.parts - 1, f.parts, f.many)
+        together = _group(1, f.points) // f.points if f.parts == 1 else max(lines)
+        total = sum(n * alone(f.points, min(n, together)) for n in lines)
+        return f.points * (total * log2(f.points) + 2 * _PASSES * f.many * (1 + f.parts))
+
+    return min(choices, key=work)
 
 
 def _reach(span: Span) -> int:
@@ -163,20 +249,39 @@ def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
     is_real = not (be.is_complex(a) or be.is_complex(b))
     if not is_real:
         a, b = of_dtype(be, a, kind), of_dtype(be, b, kind)
-    out = (_kernel if role == "w" else _outputs)(be, g, a, b, is_real)
+    if role == "w":
+        return of_dtype(be, _kernel(be, g, a, b, is_real), kind)
+    b = dilated(be, b, [s.dilation for s in g.spans])
+    frames = frames_of(g.spans, _lone(a.shape[0], a.shape[1], b.shape[0], be.wide(a)))
+    in_parts = any(f.parts > 1 for f in frames)
+    out = (_of_parts if in_parts else _outputs)(be, g, frames, a, b, is_real)
     return of_dtype(be, out, kind)
 
 
-def _outputs(be: Backend, g: Sliding, x: Array, w: Array, is_real: bool) -> Array:
+def _of_parts(be: Backend, g: Sliding, frames: Frames, x: Array, w: Array, is_real: bool) -> Array:
+    """y of a single line: part i of the kernel meets the frames from the i-th on."""
+    (s,), ((points, hop, count, parts),) = g.spans, frames
+    x = _within(be, x, [-s.low], [points + (count + parts - 2) * hop - s.low])
+    left = be.windows(x, [points], [hop], [1], [2])[0, 0, ...]
+    right = be.pad(w, [(0, 0), (0, 0), (0, parts * hop - s.extent)])
+    right = be.flip(be.reshape(right, (parts, hop)), (1,))
+    left, right = be.fft(left, (-1,), [points]), be.fft(right, (-1,), [points])
+    total = left[:count, :] * right[0, :]
+    for i in range(1, parts):
+        total = be.add_into(total, left[i : i + count, :] * right[i, :])
+    out = _inverse(be, total, [points], [slice(hop - 1, 2 * hop - 1)], is_real)
+    return be.reshape(out, (1, 1, count * hop))[:, :, : _reach(s) : s.stride]
+
+
+def _outputs(be: Backend, g: Sliding, frames: Frames, x: Array, w: Array, is_real: bool) -> Array:
     """y: of each frame the last hop points, free of wrap-around."""
     xp, r, groups = be.xp, g.rank, g.groups
     axes = tuple(range(-r, 0))
-    frames = frames_of(g.spans)
-    points, hops, counts = (tuple(f[i] for f in frames) for i in range(3))
-    w = dilated(be, xp.flip(w, axis=axes), [s.dilation for s in g.spans])
+    points, hops, counts, _ = zip(*frames, strict=True)
+    w = xp.flip(w, axis=axes)
     depth, filters, batch = w.shape[1], w.shape[0] // groups, x.shape[0]
     begun = [-s.low for s in g.spans]
-    reach = [n + (m - 1) * hop for n, hop, m in frames]
+    reach = [n + (m - 1) * hop for n, hop, m, _ in frames]
     x = _within(be, x, begun, [a + n for a, n in zip(begun, reach, strict=True)])
     blocks = be.windows(x, points, hops, (1,) * r, range(2, 2 + r))
     blocks = (
@@ -192,7 +297,10 @@ def _outputs(be: Backend, g: Sliding, x: Array, w: Array, is_real: bool) -> Arra
     def part(left: Array) -> Array:
         return _inverse(be, mix(be, be.fft(left, axes, points), right), points, valid, is_real)
 
-    each, most = prod(points) * batch * groups * max(depth, filters), _group(g) * be.wide(x)
+    each, most = (
+        prod(points) * batch * groups * max(depth, filters),
+        _group(r, prod(points)) * be.wide(x),
+    )
     lead = (slice(None),) * 3
     # (B, q, G, *counts, *hops), in memory (B, G, q, count, hop, count, hop …)
     memory = (0, 2, 1, *(i for k in range(r) for i in (3 + k, 3 + r + k)))
@@ -218,8 +326,7 @@ def _kernel(be: Backend, g: Sliding, x: Array, y: Array, is_real: bool) -> Array
     """
     xp, r, groups = be.xp, g.rank, g.groups
     axes, space = tuple(range(-r, 0)), tuple(range(3, 3 + r))
-    frames = frames_of(g.spans)
-    points, hops, counts = (tuple(f[i] for f in frames) for i in range(3))
+    points, hops, counts, _ = zip(*frames_of(g.spans), strict=True)
     batch, filters, depth = x.shape[0], y.shape[1] // groups, x.shape[1] // groups
     y = dilated(be, y, [s.stride for s in g.spans])
     reads = [hop + s.extent - 1 for hop, s in zip(hops, g.spans, strict=True)]

@@ -115,7 +115,8 @@ class Plan:
     terms : int
         Products summed in one output (K of the accuracy contract; C + 2 or C + 12 of Winograd's).
     points, frames : int
-        Points of one transform, where the method is an FFT, and how many frames are summed.
+        Points of one transform, where the method is an FFT, and how many frames are summed (of a
+        kernel those of all outputs, of an output those of a kernel in parts).
     slabs : Slabs
         Batch entries and points of the first sliding axis that are computed at a time.
     flops, bytes, workspace : number
@@ -291,13 +292,15 @@ def _decide(p: Problem, found: list[Candidate], cuts: dict[str, Slabs], workspac
     points = frames = 1
     if method in TRANSFORMS:
         cut = cuts[method]
-        part = p.slab(cut).g
+        part, parts = p.slab(cut), 1
         if method == "fft":
-            points = prod(fft.transform_lengths(role, part))
+            points = prod(fft.transform_lengths(role, part.g))
         else:
-            made = overlap_save.frames_of(part.spans)
-            points, frames = prod(f[0] for f in made), prod(f[2] for f in made)
-        frames = p.batch * -(-p.points // cut.step) * frames if role == "w" else 1
+            # The transpose is made of forward products.
+            made = overlap_save.frames_for(next(part.residues()) if role == "x" else part)
+            points, frames = prod(f.points for f in made), prod(f.many for f in made)
+            parts = prod(f.parts for f in made)
+        frames = p.batch * -(-p.points // cut.step) * frames if role == "w" else parts
     terms = winograd.terms(p) if method == "winograd" else p.terms
     return Plan(_NAMES[role], method, why, tuple(candidates), cuts[method], terms, points, frames)
 

@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import Any
 
 from .._backends import Backend
-from . import direct, forms, native
+from . import direct, forms, native, overlap_save
 from .forms import Form
 from .problem import Algorithm, Problem, Slabs, result_shape
 
@@ -105,6 +105,7 @@ def _share(algorithm: Algorithm, p: Problem, limit: int) -> int:
     """Bytes that scratch arrays may take: how a compiler arranges them is known roughly, mostly."""
     told = algorithm is native and p.native.scratch is not None
     told = told or (algorithm is direct and direct.one_pass(p))
+    told = told or (algorithm is overlap_save and overlap_save.parted(p))
     most = limit if told or not p.traces else limit // 2
     return min(most, _KEPT) if p.traces and p.wide == 1 and algorithm is direct else most
 
