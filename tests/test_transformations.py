@@ -271,6 +271,23 @@ def test_torch_func(xp, case):
 
 
 @torch_only
+@pytest.mark.op("nn.conv")
+@pytest.mark.parametrize("dims", [(None, 0), (0, None), (0, 0)])
+def test_layers_of_an_ensemble(xp, rng, dims):
+    """Lanes of one array alone: what the kernels are given then lies in no order of its own."""
+    import torch
+
+    x, w = (xp.asarray(rng.standard_normal(s)) for s in ((3, 2, 3, 6, 7), (3, 4, 3, 3, 2)))
+    given = [v if d == 0 else v[0] for v, d in zip((x, w), dims, strict=True)]
+    slopes = torch.func.grad(lambda x, w: swath.nn.conv(x, w, padding="same").sin().sum(), (0, 1))
+    found = torch.func.vmap(slopes, dims)(*given)
+    for lane in range(3):
+        one = slopes(*(v[lane] if d == 0 else v for v, d in zip(given, dims, strict=True)))
+        for got, want in zip(found, one, strict=True):
+            close(got[lane], _host(want), xp.eps)
+
+
+@torch_only
 @pytest.mark.parametrize("case", params(smooth=True, first_of_each=True))
 def test_torch_hessian_product_equals_differences_of_the_gradient(xp, case):
     """Forward over reverse, as torch.func.hessian does it."""

@@ -193,9 +193,14 @@ def _transposes(groups: int, w: Array, y: Array) -> bool:
 def _layout(x: Array) -> Any:
     """The memory format of channels last where x lies so, else that of channels first."""
     last = _LAST.get(x.ndim)
-    if last is None or x.is_contiguous() or not x.is_contiguous(memory_format=last):
+    if last is None or x.is_contiguous() or not _channels_last(x):
         return torch.contiguous_format
     return last
+
+
+def _channels_last(x: Array) -> bool:
+    # Of the memory format itself nothing may be asked under torch.func.vmap.
+    return x.movedim(1, -1).is_contiguous()
 
 
 def _unwritten(like: Array, shape: tuple[int, ...], layout: Any) -> Array:
@@ -207,7 +212,7 @@ def _stored(w: Array, x: Array) -> Array | None:
     if w.numel() < _REORDERED or x.is_cuda or _layout(x) is torch.contiguous_format:
         return None
     stored = w.permute(*range(2, w.ndim), 1, 0)
-    if w.is_contiguous(memory_format=_LAST[w.ndim]) or not stored.is_contiguous():
+    if _channels_last(w) or not stored.is_contiguous():
         return None
     return stored
 
