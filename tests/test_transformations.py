@@ -334,3 +334,30 @@ def test_torch_compile(xp):
     want = torch.autograd.grad(loss(x, k), (x, k))
     for a, b in zip(found, want, strict=True):
         close(a, b, xp.eps)
+
+
+@torch_only
+@pytest.mark.op("signal.convolve", "nn.conv", "linalg.lstsq")
+def test_autocast_changes_nothing(xp, rng):
+    """Inside torch.autocast PyTorch's products of float32 are of bfloat16; those of swath are not."""
+    import torch
+
+    def draw(*shape):
+        return torch.tensor(rng.standard_normal(shape), dtype=torch.float32, requires_grad=True)
+
+    calls = [
+        (lambda x, k: swath.signal.convolve(x, k, method="toeplitz"), draw(1000), draw(30)),
+        (lambda x, k: swath.nn.conv(x, k, method="im2col"), draw(1, 4, 9, 9), draw(4, 4, 3, 3)),
+        (lambda x, k: swath.nn.conv(x, k, method="native"), draw(1, 4, 9, 9), draw(4, 4, 3, 3)),
+        (lambda a, b: swath.linalg.lstsq(a, b).x, draw(800, 4), draw(800)),
+    ]
+    for call, *given in calls:
+        found = []
+        for enabled in (False, True):
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+                value = call(*given)
+                slopes = torch.autograd.grad(value.square().sum(), given)
+            found.append([_host(v.detach()) for v in (value, *slopes)])
+        for plain, cast in zip(*found, strict=True):
+            assert plain.dtype == cast.dtype
+            np.testing.assert_array_equal(plain, cast)

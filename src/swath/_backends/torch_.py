@@ -252,6 +252,9 @@ class TorchBackend(Backend):
         return torch.constant_pad_nd(x, pairs, value) if any(pairs) else x
 
     def matmul(self, a: Array, b: Array) -> Array:
+        if _autocast(a):
+            with _own_dtypes(a):
+                return self.matmul(a, b)
         if a.dtype != b.dtype:
             kind = torch.promote_types(a.dtype, b.dtype)
             a, b = a.to(kind), b.to(kind)
@@ -294,6 +297,9 @@ class TorchBackend(Backend):
 
     def vecdot(self, a: Array, b: Array, axis: int) -> Array:
         # The standard's form, which moves axes first, takes ten times as long for small arrays.
+        if _autocast(a):
+            with _own_dtypes(a):
+                return self.vecdot(a, b, axis)
         return torch.linalg.vecdot(a, b, dim=axis)
 
     def matmul_into(self, out: Array, a: Array, b: Array) -> None:
@@ -340,6 +346,9 @@ class TorchBackend(Backend):
     native = NativeKernel(("y", "x", "w"), layer_seconds, both=True)
 
     def native_product(self, role: str, g: Any, a: Array, b: Array) -> Array:
+        if _autocast(a):
+            with _own_dtypes(a):
+                return self.native_product(role, g, a, b)
         row = role == "y" and a.numel() == a.shape[-1] and b.numel() == b.shape[-1]
         near = self.near(a, b) if row and by_line(g, a.itemsize) else None
         if near is not None:
@@ -427,6 +436,16 @@ def _full_precision(*switches: Any) -> Generator[None]:
 
 
 _transforms_active = getattr(torch._C, "_are_functorch_transforms_active", lambda: True)
+
+
+def _autocast(x: Array) -> bool:
+    """Whether PyTorch would cast the operands of a product where x is."""
+    return torch.is_autocast_enabled("cpu" if x.is_cpu else x.device.type)
+
+
+def _own_dtypes(x: Array) -> AbstractContextManager[Any]:
+    """Inside, operands keep their dtypes: `torch.autocast` multiplies float32 in bfloat16."""
+    return torch.autocast(x.device.type, enabled=False)
 
 
 def _differentiated(arrays: Sequence[Array]) -> bool:
