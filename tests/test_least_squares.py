@@ -734,6 +734,85 @@ def test_torch_second_derivatives_and_vmap(xp, rng):
     assert_close(got, np.array([numpy_lstsq(s, tables[1]) for s in stack.numpy()]), rtol=1e-12)
 
 
+# Systems by name: arrays drawn for them, and A, b, weights and ridge made of these. Products of two
+# matrices keep the rank that they have, wherever the derivative is looked at.
+STATISTICS = {
+    "tall": (((7, 3), (7, 2)), lambda a, b: (a, b, None, 0)),
+    "weighted": (((7, 3), (7,), (7,), (3,)), lambda a, b, w, r: (a, b, w * w + 0.5, r * r + 0.5)),
+    "deficient": (((7, 2), (2, 3), (7,), (7,)), lambda u, v, b, w: (u @ v, b, w * w + 0.5, 0)),
+}
+RESIDUALS = {
+    "wide": (((3, 5), (3,)), lambda a, b: (a, b, None, 0)),
+    "penalised": (((3, 5), (3,)), lambda a, b: (a, b, None, 0.5)),
+    "inconsistent": (((4, 2), (2, 6), (4,)), lambda u, v, b: (u @ v, b, None, 0)),
+}
+
+
+def _told(name):
+    """The arrays of a system, and a function of them: one number made of what `lstsq` tells."""
+    shapes, system = (STATISTICS | RESIDUALS)[name]
+
+    def number(*given):
+        a, b, w, ridge = system(*given)
+        r = linalg.lstsq(a, b, weights=w, ridge=ridge)
+        told = (r.residuals**2).sum()
+        if name in RESIDUALS:
+            return told
+        return told + (r.stderr**3).sum() + (abs(r.covariance) ** 2).sum()
+
+    return shapes, number
+
+
+@pytest.mark.on("jax-jit")
+@pytest.mark.op("linalg.lstsq")
+@pytest.mark.parametrize("kind", ["real", "complex"])
+@pytest.mark.parametrize("name", [*STATISTICS, *RESIDUALS])
+def test_residuals_and_standard_errors_have_derivatives_in_jax(xp, rng, name, kind):
+    import jax
+
+    shapes, number = _told(name)
+    square = name == "weighted"
+    given = [gaussian(rng, *s, kind="real" if square and len(s) < 2 else kind) for s in shapes]
+    if name == "deficient":
+        given[-1] = given[-1].real
+    slopes = jax.jit(jax.grad(number, argnums=tuple(range(len(given)))))(*map(xp.asarray, given))
+    for i, slope in enumerate(slopes):
+        along = gaussian(rng, *given[i].shape, kind="complex" if given[i].dtype == complex else "")
+        sides = [
+            number(*given[:i], given[i] + step * along, *given[i + 1 :]) for step in (1e-6, -1e-6)
+        ]
+        want = (sides[0] - sides[1]) / 2e-6
+        size = np.linalg.norm(xp.numpy(slope)) * np.linalg.norm(along)
+        got = np.sum(xp.numpy(slope) * along).real
+        assert_close(np.array(got), want, atol=1e-7 * (1 + size), rtol=0)
+
+
+@pytest.mark.on("torch")
+@pytest.mark.op("linalg.lstsq")
+@pytest.mark.parametrize("name", [*STATISTICS, *RESIDUALS])
+def test_residuals_and_standard_errors_have_derivatives_in_torch(xp, rng, name):
+    import torch
+
+    shapes, number = _told(name)
+    given = [torch.tensor(gaussian(rng, *s), requires_grad=True) for s in shapes]
+    assert torch.autograd.gradcheck(number, given, rtol=1e-5)
+    assert torch.autograd.gradgradcheck(number, given, rtol=1e-4, atol=1e-4, fast_mode=True)
+    many = torch.stack([given[0].detach(), 2 * given[0].detach()])
+    rest = [v.detach() for v in given[1:]]
+    slopes = torch.func.vmap(torch.func.grad(lambda a: number(a, *rest)))(many)
+    for lane, one in zip(slopes, many, strict=True):
+        assert_close(lane, torch.func.grad(lambda a: number(a, *rest))(one).numpy(), rtol=1e-8)
+    if "weighted" not in name:
+        kinds = [
+            "real" if name == "deficient" and i == 3 else "complex" for i in range(len(shapes))
+        ]
+        given = [
+            torch.tensor(gaussian(rng, *s, kind=kind), requires_grad=True)
+            for s, kind in zip(shapes, kinds, strict=True)
+        ]
+        assert torch.autograd.gradcheck(number, given, rtol=1e-5)
+
+
 # -- projection and dependence ---------------------------------------------------------------------
 
 

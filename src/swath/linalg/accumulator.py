@@ -80,9 +80,10 @@ class GramAccumulator:
     `update` changes the object and belongs outside of ``jax.jit``; inside, `init`, `step`, `join`
     and `solution` do the same without side effects, on a state that ``jax.lax.scan`` carries.
 
-    Derivatives: `step`, `join` and `solution` have those of the sums and of the minimiser, by JAX
-    and PyTorch (A, b, weights, ridge; full rank). In PyTorch sums of rows that require a gradient
-    keep their graph, and so memory, as any running sum does.
+    Derivatives: `step`, `join` and `solution` have those of the sums and of the minimiser x, by JAX
+    and PyTorch (A, b, weights, ridge; full rank). Residuals, stderr and what else is told of a
+    solution count as constants here, unlike those of `lstsq`. In PyTorch sums of rows that require
+    a gradient keep their graph, and so memory, as any running sum does.
 
     References
     ----------

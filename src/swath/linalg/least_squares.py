@@ -37,7 +37,7 @@ from ._scaling import (
 )
 from .dependence import check_rcond, find_dependence, sentences
 from .factors import Factors, System, factorise
-from .normal_equations import solution
+from .normal_equations import inverse_root, solution
 from .refinement import plan_for
 
 __all__ = ["LstsqResult", "Projection", "lstsq", "project"]
@@ -341,7 +341,8 @@ def _solve(p: _Problem, way: _Way) -> LstsqResult:
     if raising and known is None:
         whole = xp.broadcast_to((f.rank == n)[..., None, None], tuple(x.shape))
         x = _ops.select(whole, x, _ops.fill_like(x, (), float("nan")))
-    found = [f.root, f.scale, f.finite, f.rank, f.condition, primal(packed), primal(x)]
+    factor = inverse_root(plan, f, a, w, ridge)
+    found = [factor, f.scale, f.finite, f.rank, f.condition, primal(packed), primal(x)]
     found += [] if w is None else [w]
     residuals, stderr, dof, success, *root = be.run(_said, _Said(m, system.wide, full), *found)
     return LstsqResult(
@@ -610,9 +611,10 @@ def lstsq(
     Notes
     -----
     The derivative of x with respect to A, b, weights and ridge is that of the minimiser, by the
-    implicit function theorem; at deficient rank it is the one at constant rank. Covariance with a
-    ridge is that of the Bayesian posterior. NaN or infinities in A or b give NaN in x and `success`
-    false, no error.
+    implicit function theorem; at deficient rank it is the one at constant rank. JAX and PyTorch
+    differentiate residuals, stderr and covariance too, and `swath.vjp` x alone; `condition` counts
+    as constant. Covariance with a ridge is that of the Bayesian posterior. NaN or infinities in A
+    or b give NaN in x and `success` false, no error.
 
     With m < n and a number above 0 as `ridge`, without weights, the problem is solved through the
     m × m matrix AΓ⁻¹Aᴴ + I, and `condition` is that of [AΓ^(−½) I]. A ridge in an array may hold

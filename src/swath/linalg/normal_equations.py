@@ -17,11 +17,19 @@ from ..autodiff import Core, apply, primal, with_batch
 from ..division import Division, problems
 from ..registry import operation
 from ._rows import weigh
-from ._scaling import adjoint, adjoint_times, conj, diagonal, matrices, weights_of
+from ._scaling import (
+    adjoint,
+    adjoint_times,
+    conj,
+    diagonal,
+    matrices,
+    real_product,
+    weights_of,
+)
 from .factors import Factors
 from .refinement import Plan, refined
 
-__all__ = ["gram", "gram_product", "solution"]
+__all__ = ["gram", "gram_product", "inverse_root", "solution"]
 
 Array = Any
 
@@ -228,18 +236,7 @@ class _Kernel(Core):
             return total
 
         def moved(v: Array) -> Array:
-            """Ṅ v."""
-            if s.g.wide:
-                return _wide_moved(s, da, dw, v)
-            found = xp.zeros_like(v)
-            if da is not None:
-                found = found + adjoint_times(be, da, s.weigh(s.up(v)))
-                found = found + s.down(s.weigh(be.matmul(da, v)))
-            if dw is not None:
-                found = found + s.down(xp.astype(dw, v.dtype)[..., None] * s.up(v))
-            if dridge is not None:
-                found = found + xp.astype(dridge, v.dtype)[..., None] * v
-            return found
+            return _moved(s, da, dw, dridge, v)
 
         if s.plan.full_rank:
             return total - s.kernel(moved(out))
@@ -256,54 +253,76 @@ class _Kernel(Core):
         cotangent: Array,
         wanted: Sequence[bool],
     ) -> Sequence[Any]:
-        s, xp = _Maps(be, geometry, arrays), be.xp
-        complex_ = be.is_complex(cotangent)
-
+        s = _Maps(be, geometry, arrays)
         t = conj(be, cotangent)
         u = s.kernel(t)
         results: list[Any] = [None] * len(arrays)
         results[1] = conj(be, u) if wanted[1] else None
         if not (wanted[0] or any(wanted[2:])):
             return results
-        turn = xp.matrix_transpose
         pairs = [(-conj(be, u), out)]
         if not s.plan.full_rank:
             pairs.append((conj(be, t - s.normal(u)), s.kernel(out)))
             pairs.append((conj(be, s.kernel(u)), s.b - s.normal(out)))
-        bar = None
-        for left, right in pairs:
-            term = be.matmul(left, turn(right))
-            bar = term if bar is None else bar + term
-        place = 2
-        if s.g.wide:
-            # N = X Xᴴ with X = √W A: X̄ = N̄ conj(X) + conj(N̄ᵀ X).
-            x = s.weigh(s.a, root=True)
-            rows = be.matmul(bar, conj(be, x)) + conj(be, be.matmul(turn(bar), x))
-            if wanted[0]:
-                results[0] = s.weigh(rows, root=True)
-            if s.w is not None and wanted[place]:
-                part = xp.real(rows * s.a) if complex_ else rows * s.a
-                root = xp.sqrt(s.w)
-                safe = xp.where(root > 0, root, xp.ones_like(root))
-                slope = xp.where(root > 0, 0.5 / safe, xp.zeros_like(root))
-                results[place] = slope * xp.sum(part, axis=-1, dtype=s.w.dtype)
-            return results
-        right = be.matmul(conj(be, s.a), bar)
-        if wanted[0]:
-            results[0] = s.weigh(right + conj(be, be.matmul(s.a, turn(bar))))
-        if s.w is not None:
-            if wanted[place]:
-                part = xp.real(right * s.a) if complex_ else right * s.a
-                results[place] = xp.sum(part, axis=-1, dtype=s.w.dtype)
-            place += 1
-        if s.g.ridged and wanted[place]:
-            results[place] = diagonal(be, bar)
-        return results
+        return _moved_transposed(s, pairs, results, wanted)
 
     def batch(
         self, be: Backend, geometry: Plan, arrays: Sequence[Array], batched: Sequence[bool]
     ) -> tuple[Any, Sequence[Array], Callable[[Array], Array]]:
         return geometry, with_batch(be, arrays, batched), lambda out: out
+
+
+def _moved(s: _Maps, da: Any, dw: Any, dridge: Any, v: Array) -> Array:
+    """Ṅ v from tangents of A, weights and ridge, None for zero."""
+    be, xp = s.be, s.be.xp
+    if s.g.wide:
+        return _wide_moved(s, da, dw, v)
+    found = xp.zeros_like(v)
+    if da is not None:
+        found = found + adjoint_times(be, da, s.weigh(s.up(v)))
+        found = found + s.down(s.weigh(be.matmul(da, v)))
+    if dw is not None:
+        found = found + s.down(xp.astype(dw, v.dtype)[..., None] * s.up(v))
+    if dridge is not None:
+        found = found + xp.astype(dridge, v.dtype)[..., None] * v
+    return found
+
+
+def _moved_transposed(
+    s: _Maps, pairs: Sequence[tuple[Array, Array]], results: list[Any], wanted: Sequence[bool]
+) -> list[Any]:
+    """Write into `results` what A, weights and ridge have of N̄, the sum of left·rightᵀ of pairs."""
+    be, xp = s.be, s.be.xp
+    complex_, turn = be.is_complex(s.a), xp.matrix_transpose
+    bar = None
+    for left, right in pairs:
+        term = be.matmul(left, turn(right))
+        bar = term if bar is None else bar + term
+    place = 2
+    if s.g.wide:
+        # N = X Xᴴ with X = √W A: X̄ = N̄ conj(X) + conj(N̄ᵀ X).
+        x = s.weigh(s.a, root=True)
+        rows = be.matmul(bar, conj(be, x)) + conj(be, be.matmul(turn(bar), x))
+        if wanted[0]:
+            results[0] = s.weigh(rows, root=True)
+        if s.w is not None and wanted[place]:
+            part = xp.real(rows * s.a) if complex_ else rows * s.a
+            root = xp.sqrt(s.w)
+            safe = xp.where(root > 0, root, xp.ones_like(root))
+            slope = xp.where(root > 0, 0.5 / safe, xp.zeros_like(root))
+            results[place] = slope * xp.sum(part, axis=-1, dtype=s.w.dtype)
+        return results
+    right = be.matmul(conj(be, s.a), bar)
+    if wanted[0]:
+        results[0] = s.weigh(right + conj(be, be.matmul(s.a, turn(bar))))
+    if s.w is not None:
+        if wanted[place]:
+            part = xp.real(right * s.a) if complex_ else right * s.a
+            results[place] = xp.sum(part, axis=-1, dtype=s.w.dtype)
+        place += 1
+    if s.g.ridged and wanted[place]:
+        results[place] = diagonal(be, bar)
+    return results
 
 
 def _wide_moved(s: _Maps, da: Any, dw: Any, v: Array) -> Array:
@@ -365,6 +384,10 @@ class _Units:
             found[self.place + 1] = self.xp.ones_like(self.scale)
         return found
 
+    def rows(self, v: Array) -> Array:
+        """Rows of b − A x from what they are in these units, or once more towards the cotangent."""
+        return v if self.none or not self.g.wide else self._times(v, 1 / self.scale[..., None])
+
     def unknowns(self, x: Array, *, back: bool = False) -> Array:
         """y from x; back, x from y, and the cotangent of y from that of x."""
         if self.none or self.g.wide:
@@ -393,8 +416,11 @@ class _Solution(Core):
     auxiliaries are constants: x does not depend on how it was computed, and what the rule itself
     depends on goes through `_Kernel`, which has its own.
 
-    The output is packed: below the n rows of x one with Σ w|b − A x|², one with the relative size
-    of the last correction. Those two have no derivative.
+    The output is packed: below the n rows of x one with ρ = Σ w|b − A x|², one with the relative
+    size of the last correction, which has no derivative. That of ρ needs ẋ only where there is a
+    ridge, for AᴴW r = Γ x::
+
+        ρ̇ = Re Σ_i (2 w conj(r) (ḃ − Ȧ x) + ẇ|r|²) − 2 Re Σ_j γ conj(x) ẋ
     """
 
     name = "least_squares_solution"
@@ -435,8 +461,18 @@ class _Solution(Core):
         if dridge is not None:
             low = low - xp.astype(dridge, r.dtype)[..., None] * out
         total = s.inverse(low) + s.pinv(high)
-        total = units.unknowns(total if null is None else total + null, back=True)
-        return be.pad(total, [(0, 0)] * (total.ndim - 2) + [(0, 2), (0, 0)])
+        total = total if null is None else total + null
+        r, high = units.rows(r), units.rows(high)
+        terms = 2 * real_product(be, s.weigh(r), high)
+        if dw is not None:
+            terms = terms + dw[..., None] * real_product(be, r, r)
+        square = xp.sum(terms, axis=-2, keepdims=True, dtype=terms.dtype)
+        if g.ridged:
+            terms = 2 * real_product(be, s.shrink(out), total)
+            square = square - xp.sum(terms, axis=-2, keepdims=True, dtype=terms.dtype)
+        square = xp.astype(square, total.dtype)
+        rows = [units.unknowns(total, back=True), square, xp.zeros_like(square)]
+        return xp.concat(rows, axis=-2)
 
     def pull(
         self,
@@ -452,17 +488,24 @@ class _Solution(Core):
         s = _Maps(be, geometry, units.arrays(arrays))
         n = s.a.shape[-1]
         g, out = s.g, units.unknowns(out[..., :n, :])
+        complex_ = be.is_complex(s.a)
+        square = cotangent[..., n : n + 1, :]
+        square = xp.real(square) if complex_ else square
         cotangent = units.unknowns(cotangent[..., :n, :], back=True)
         turn = xp.matrix_transpose
-        complex_ = be.is_complex(s.a)
 
         def real_sum(v: Array, like: Array) -> Array:
             return xp.sum(xp.real(v) if complex_ else v, axis=-1, dtype=like.dtype)
 
+        twice = xp.astype(2 * square, out.dtype)
         t = conj(be, cotangent)
+        if g.ridged:
+            t = t - twice * s.shrink(out)
         u = s.inverse(t)
-        back = conj(be, s.raised(t))
         r = s.b - s.up(out)
+        far = units.rows(r)
+        # Zero first: the rest may leave the range of the dtype.
+        back = conj(be, s.raised(t) + units.rows(twice) * s.weigh(far))
         results: list[Any] = [None] * len(arrays)
         if wanted[0]:
             results[0] = be.matmul(s.weigh(conj(be, r)), turn(u)) - be.matmul(back, turn(out))
@@ -474,7 +517,9 @@ class _Solution(Core):
         place = 2
         if g.weighted:
             if wanted[place]:
-                results[place] = real_sum(conj(be, s.up(u)) * r, s.w)
+                found = real_product(be, twice * far, 0.5 * far)
+                found = xp.sum(found, axis=-1, dtype=found.dtype)
+                results[place] = real_sum(conj(be, s.up(u)) * r, s.w) + found
             place += 1
         if g.ridged and wanted[place]:
             results[place] = -real_sum(conj(be, u) * out, s.ridge)
@@ -482,6 +527,73 @@ class _Solution(Core):
 
 
 _SOLUTION = _Solution()
+
+
+class _Root(Core):
+    """D⁻¹Z with Z Zᴴ = G⁺, of a system that is not wide: its value is given, its derivative made.
+
+    Derivation. Any Ż with Ż Zᴴ + Z Żᴴ = K̇ will do (`_Kernel` has K̇ and P), and there is one
+    without an inverse: Ż = −½ K Ṅ Z + P Ṅ K Z.
+    """
+
+    name = "least_squares_root"
+
+    def forward(self, be: Backend, geometry: Plan, *arrays: Array) -> Array:
+        return arrays[1]
+
+    def _in_units(
+        self, be: Backend, geometry: Plan, arrays: Sequence[Array], out: Array
+    ) -> tuple[_Units, _Maps, Array, Array]:
+        units = _Units(be, geometry, arrays)
+        s = _Maps(be, geometry, units.arrays(arrays))
+        d = be.xp.astype(s.scale, out.dtype)[..., None]
+        return units, s, d, d * out
+
+    def push(
+        self,
+        be: Backend,
+        geometry: Plan,
+        arrays: Sequence[Array],
+        out: Array,
+        tangents: Sequence[Any],
+    ) -> Array:
+        units, s, d, z = self._in_units(be, geometry, arrays, out)
+        da, _, *rest = units.data(tangents)
+        dw = rest.pop(0) if s.g.weighted else None
+        dridge = rest.pop(0) if s.g.ridged else None
+        total = -0.5 * s.kernel(_moved(s, da, dw, dridge, z))
+        if not s.plan.full_rank:
+            beyond = _moved(s, da, dw, dridge, s.kernel(z))
+            total = total + beyond - s.normal(s.kernel(beyond))
+        return total / d
+
+    def pull(
+        self,
+        be: Backend,
+        geometry: Plan,
+        arrays: Sequence[Array],
+        out: Array,
+        cotangent: Array,
+        wanted: Sequence[bool],
+    ) -> Sequence[Any]:
+        units, s, d, z = self._in_units(be, geometry, arrays, out)
+        t = conj(be, cotangent / d)
+        u = s.kernel(t)
+        pairs = [(-0.5 * conj(be, u), z)]
+        if not s.plan.full_rank:
+            pairs.append((conj(be, t - s.normal(u)), s.kernel(z)))
+        return units.data(_moved_transposed(s, pairs, [None] * len(arrays), wanted))
+
+
+_ROOT = _Root()
+
+
+def inverse_root(plan: Plan, f: Factors, a: Array, w: Array | None, ridge: Array | None) -> Array:
+    """D⁻¹Z of `f`, with its derivative unless the system is wide."""
+    if plan.system.wide:
+        return f.root
+    others = [v for v in (w, ridge) if v is not None]
+    return apply(_ROOT, plan, a, f.root, *others, f.root, f.scale)
 
 
 def solution(plan: Plan, f: Factors, a: Any, b: Any, w: Any | None, ridge: Any | None) -> Any:
