@@ -132,6 +132,26 @@ def test_numbers_have_no_cotangent():
     assert pullback(np.ones(()))[2] is None
 
 
+def test_lists_of_arrays_are_refused_where_they_would_have_no_cotangent(xp):
+    x, row = (xp.asarray(np.ones(n)) for n in (6, 2))
+    with pytest.raises(ArgumentTypeError, match=r"bank is a list of arrays, .* stack it"):
+        swath.vjp(swath.signal.filter_bank, [row, row], x)
+    pullback = swath.vjp(swath.signal.filter_bank, [[1.0, 2.0]], x)[1]
+    assert pullback(xp.asarray(np.ones((1, 6))))[0] is None
+
+
+@pytest.mark.on("strict", "dask", "torch", "jax")
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_numpy_array_is_the_one_to_be_moved(xp, turned):
+    """Not the other, which may be far away, or not there yet."""
+    there, here = xp.asarray(np.ones(9)), np.ones(3)
+    pair = (here, there) if turned else (there, here)
+    name = ("in1", "in2")[not turned]
+    fix = rf"bind\('(?!numpy').*'\)\.asarray\({name}\)"
+    with pytest.raises(ArgumentTypeError, match=fix):
+        swath.signal.convolve(*pair)
+
+
 @pytest.mark.on("jax")
 def test_traced_settings_are_refused_in_words(xp):
     import jax

@@ -682,7 +682,7 @@ BAD = {
     ),
     "other argument": (
         partial(swath.signal.convolve, np.ones(3)), np.ones(9), np.ones(11), {}, ValueError,
-        "they must be in1",
+        r"they must be in1: give the other array by name, as .*in2=\.\.\.",
     ),
     "too many arguments": (
         partial(swath.signal.convolve, np.ones(3), nonsense=1), np.ones(9), np.ones(9), {},

@@ -339,7 +339,7 @@ def test_torch_compile(xp):
 @torch_only
 @pytest.mark.op("signal.convolve", "nn.conv", "linalg.lstsq")
 def test_autocast_changes_nothing(xp, rng):
-    """Inside torch.autocast PyTorch's products of float32 are of bfloat16; those of swath are not."""
+    """Inside torch.autocast products of float32 are of bfloat16 in PyTorch, and not in swath."""
     import torch
 
     def draw(*shape):

@@ -124,10 +124,12 @@ def arrays(*optional: str, **given: Any) -> tuple[Backend, list[Any]]:
         if be is None:
             be, anchor_name, anchor = found, name, plain
         elif found is not be:
+            # Of NumPy and another library the latter was chosen.
+            other, moved = (found, anchor_name) if be.name == "numpy" else (be, name)
             raise ArgumentTypeError(
                 f"{anchor_name} is an array of {be.name} and {name} of {found.name}; "
                 f"swath moves nothing on its own: convert one of them "
-                f"(as with swath.bind({be.name!r}).asarray({name}))"
+                f"(as with swath.bind({other.name!r}).asarray({moved}))"
             )
         elif not be.same_device(anchor, plain):
             raise ArgumentTypeError(

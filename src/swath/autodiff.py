@@ -292,13 +292,15 @@ def vjp(
     pullback : callable
         ``pullback(cotangent)`` returns one entry per positional argument: an array of the
         argument's shape and dtype, a tuple of such entries where the argument is a tuple of
-        arrays, or None where it is no differentiable array. The cotangent has the shape of the
-        value (of its first output where it has several).
+        arrays, or None where it is no differentiable array: numbers, and lists of them, are
+        constants. The cotangent has the shape of the value (of its first output where it has
+        several).
 
     Raises
     ------
     TypeError
-        If `op` is no registered operation; the text lists those there are.
+        If `op` is no registered operation; the text lists those there are. If a differentiable
+        argument is a list of arrays: it is to be stacked first.
 
     Notes
     -----
@@ -324,6 +326,12 @@ def vjp(
     nodes = [_lifted(a, tape) for a in args]
     allowed = operation.differentiable
     keywords = {k: _lifted(v, tape) if k in allowed else v for k, v in kwargs.items()}
+    for name, value in (*zip(operation.parameters, args, strict=False), *kwargs.items()):
+        if name in allowed and isinstance(value, list) and _holds_arrays(value):
+            raise ArgumentTypeError(
+                f"vjp: {name} is a list of arrays, which has no cotangent of its own; stack it "
+                f"into one array first"
+            )
     # Arrays without a derivative (tables, frequencies) stay plain.
     parameters = operation.parameters
     for i in range(len(nodes)):
@@ -360,6 +368,13 @@ def _lifted(value: Any, tape: Tape) -> Any:
         # As in a call, no subclass; masked arrays are refused there.
         value = value.view(np.ndarray)
     return Node(value, tape)
+
+
+def _holds_arrays(value: Any) -> bool:
+    """Whether there are differentiable arrays in a nested list; NumPy's scalars are numbers."""
+    if isinstance(value, list | tuple):
+        return any(_holds_arrays(v) for v in value)
+    return not isinstance(value, np.generic) and differentiable(value)
 
 
 def _entry(found: dict[int, Array], node: Any) -> Any:

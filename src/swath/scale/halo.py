@@ -145,7 +145,8 @@ def halo_of(
     wanted, build = rule
     if data != wanted:
         raise ArgumentError(
-            f"fn passes the blocks to {record.name} as {data}; they must be {wanted}"
+            f"fn passes the blocks to {record.name} as {data}; they must be {wanted}: give the "
+            f"other array by name, as functools.partial({record.name}, {data}=...)"
         )
     given = {name: value for name, value in bound.arguments.items() if name != data}
     return build(Call(record, data, shape, axis, given))
