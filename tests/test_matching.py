@@ -136,6 +136,24 @@ def test_match_equals_skimage(xp, rng):
     assert np.unravel_index(np.argmax(xp.numpy(got)), got.shape) == (5, 8)
 
 
+@pytest.mark.on("numpy", "torch")
+@pytest.mark.op("signal.match_template")
+@pytest.mark.parametrize("zero_mean", [True, False])
+def test_large_matches_go_in_slabs_and_equal_windows(xp, rng, zero_mean):
+    x, t = rng.random((600, 500)), rng.random((7, 6))
+    x[200:230, 100:130] = 0.25  # some constant windows
+    windows = np.lib.stride_tricks.sliding_window_view(x, t.shape)
+    if zero_mean:
+        windows = windows - windows.mean((-2, -1), keepdims=True)
+        t = t - t.mean()
+    scale = np.sqrt((windows**2).sum((-2, -1)) * (t**2).sum())
+    constant = scale < 1e-12
+    assert constant.any() == zero_mean
+    want = np.where(constant, 0, (windows * t).sum((-2, -1)) / np.where(constant, 1, scale))
+    got = match_template(xp.asarray(x), xp.asarray(t), zero_mean=zero_mean)
+    assert_close(got, want, rtol=3000 * xp.eps)
+
+
 @pytest.mark.op("signal.match_template")
 def test_match_forgives_gain_and_offset(xp, rng):
     t = rng.standard_normal(12)

@@ -148,6 +148,8 @@ def test_windows_in_long_rows_equal_numpys(xp, rng):
     cases = [
         ((72, 500), (7, 9), (2, 1), ((3, 0), (4, 5)), (1, 2)),
         ((30, 200, 3), (5, 6), (1, 1), ((2, 2), (0, 1)), (1, 1)),
+        # Of many taps windows are made of smaller ones, and of one more tap.
+        ((120, 360), (31, 25), (1, 1), ((3, 0), (4, 5)), (1, 2)),
     ]
     for shape, size, stride, pads, dilation in cases:
         x = rng.integers(-9, 10, shape).astype(float)

@@ -14,6 +14,7 @@ from ..geometry import Span, Windows
 from ..registry import operation
 from ..sliding import sum_windows
 from ..sliding.reduce import Mean, mean_windows
+from ..sliding.sweep import Slab, slabs
 from ._slide import check_mode, convolve_axes, mode_span, prepare
 
 __all__ = ["correlation_score", "match_template"]
@@ -253,9 +254,8 @@ def match_template(
         for axis in places:
             shape[axis] = windows.out[axis]
         return _ops.fill_like(x, shape, dtype=kind)
-    power, still = _power(be, windows, x, centre=zero_mean)
     dot = convolve_axes(x, template, places, "valid", "auto", turned=True)
-    return _ops.cast(_cosine(be, dot, power, still, plain), kind)
+    return _ops.cast(_scores(be, windows, x, dot, plain, centre=zero_mean), kind)
 
 
 def _mean(x: Any, places: tuple[int, ...]) -> Any:
@@ -288,6 +288,27 @@ def _of_size_one(be: Backend, t: Any, places: tuple[int, ...]) -> tuple[Any, Arr
     plain = primal(energy) <= taps * _rounding(be, t.dtype, taps) ** 2
     energy = _ops.select(plain, _ops.fill_like(energy, energy.shape, 1), energy)
     return _ops.divide(t, _ops.root(energy)), plain
+
+
+def _scores(be: Backend, windows: Windows, x: Any, dot: Any, plain: Array, *, centre: bool) -> Any:
+    """The cosines: products with one template slab by slab, near the caches, where they may be."""
+
+    def score(windows: Windows, x: Any, dot: Any) -> Any:
+        power, still = _power(be, windows, x, centre=centre)
+        return _cosine(be, dot, power, still, plain)
+
+    derived = any(isinstance(v, Node) or be.recorded(v) for v in (x, dot))
+    if not be.in_place or derived or prod(plain.shape) > 1 or tuple(dot.shape) != windows.out:
+        return score(windows, x, dot)
+    out = be.empty_like(dot, windows.out)
+
+    def one(_: None, slab: Slab) -> None:
+        inputs, outputs, part = slab
+        out[outputs] = score(part, x[inputs], dot[outputs])
+
+    # Their sums are as wide as float64.
+    be.each(slabs(windows, 8, be.wide(x)), lambda: None, one)
+    return out
 
 
 def _power(be: Backend, windows: Windows, x: Any, *, centre: bool) -> tuple[Any, Array]:

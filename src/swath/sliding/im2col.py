@@ -35,7 +35,7 @@ Windows = list[tuple[int, Array]]
 # seldom enough.
 _COLUMNS = 2**22
 # Places that one product should have at least: the kernel is read once for all of them.
-_PLACES = 256
+_PLACES = 1024
 # Beginning a run of points, as a part of starting one array operation.
 _RUN_CALLS = 0.0016
 # Terms that one product should sum: with fewer, adding up products costs more than copying taps.

@@ -238,6 +238,8 @@ _SHORT = 1024
 _COLUMN = 16
 # Elements at least of an array whose taps are merged at once, and at most of an inner loop of it.
 _FEW, _MANY = 2**14, 2**15
+# Taps that are merged at once in the time of a step of a program, and of merging their results.
+_STEP, _AGAIN = 8, 6
 
 
 def filled(
@@ -328,8 +330,49 @@ def _folded(
         return none
     if not least <= run <= _MANY:
         return none
-    steps = make(span.part(first, last)[1]).steps
-    return slice(first, last) if len(steps) > 2 + span.size // 8 else none
+    inside = span.part(first, last)[1]
+    steps = make(inside).steps
+    return slice(first, last) if len(steps) > 2 + _levels(inside).taps / _STEP else none
+
+
+class _Levels(NamedTuple):
+    """Windows as `number` windows of `size` taps end to end, and `more` taps; or as they are.
+
+    `taps` is what it costs, in taps that are merged at once.
+    """
+
+    size: int
+    number: int
+    more: int
+    taps: int
+
+
+@lru_cache(maxsize=1024)
+def _levels(span: Span) -> _Levels:
+    """The cheapest way to merge the taps of a span without padding."""
+    found = [_Levels(1, span.size, 0, span.size)]
+    if span.stride == 1:
+        for size in range(2, span.size // 2 + 1):
+            count, more = divmod(span.size, size)
+            # Another pass, and single taps, write and read memory beyond the first cache.
+            found.append(_Levels(size, count, more, size + count + _AGAIN + _STEP * more))
+    return min(found, key=lambda way: way.taps)
+
+
+def _fold(scratch: Scratch, name: str, axis: int, span: Span, source: Array, result: Array) -> None:
+    """Merge the taps of windows without padding, in one call or by smaller windows."""
+    size, count, *_ = _levels(span)
+    if size == 1:
+        scratch.fold(result, source, name, axis, span)
+        return
+    d = span.dilation
+    small = Span(span.out + d * (size * count - 1), size, 1, d)
+    parts = scratch("level", _with(tuple(source.shape), axis, small.out))
+    scratch.fold(parts, cut(source, axis, slice(0, small.length)), name, axis, small)
+    scratch.fold(result, parts, name, axis, Span(small.out, count, 1, d * size))
+    for number in range(size * count, span.size):
+        tap = cut(source, axis, slice(d * number, d * number + span.out))
+        scratch.into(name, result, result, tap)
 
 
 def cut(a: Array, axis: int, at: slice) -> Array:
@@ -379,7 +422,7 @@ def _merged(
     if inside.stop > inside.start:
         inputs, whole = span.part(inside.start, inside.stop)
         to, taps = cut(result, axis, inside), cut(source, axis, inputs)
-        scratch.fold(to, taps, name, axis, whole)
+        _fold(scratch, name, axis, whole, taps, to)
         for first, last in ((0, inside.start), (inside.stop, span.out)):
             if first < last:
                 inputs, part = span.part(first, last)
