@@ -272,8 +272,15 @@ class NumpyBackend(Backend):
         return csr_array((values, *places), shape=shape)
 
     def fft(self, x: Array, axes: Sequence[int], lengths: Sequence[int]) -> Array:
-        transform = _scipy_fft().fftn if x.dtype.kind == "c" else _scipy_fft().rfftn
-        return transform(x, s=tuple(lengths), axes=tuple(axes))
+        fft, real = _scipy_fft(), x.dtype.kind != "c"
+        *others, last = zip(axes, lengths, strict=True)
+        if not any(2 * x.shape[axis] <= n for axis, n in others):
+            return (fft.rfftn if real else fft.fftn)(x, s=tuple(lengths), axes=tuple(axes))
+        # As a kernel's: axis by axis, so that lines of padding are not transformed.
+        x = (fft.rfft if real else fft.fft)(x, last[1], last[0])
+        for axis, n in reversed(others):
+            x = fft.fft(x, n, axis, overwrite_x=True)
+        return x
 
     def ifft(self, x: Array, axes: Sequence[int], lengths: Sequence[int], *, real: bool) -> Array:
         transform = _scipy_fft().irfftn if real else _scipy_fft().ifftn
