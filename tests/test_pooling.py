@@ -142,6 +142,27 @@ def test_windows_of_many_taps_equal_pytorch(xp, rng, size, stride, padding, poin
 
 
 @maximum
+@pytest.mark.needs("torch")
+@pytest.mark.on("numpy", "numpy-readonly", "torch")
+@pytest.mark.parametrize(
+    ("size", "stride", "padding", "dilation"),
+    [((3, 3), 2, 1, 1), ((5, 4), 3, 2, 1), ((3, 5), 4, 1, 2), ((3, 3), 5, 1, 1)],
+)
+def test_places_of_large_strided_pools_equal_pytorch(xp, rng, size, stride, padding, dilation):
+    """Large enough that what a stride reads is laid side by side."""
+    import torch
+    import torch.nn.functional as F
+
+    for shape in ((2, 3, 112, 112), (1, 2, 201, 157)):
+        x = rng.integers(-9, 10, shape).astype(float)
+        keywords = {"stride": stride, "padding": padding, "dilation": dilation}
+        want = F.max_pool2d(torch.from_numpy(x), size, **keywords, return_indices=True)
+        got = nn.max_pool(xp.asarray(x), size, **keywords, return_indices=True)
+        assert_close(got[0], want[0].numpy(), rtol=0.0, dtype=xp.float)
+        assert_close(got[1], want[1].numpy())
+
+
+@maximum
 @average
 def test_windows_in_long_rows_equal_numpys(xp, rng):
     """Rows long enough that all taps of a window may be merged at once, and padding beside."""

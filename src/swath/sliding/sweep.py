@@ -20,6 +20,7 @@ from .._backends import Backend
 from ..geometry import Span, Windows
 from .passes import (
     LONG,
+    SOURCE,
     Pass,
     Program,
     Step,
@@ -238,6 +239,8 @@ _SHORT = 1024
 _COLUMN = 16
 # Elements at least of an array whose taps are merged at once, and at most of an inner loop of it.
 _FEW, _MANY = 2**14, 2**15
+# Remainders of a stride that are laid side by side at most.
+_PHASES = 4
 # Taps that are merged at once in the time of a step of a program, and of merging their results.
 _STEP, _AGAIN = 8, 6
 
@@ -375,8 +378,46 @@ def _fold(scratch: Scratch, name: str, axis: int, span: Span, source: Array, res
         scratch.into(name, result, result, tap)
 
 
-def cut(a: Array, axis: int, at: slice) -> Array:
+class _Phases:
+    """An array whose last axis is read with a stride: what each remainder reads, side by side."""
+
+    __slots__ = ("parts", "stride")
+
+    def __init__(self, scratch: Scratch, source: Array, stride: int) -> None:
+        self.stride, axis = stride, len(source.shape) - 1
+        self.parts = []
+        for phase in range(stride):
+            read = cut(source, axis, slice(phase, None, stride))
+            part = scratch(("phase", phase), tuple(read.shape), source.dtype)
+            scratch.put(part, read)
+            self.parts.append(part)
+
+    def cut(self, axis: int, at: slice) -> Array:
+        """What a slice with the stride reads."""
+        first = at.start // self.stride
+        count = len(range(at.start, at.stop, at.step))
+        return cut(self.parts[at.start % self.stride], axis, slice(first, first + count))
+
+
+def _phased(scratch: Scratch, program: Program, axis: int, source: Array) -> Any:
+    """The source of comparisons, side by side where the program reads it with a stride.
+
+    A tap is compared and then taken, and with a stride NumPy takes several times as long for both.
+    """
+    reads = [(s.left, s.left_at) for s in program.steps]
+    reads += [(s.right, s.right_at) for s in program.steps]
+    strides = {at.step for number, at in reads if number == SOURCE}
+    stride = min(strides, default=None) or 1
+    row = axis == len(source.shape) - 1 and prod(source.shape) >= _FEW
+    if not scratch.be.folds or not row or len(strides) > 1 or not 1 < stride <= _PHASES:
+        return source
+    return _Phases(scratch, source, stride)
+
+
+def cut(a: Any, axis: int, at: slice) -> Array:
     """A slice of one axis."""
+    if type(a) is _Phases:
+        return a.cut(axis, at)
     return a[(*[slice(None)] * axis, at)] if axis else a[at]
 
 
@@ -595,6 +636,7 @@ def _places(
         for part in _extreme_parts(scratch, axis, span, x, y):
             along, a, b = _views(part, axis, x, y)
             values = _registers(scratch, part.program, along, a, b)
+            values[SOURCE] = _phased(scratch, part.program, along, a)
             _, old, new = _views(part, axis, x if before is None else before, found)
             numbers: list[Array | None] = [None if before is None else old, new]
             for i, v in zip(part.program.memory, values[2:], strict=True):
