@@ -621,6 +621,18 @@ def test_adaptive_pools_of_any_axes_and_none(xp, rng):
     assert nn.adaptive_avg_pool(empty, (2,)).shape == (0, 2, 2)
 
 
+@adaptive
+@pytest.mark.on("numpy", "torch")
+@pytest.mark.parametrize("function", [nn.adaptive_avg_pool, nn.adaptive_max_pool])
+def test_axes_left_as_they_are_give_an_array_of_its_own(xp, rng, function):
+    x = rng.standard_normal((2, 3, 4, 5))
+    given = xp.asarray(x)
+    got = function(given, (None, 5))
+    assert_close(got, x)
+    got += 1
+    assert_close(given, x)
+
+
 @unpool
 @pytest.mark.needs("torch")
 @pytest.mark.parametrize("rank", [1, 2, 3])

@@ -205,9 +205,10 @@ def adaptive_avg_pool(
     """
     be, x, targets = _targets(x, output_size, channels, axes)
     x, kind = accumulating(be, x)
-    for axis, parts in reversed(targets):
-        if parts != x.shape[axis]:
-            x = _interleaved([_mean(x, axis, s) for s in _spans(x.shape[axis], parts)], axis)
+    # Where all axes stay as they are one is computed all the same: no result is the input itself.
+    changed = [t for t in targets if t[1] != x.shape[t[0]]] or targets[:1]
+    for axis, parts in reversed(changed):
+        x = _interleaved([_mean(x, axis, s) for s in _spans(x.shape[axis], parts)], axis)
     return _ops.cast(x, kind)
 
 
