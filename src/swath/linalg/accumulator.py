@@ -244,7 +244,7 @@ class GramAccumulator:
         Parameters
         ----------
         file : path or binary file
-            As `save` wrote it.
+            As `save` wrote it, with the ``.npz`` that NumPy appended.
 
         Returns
         -------
