@@ -210,6 +210,58 @@ def test_forward_error_is_that_of_householder_qr(xp, rng):
         assert max(ours[group]) <= 2 * max(theirs[group]) + 4 * n * conditions[group[0]] * xp.eps
 
 
+@MOSTLY_COMPILED
+@pytest.mark.op("linalg.lstsq")
+@pytest.mark.parametrize("ill", ["none", "one", "all"])
+@pytest.mark.parametrize("penalised", [False, True])
+def test_batches_of_small_problems_have_the_error_of_householder_qr(xp, rng, ill, penalised):
+    # Of the batch every tenth problem is looked at first, none of which is the one.
+    which = {"none": slice(0), "one": slice(1, 2), "all": slice(None)}[ill]
+    a = gaussian(rng, 8, 16, 4)
+    a[which, :, 3] = a[which, :, 0] + 16 * xp.eps**0.5 * a[which, :, 3]
+    b = np.sum(a, axis=-1) + gaussian(rng, 8, 16)
+    a, b = a.astype(xp.float), b.astype(xp.float)
+    options, tall, ends = {}, a.astype(float), b.astype(float)
+    if penalised:
+        w, ridge = 4.0 ** rng.integers(-3, 4, 16), np.array([1.0, 0.0, 0.0, 0.0])
+        more = np.broadcast_to(np.diag(ridge), (8, 4, 4))
+        tall = np.concatenate([np.sqrt(w)[:, None] * tall, more], axis=1)
+        ends = np.concatenate([np.sqrt(w) * ends, np.zeros((8, 4))], axis=1)
+        options = {"weights": xp.asarray(w.astype(xp.float))}
+        options |= {"ridge": xp.asarray(ridge.astype(xp.float))}
+    many = xp.asarray(np.tile(a, (80, 1, 1))), xp.asarray(np.tile(b, (80, 1)))
+    got = xp.call(linalg.lstsq, *many, **options)
+    found, squares = xp.numpy(got.x).reshape(80, 8, 4), xp.numpy(got.residuals).reshape(80, 8)
+    for i in range(8):
+        want = exact_solution(tall[i], ends[i])
+        scale = np.linalg.norm(tall[i], axis=0)
+        kappa, size = np.linalg.cond(tall[i] / scale), np.linalg.norm(scale * want)
+        rest = np.linalg.norm(ends[i] - tall[i] @ want)
+        error = np.linalg.norm(scale * (found[:, i] - want), axis=-1)
+        assert np.max(error) <= 4 * xp.eps * (kappa * size + kappa**2 * rest)
+        weights = w if penalised else 1.0
+        rss = np.sum(weights * (b[i].astype(float) - a[i].astype(float) @ want) ** 2)
+        bound = 64 * xp.eps * (rss + kappa * size * rest)
+        assert np.max(np.abs(squares[:, i] - rss)) <= bound
+    assert np.all(xp.numpy(got.rank) == 4)
+    assert np.all(xp.numpy(got.success))
+
+
+@MOSTLY_COMPILED
+@pytest.mark.op("linalg.lstsq")
+def test_batches_of_small_problems_deficient_or_not_finite(xp, rng):
+    a, b = gaussian(rng, 640, 16, 4), gaussian(rng, 640, 16)
+    a[2:, :, 3] = a[2:, :, 0] + xp.eps**0.5 * a[2:, :, 3]
+    a[0, :, 3], a[1, 5, 2] = a[0, :, 0], np.nan
+    got = xp.call(linalg.lstsq, xp.asarray(a), xp.asarray(b))
+    x = xp.numpy(got.x)
+    assert_close(x[0], numpy_lstsq(a[0], b[0]), rtol=1e3 * xp.eps)
+    assert np.all(np.isnan(x[1]))
+    assert np.all(np.isfinite(x[2:]))
+    assert xp.numpy(got.rank).tolist() == [3, 0, *[4] * 638]
+    assert xp.numpy(got.success).tolist() == [True, False, *[True] * 638]
+
+
 def tall_problems(rng):
     """(A, b) of many rows, of which every eighth is looked at first, by what those say of the rest.
 

@@ -617,6 +617,10 @@ class Backend:
             return self.new_like(a, a.shape, fill=float("nan"))
         return self.xp.stack([self.cholesky(a[i, ...]) for i in range(a.shape[0])], axis=0)
 
+    def triangle(self, a: Array, b: Array) -> Array:
+        """R of the QR factorisations of matrices [a b]."""
+        return self.xp.linalg.qr(self.concat([a, b], -1), mode="reduced")[1]
+
     # -- sparse matrices ------------------------------------------------------------------------
 
     def sparse_rows(

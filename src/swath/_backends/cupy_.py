@@ -169,6 +169,7 @@ class CupyBackend(NumpyBackend):
         return as_strided(x, *strided(x.shape, x.strides, sizes, strides, dilations, axes))
 
     turned, upper_inverse = Backend.turned, Backend.upper_inverse
+    triangle = Backend.triangle
 
     def solve_triangular(
         self, a: Array, b: Array, *, lower: bool, transpose: bool = False

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["levinson", "levinson_seconds", "line", "line_seconds"]
+from . import threads
+
+__all__ = ["levinson", "levinson_seconds", "line", "line_seconds", "triangle"]
 
 # Seconds that `numpy.convolve` takes for a product of up to so many taps, for every output of more,
 # and for each of those left over from whole blocks: the BLAS begins anew at every output.
@@ -20,6 +22,9 @@ _DOT, _NEAR = 4, 1 << 15
 # Seconds of SciPy's recursion for one right-hand side: to start it, and for each of n² steps, of
 # real and of complex numbers (one core of a Xeon, 2026-11).
 _LEVINSON_START, _LEVINSON_STEPS = 1.5e-5, (1.3e-9, 3.1e-9)
+
+# Bytes of the matrices that are factored in one call.
+_PIECE = 1 << 20
 
 
 def line_seconds(span: Any, width: int, heavy: int, gemm: float) -> float:
@@ -68,3 +73,19 @@ def levinson(c: np.ndarray, r: np.ndarray, y: np.ndarray) -> np.ndarray:
             except np.linalg.LinAlgError:
                 x[lane, side] = np.nan
     return x
+
+
+def triangle(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """R of the QR factorisations of matrices [a b], as many at a time as stay in the cache."""
+    *lead, m, n = a.shape
+    k = b.shape[-1]
+    a, b = a.reshape(-1, m, n), b.reshape(-1, m, k)
+    found = np.empty((a.shape[0], min(m, n + k), n + k), np.result_type(a, b))
+    step = max(1, _PIECE // (m * (n + k) * found.itemsize))
+
+    def work(_: None, start: int) -> None:
+        some = slice(start, start + step)
+        found[some] = np.linalg.qr(np.concatenate([a[some], b[some]], axis=-1), mode="r")
+
+    threads.each(range(0, a.shape[0], step), lambda: None, work)
+    return found.reshape(*lead, *found.shape[1:])

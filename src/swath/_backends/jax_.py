@@ -282,6 +282,9 @@ class JaxBackend(Backend):
     def cholesky(self, a: Array) -> Array:
         return jnp.linalg.cholesky(a)
 
+    def triangle(self, a: Array, b: Array) -> Array:
+        return jnp.linalg.qr(jnp.concatenate([a, b], -1), mode="r")
+
     # XLA's transposed kernels are slow on the CPU; the transpose goes through its forward one.
     native = NativeKernel(("y", "w"), _layer_seconds, _layer_scratch)
 

@@ -15,7 +15,7 @@ from numpy.lib.stride_tricks import as_strided
 from ..errors import UnsupportedError
 from . import threads
 from .base import Array, Backend, NativeKernel, strided
-from .host import levinson, levinson_seconds, line, line_seconds
+from .host import levinson, levinson_seconds, line, line_seconds, triangle
 
 __all__ = ["make"]
 
@@ -227,6 +227,9 @@ class NumpyBackend(Backend):
         if a.ndim > 2 and a.shape[-1] <= _SMALL:
             return _small_cholesky(a)
         return super().cholesky(a)
+
+    def triangle(self, a: Array, b: Array) -> Array:
+        return triangle(a, b)
 
     def upper_inverse(self, factor: Array) -> Array:
         if factor.ndim == 2 and factor.shape[-1] <= _ALONE:

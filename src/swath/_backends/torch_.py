@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from .base import WIDE, Array, Backend, Core, NativeKernel
-from .host import levinson, levinson_seconds, line
+from .host import levinson, levinson_seconds, line, triangle
 from .torch_layers import by_line, layer, layer_gradients, layer_seconds
 from .torch_pools import pool
 
@@ -322,6 +322,13 @@ class TorchBackend(Backend):
         if a.is_cpu and self.concrete(info.any()) == 0:
             return factor
         return torch.where((info == 0)[..., None, None], factor, float("nan"))
+
+    def triangle(self, a: Array, b: Array) -> Array:
+        near = self.near(a, b)
+        if near is None:
+            return torch.linalg.qr(torch.cat([a, b], -1), mode="r").R
+        # PyTorch goes through a batch in one thread.
+        return torch.from_numpy(triangle(*near))
 
     def sparse_rows(
         self, values: Array, columns: np.ndarray, starts: np.ndarray, shape: tuple[int, int]

@@ -8,6 +8,7 @@ with many small matrices, which are solved some at a time (`by_problems`).
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 from .._backends import Backend
@@ -17,6 +18,7 @@ __all__ = [
     "block_count",
     "by_problems",
     "by_rows",
+    "few",
     "gram_of_rows",
     "narrow",
     "residual_sums",
@@ -27,6 +29,8 @@ __all__ = [
 Array = Any
 # Bytes of the matrices solved at a time: what is made of them stays near.
 _BATCH = 8 << 20
+# Entries of A up to which calls count for more than what they compute.
+_FEW = 2**12
 # Wider matrices are computed with long enough for reading them not to matter.
 _WIDEST = 192
 
@@ -34,6 +38,11 @@ _WIDEST = 192
 def narrow(columns: int) -> bool:
     """Whether a pass over rows is bound by memory."""
     return columns <= _WIDEST
+
+
+def few(a: Array) -> bool:
+    """Whether calls count for more than what they compute of A."""
+    return prod(a.shape) <= _FEW
 
 
 def block_count(be: Backend, a: Array) -> int:

@@ -11,13 +11,23 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from .._backends import Backend
-from ._scaling import adjoint, all_finite, diagonal, every, lengths, power_of_two, scaled_root
+from ._scaling import (
+    adjoint,
+    all_finite,
+    diagonal,
+    every,
+    lengths,
+    power_of_two,
+    scaled_root,
+    squares,
+)
 
 __all__ = [
     "Cholesky",
     "condition_limit",
     "improve",
     "orthogonalise",
+    "reflected",
     "scaled_cholesky",
     "shift_of",
 ]
@@ -78,16 +88,22 @@ def _whole(be: Backend, factor: Array) -> Array:
     return be.xp.isfinite(factor[..., -1, -1])
 
 
+def _scales(be: Backend, size: Array, longest: int) -> tuple[Array, Array]:
+    """D for squared lengths of columns of `longest` entries, and where they tell it.
+
+    Squares of the smallest columns must not have underflown.
+    """
+    info = be.xp.finfo(size.dtype)
+    least = float(info.smallest_normal) / float(info.eps) * longest
+    good = (size >= least) & (size <= float(info.max) / 8)
+    return power_of_two(be, size, 0.5, good), be.xp.all(good, axis=-1)
+
+
 def scaled_cholesky(be: Backend, g: Array, longest: int) -> Cholesky:
     """The factorisation of Gram matrices of columns of `longest` entries."""
     xp = be.xp
-    diag, info = diagonal(be, g), xp.finfo(g.dtype)
-    # Squares of the smallest columns must not have underflown; no entry is above the largest of
-    # the diagonal, and no NaN misses it.
-    least = float(info.smallest_normal) / float(info.eps) * longest
-    good = (diag >= least) & (diag <= float(info.max) / 8)
-    usable = xp.all(good, axis=-1)
-    scale = power_of_two(be, diag, 0.5, good)
+    # No entry is above the largest of the diagonal, and no NaN misses it.
+    scale, usable = _scales(be, diagonal(be, g), longest)
     g = scaled_root(be, scale, g) * scale[..., None, :]
     factor = be.cholesky(g)
     definite = usable & _whole(be, factor)
@@ -191,3 +207,22 @@ def orthogonalise(
     condition = _estimate(be, size, root)
     condition = xp.where(whole, condition, xp.full_like(condition, float("inf")))
     return root, condition, settled & whole, *right
+
+
+def reflected(be: Backend, tall: Array, right: Array) -> tuple[Array, tuple[Array, ...]]:
+    """By Householder's reflections of [B c]: D, and what `orthogonalise` returns of B D and c.
+
+    Last comes the square (..., 1, k) of the part of c outside the columns of B.
+    """
+    xp, (m, n) = be.xp, (int(v) for v in tall.shape[-2:])
+    found = be.triangle(tall, right)
+    found, rest = found[..., :n, :], squares(be, found[..., n:, n:])
+    # The triangle has the column lengths of B.
+    scale, usable = _scales(be, squares(be, found[..., :n])[..., 0, :], m)
+    triangle = found[..., :n] * scale[..., None, :]
+    root = be.upper_inverse(adjoint(be, triangle))
+    whole = usable & all_finite(be, root)
+    size = _norm(be, be.matmul(adjoint(be, triangle), triangle))
+    condition = _estimate(be, size, root)
+    condition = xp.where(whole, condition, xp.full_like(condition, float("inf")))
+    return scale, (root, condition, whole, found[..., n:], rest)

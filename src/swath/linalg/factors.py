@@ -10,6 +10,9 @@ has fewer rows than columns. Three ways to Z, tried in this order:
    with the triangular factors kept inverted, so that B itself is all that is multiplied.)
 3. orthogonal: Householder QR and the singular values of the triangle: decides the rank.
 
+In a batch of small matrices Householder QR of [B √W b] stands for the second: products of matrices
+as small are slow. A few of the batch tell beforehand whether the first is worth a trial.
+
 Of a matrix with very many rows a sample of them tells beforehand which way it will be, and gives a
 first solution x₀ and a first Z (`_sample`). One pass over A then makes AᴴW(b − A x₀), a step of
 refinement that costs no pass of its own, and with it the Gram matrix of the way: that of B, or
@@ -29,6 +32,7 @@ from ._rows import (
     block_count,
     by_problems,
     by_rows,
+    few,
     gram_of_rows,
     residual_sums,
     through_rows,
@@ -48,7 +52,7 @@ from ._scaling import (
     scaled_root,
     squares,
 )
-from ._triangles import Cholesky, condition_limit, orthogonalise, scaled_cholesky
+from ._triangles import Cholesky, condition_limit, orthogonalise, reflected, scaled_cholesky
 
 __all__ = [
     "Factors",
@@ -59,6 +63,11 @@ __all__ = [
 ]
 
 Array = Any
+# Columns of [A b] up to which Householder QR of many matrices takes less than CholeskyQR, whose
+# products of matrices as small are slow.
+_REFLECTED = 32
+# Problems that are looked at before all of a batch are, which are so many times as many or more.
+_PROBLEMS, _SHARE = 64, 8
 
 
 @dataclass(frozen=True)
@@ -92,6 +101,8 @@ class Recipe:
         The threshold of the rank.
     blocks, step : int
         Blocks of rows of a pass; distance of the rows of a sample, 1 for none.
+    reflects : bool
+        Whether Householder QR stands for CholeskyQR.
     """
 
     system: System
@@ -99,6 +110,7 @@ class Recipe:
     rcond: float
     blocks: int
     step: int
+    reflects: bool
 
 
 @dataclass
@@ -158,7 +170,10 @@ def factorise(
     # A GPU passes over A in less time than it takes to start the operations on a sample.
     passes = system.wide or be.wide(a) > 1
     step = 1 if passes else sample_step(tuple(a.shape))
-    recipe = Recipe(system, method, rcond, block_count(be, a), step)
+    columns = int(a.shape[-1] + b.shape[-1])
+    small = columns <= _REFLECTED and a.ndim > 2 and not few(a)
+    reflects = small and step == 1 and not passes and method == "auto"
+    recipe = Recipe(system, method, rcond, block_count(be, a), step, reflects)
 
     def some(*given: Array) -> tuple[Array, ...]:
         return be.aside(_factorise, recipe, *given)
@@ -179,8 +194,10 @@ def _factorise(be: Backend, recipe: Recipe, *given: Array) -> tuple[Array, ...]:
     limit = 0.1 * eps**-0.5 if recipe.method == "normal" else condition_limit(eps)
     limit = -1.0 if recipe.method == "cholesky_qr" else min(limit, 1 / max(recipe.rcond, eps))
     sample = preview(be, recipe.step, limit, *rows, ridge) if recipe.step > 1 else None
-    g, low, square = _sums(be, recipe, rows, ridge, sample)
     likely = None if sample is None else sample.likely
+    if recipe.reflects:
+        likely = _likely(be, limit, rows, ridge)
+    g, low, square = _sums(be, recipe, rows, ridge, sample, likely)
     first = None
     if likely is not None and be.concrete(likely) is False:
         everywhere = likely
@@ -197,10 +214,13 @@ def _factorise(be: Backend, recipe: Recipe, *given: Array) -> tuple[Array, ...]:
             known = first.root, first.scale, rank, first.condition, first.usable, good
             if sample is not None:
                 return known
-            return *known, be.matmul(adjoint(be, first.root), first.scale[..., None] * low)
+            y = be.matmul(adjoint(be, first.root), first.scale[..., None] * low)
+            return (*known, y, square) if recipe.reflects else (*known, y)
 
         def hard(*arrays: Array) -> tuple[Array, ...]:
             found = _hard(be, recipe, rows, ridge, (g, low), first, sample)
+            if recipe.reflects:
+                return found
             return tuple(
                 xp.where(xp.reshape(good, (*good.shape, *[1] * (new.ndim - good.ndim))), old, new)
                 for old, new in zip(easy(), found, strict=True)
@@ -211,6 +231,11 @@ def _factorise(be: Backend, recipe: Recipe, *given: Array) -> tuple[Array, ...]:
     d, many = scale[..., None], ~everywhere
     if sample is None:
         start, square, goal = _moved(be, system, root, d, ridge, None, inner[0], square)
+        if recipe.reflects:
+            # What Householder's reflections find needs no step, if they find the rank full.
+            rest = inner[1] if ridge is None else inner[1] - _of_ridge(be, ridge, start, start)
+            square = xp.where(everywhere, square, rest)
+            many = ~every(be, triangular)
         again = everywhere | many
     else:
         full = rank == int(a.shape[-1])
@@ -362,9 +387,14 @@ def _moved(
     # Zᴴ(AᴴWA + Γ)Z = 1.
     square = square - now
     if ridge is not None:
-        both = real_product(be, ridge[..., None] * change, change if x is None else change + 2 * x)
-        square = square - be.xp.sum(both, axis=-2, keepdims=True, dtype=both.dtype)
+        square = square - _of_ridge(be, ridge, change, change if x is None else change + 2 * x)
     return change, square, now
+
+
+def _of_ridge(be: Backend, ridge: Array, u: Array, v: Array) -> Array:
+    """Re uᴴ Γ v, one for each column."""
+    part = real_product(be, ridge[..., None] * u, v)
+    return be.xp.sum(part, axis=-2, keepdims=True, dtype=part.dtype)
 
 
 def _sums(
@@ -373,8 +403,11 @@ def _sums(
     rows: tuple[Array, ...],
     ridge: Array | None,
     sample: Sample | None,
+    likely: Array | None,
 ) -> tuple[Array, Array, Array]:
     """In one pass the Gram matrix, AᴴW r and Σ w|r|², r = b − A x₀; x₀ = 0 without a sample.
+
+    Without a sample, and where the Gram matrix is not likely to do, 0 stands for the first two.
 
     Where the Gram matrix of B is not likely to do, B Z stands for B, with the sample's Z: its
     columns are nearly orthonormal, and what is lost in (B Z)ᴴ r is not amplified by Z again.
@@ -395,8 +428,14 @@ def _sums(
         g, low, square = by_rows(be, recipe.blocks, plain, *rows)
         return finish(g, low, square)
 
+    def none(*arrays: Array) -> tuple[Array, ...]:
+        a, b, w = rows
+        (*lead, n), k = (*a.shape[:-2], a.shape[-1]), b.shape[-1]
+        zeros = (be.new_like(a, (*lead, n, c)) for c in (n, k))
+        return *zeros, squares(be, weigh(be, w, b))
+
     if sample is None:
-        return every()
+        return every() if likely is None else be.cond(likely, every, none)
     into = scaled_root(be, sample.scale, sample.root)
 
     def through(a: Array, b: Array, w: Array | None) -> tuple[Array, ...]:
@@ -409,6 +448,21 @@ def _sums(
         return finish(g, low, square, into)
 
     return be.cond(sample.likely, every, others)
+
+
+def _likely(
+    be: Backend, limit: float, rows: tuple[Array, ...], ridge: Array | None
+) -> Array | None:
+    """Whether the Gram matrices of a batch are likely to do, as some of them do; None of a few."""
+    a, _, w = rows
+    step = a.shape[0] // _PROBLEMS
+    if step < _SHARE:
+        return None
+    g = gram_of_rows(be, a[::step, ...], None if w is None else w[::step, ...])
+    if ridge is not None:
+        g = g + _gram_of_ridge(be, ridge[::step, ...], g)
+    first = scaled_cholesky(be, g, max(a.shape[-2:]))
+    return be.xp.all(first.definite & (first.condition <= limit))
 
 
 # -- where the Gram matrix does not do -------------------------------------------------------------
@@ -435,7 +489,8 @@ def _hard(
     """Z, scale, rank, condition and finite by CholeskyQR, and orthogonally where that fails.
 
     Then come where Z is that of CholeskyQR, and without a sample Zᴴ D AᴴW b, as (B D Z)ᴴ √W b:
-    multiplied by Z, what AᴴW b has lost would grow with the condition once more.
+    multiplied by Z, what AᴴW b has lost would grow with the condition once more. Where Householder
+    QR stands for CholeskyQR, the square of what of √W b is left comes last.
 
     `sums` are the Gram matrix and AᴴW b, `first` is the `Cholesky` of BᴴB, needed without a sample.
     With one they are those of B Z with its Z, where it did not think BᴴB likely to do.
@@ -468,6 +523,8 @@ def _hard(
 
         known = be.cond(sample.likely, lambda: scaled(sample.root), lambda: (g,))
         found = orthogonalise(be, scaled, count, (sample.root, sample.good), known)
+    elif recipe.reflects:
+        scale, found = reflected(be, *_tall(be, system, rows, ridge))
     elif be.concrete(xp.all(first.usable)) is True:
         # The rows are multiplied as they are; the scales go with the small matrices.
         finite, scale = first.usable, first.scale
@@ -515,7 +572,8 @@ def _hard(
         if system.wide:
             others = *others, begun(z, d)
         elif inner:
-            others = *others, adjoint_times(be, be.matmul(tall, scaled_root(be, d, z)), right)
+            y = adjoint_times(be, be.matmul(tall, scaled_root(be, d, z)), right)
+            others = *others, y, *(squares(be, right) - squares(be, y) for _ in inner[1:])
         return tuple(
             xp.where(xp.reshape(accepted, (*accepted.shape, *[1] * (v.ndim - accepted.ndim))), u, v)
             for u, v in zip(kept(), others, strict=True)

@@ -17,13 +17,13 @@ All loops run over the scaled unknowns D⁻¹x.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil, log2, prod
+from math import ceil, log2
 from typing import Any
 
 from .._backends import Backend
 from .._backends.base import WORKSPACE
 from . import extended
-from ._rows import block_count, by_problems, by_rows, residual_sums, weigh
+from ._rows import block_count, by_problems, by_rows, few, residual_sums, weigh
 from ._scaling import (
     adjoint,
     adjoint_times,
@@ -42,8 +42,6 @@ Array = Any
 _STEPS = 12
 _FULL_STEPS = 50
 _SCRATCH = 64 << 20
-# Entries of A up to which calls count for more than what they compute.
-_FEW = 2**12
 
 
 @dataclass(frozen=True)
@@ -156,7 +154,7 @@ def _standard(be: Backend, plan: Plan, arrays: list[Array]) -> Array:
     x = start
     if system.wide:
         x = adjoint_times(be, a, weigh(be, w, x))
-    small = not system.wide and prod(a.shape) <= _FEW
+    small = not system.wide and few(a)
 
     def kept(x: Array, square: Array) -> tuple[Array, ...]:
         return x, square
