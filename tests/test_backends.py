@@ -55,7 +55,7 @@ def test_mixed_libraries_name_both_and_print_the_fix(xp):
     with pytest.raises(
         TypeError,
         match=r"convolve: in1 is an array of numpy and in2 of torch; swath moves nothing on its "
-        r"own: convert one of them \(as with swath\.bind\('numpy'\)\.asarray\(in2\)\)",
+        r"own: convert one of them \(as with swath\.bind\('torch'\)\.asarray\(in1\)\)",
     ):
         swath.signal.convolve(np.ones(3), torch.ones(2))
     with pytest.raises(TypeError, match=r"in1 is an array of torch and in2 of numpy"):
