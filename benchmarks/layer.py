@@ -105,9 +105,9 @@ def _trial(backend: str, s: Shape, last: bool, backward: bool) -> Trial:
     method = swath.plan(op, *arrays[:2], **settings).method
     peers = {}
     if not backward and _faster(op, arrays, settings):
-        # Its terms are larger than the window's own.
+        # Its terms are larger than the window's own; of random data its error is six times as much.
         run = _fast(backend, ours, arrays)
-        peers['swath, precision("fast")'] = Contender(run, 16 * bound, "", "beside", usual)
+        peers['swath, precision("fast")'] = Contender(run, 16 * bound, "", "beside", 6 * usual)
     if backend == "torch":
         us = _torch_call(ours, arrays, backward)
         peers["torch"] = contender(_torch_peer(s, last, backward, arrays))
