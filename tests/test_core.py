@@ -402,6 +402,17 @@ def test_transforms_of_long_kernels_go_by_stretches_of_taps(xp, rng):
         check_large(xp, rng, LONG[1], ("fft",))
 
 
+@pytest.mark.op("sliding.spread")
+@pytest.mark.parametrize("method", [m for m in METHODS if m != "native"])
+def test_the_transpose_of_windows_that_read_only_padding_is_zero(xp, method):
+    g = Sliding((Span(1, 1, 3, 1, 1, 5),), method=method)
+    got = xp.call(
+        lambda w, y: spread(g, w, y), xp.asarray(np.ones((1, 1, 1))), xp.asarray(np.ones((1, 1, 3)))
+    )
+    # A transform rounds relative to its frame.
+    assert_close(got, np.zeros((1, 1, 1)), atol=64 * xp.eps if method == "fft" else 0, rtol=0)
+
+
 def test_a_small_workspace_leads_to_no_tiny_pieces(rng):
     """A transform for each output, or a call for each point, would take seconds."""
     x, w = np.ones((51, 8192), np.float32), np.ones((51, 2), np.float32)

@@ -296,8 +296,8 @@ def _decide(p: Problem, found: list[Candidate], cuts: dict[str, Slabs], workspac
         if method == "fft":
             points = prod(fft.transform_lengths(role, part.g))
         else:
-            # The transpose is made of forward products.
-            made = overlap_save.frames_for(next(part.residues()) if role == "x" else part)
+            # The transpose is made of forward products, of none where no tap reaches a point.
+            made = overlap_save.frames_for(next(part.residues(), part) if role == "x" else part)
             points, frames = prod(f.points for f in made), prod(f.many for f in made)
             parts = prod(f.parts for f in made)
         frames = p.batch * -(-p.points // cut.step) * frames if role == "w" else parts
