@@ -24,6 +24,7 @@ system itself, and each step gains as many digits as Z has. Nothing here is diff
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,6 +86,13 @@ class System:
     weighted: bool
     ridged: bool
     wide: bool
+
+    def named(self, arrays: Sequence[Any]) -> tuple[Any, Any, Any, Any, list[Any]]:
+        """A, b, weights and ridge, None where there are none, and what follows them."""
+        a, b, *rest = arrays
+        w = rest.pop(0) if self.weighted else None
+        ridge = rest.pop(0) if self.ridged else None
+        return a, b, w, ridge, rest
 
 
 @dataclass(frozen=True)

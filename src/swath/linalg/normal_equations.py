@@ -123,9 +123,7 @@ class _Maps:
 
     def __init__(self, be: Backend, plan: Plan, arrays: Sequence[Array]) -> None:
         self.be, self.plan, self.g = be, plan, plan.system
-        self.a, self.b, *rest = arrays
-        self.w = rest.pop(0) if self.g.weighted else None
-        self.ridge = rest.pop(0) if self.g.ridged else None
+        self.a, self.b, self.w, self.ridge, rest = self.g.named(arrays)
         self.root, self.scale = rest[:2]
 
     def up(self, z: Array) -> Array:
@@ -228,9 +226,7 @@ class _Kernel(Core):
         tangents: Sequence[Any],
     ) -> Array:
         s, xp = _Maps(be, geometry, arrays), be.xp
-        da, dz, *rest = tangents
-        dw = rest.pop(0) if s.g.weighted else None
-        dridge = rest.pop(0) if s.g.ridged else None
+        da, dz, dw, dridge, _ = s.g.named(tangents)
         total = xp.zeros_like(out) if dz is None else s.kernel(dz)
         if da is None and dw is None and dridge is None:
             return total
@@ -444,9 +440,7 @@ class _Solution(Core):
         units = _Units(be, geometry, arrays)
         s = _Maps(be, geometry, units.arrays(arrays))
         g, out = s.g, units.unknowns(out[..., : s.a.shape[-1], :])
-        da, db, *rest = units.data(tangents)
-        dw = rest.pop(0) if g.weighted else None
-        dridge = rest.pop(0) if g.ridged else None
+        da, db, dw, dridge, _ = g.named(units.data(tangents))
         low, high, null = xp.zeros_like(out), xp.zeros_like(s.b), None
         r = s.b - s.up(out)
         if da is not None:
@@ -558,9 +552,7 @@ class _Root(Core):
         tangents: Sequence[Any],
     ) -> Array:
         units, s, d, z = self._in_units(be, geometry, arrays, out)
-        da, _, *rest = units.data(tangents)
-        dw = rest.pop(0) if s.g.weighted else None
-        dridge = rest.pop(0) if s.g.ridged else None
+        da, _, dw, dridge, _ = s.g.named(units.data(tangents))
         total = -0.5 * s.kernel(_moved(s, da, dw, dridge, z))
         if not s.plan.full_rank:
             beyond = _moved(s, da, dw, dridge, s.kernel(z))

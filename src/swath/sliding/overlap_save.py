@@ -297,10 +297,8 @@ def _outputs(be: Backend, g: Sliding, frames: Frames, x: Array, w: Array, is_rea
     def part(left: Array) -> Array:
         return _inverse(be, mix(be, be.fft(left, axes, points), right), points, valid, is_real)
 
-    each, most = (
-        prod(points) * batch * groups * max(depth, filters),
-        _group(r, prod(points)) * be.wide(x),
-    )
+    each = prod(points) * batch * groups * max(depth, filters)
+    most = _group(r, prod(points)) * be.wide(x)
     lead = (slice(None),) * 3
     # (B, q, G, *counts, *hops), in memory (B, G, q, count, hop, count, hop …)
     memory = (0, 2, 1, *(i for k in range(r) for i in (3 + k, 3 + r + k)))
