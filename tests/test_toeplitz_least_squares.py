@@ -245,6 +245,82 @@ def test_size_does_not_matter(rng):
     assert np.array_equal(identify(x, y * 2.0**900, 6), h * 2.0**900)
 
 
+# -- Toeplitz normal equations ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def recursive(monkeypatch):
+    """As if few unknowns were many enough for Levinson's recursion."""
+    monkeypatch.setattr(_sliding_solvers, "inverts", lambda *_: True)
+
+
+@pytest.mark.parametrize("kind", ["real", "complex"])
+def test_convolutions_by_the_recursion(xp, rng, recursive, kind):
+    """Batches, several right-hand sides and a ridge for each, like the matrix written out."""
+    k, y, x = noise(rng, 2, 4, kind=kind), noise(rng, 3, 2, 15, kind=kind), noise(rng, 9, kind=kind)
+    k[:, 0] *= 3
+    ridge = np.array([0.0, 0.5])
+
+    def run(k, y, x, ridge):
+        taps = identify(x, y, 7, method="autocorrelation")
+        return deconvolve(y, k, ridge=ridge), deconvolve(y, x), taps
+
+    got, long, taps = map(xp.numpy, xp.call(run, *map(xp.asarray, (k, y, x, ridge))))
+    assert_close(long, taps, rtol=64 * xp.eps)
+    for i, j in np.ndindex(3, 2):
+        want = ridged(full_matrix(k[j], 12), y[i, j], ridge[j])
+        assert_close(got[i, j], want, rtol=256 * xp.eps)
+        assert_close(taps[i, j], np.linalg.lstsq(full_matrix(x, 7), y[i, j])[0], rtol=256 * xp.eps)
+
+
+@pytest.mark.on("numpy", "torch", "jax-jit")
+def test_a_kernel_that_the_recursion_cannot_take(xp, rng, recursive):
+    """Of two records one has a condition of 1e13: both are factored, to the same solutions."""
+    k = np.ones((2, 1))
+    for _ in range(7):
+        k = scipy.signal.fftconvolve(k, np.array([[0.25, 0.5, 0.25], [0.1, 0.8, 0.1]]), axes=1)
+    a = full_matrix(k[0], 120)
+    assert np.linalg.cond(a) > 1e12
+    y = np.stack([full_matrix(v, 120) @ noise(rng, 120) for v in k])
+    got = xp.numpy(xp.call(deconvolve, xp.asarray(y), xp.asarray(k)))
+    assert_close(a @ got[0], y[0], rtol=1e-12)
+    assert_close(got[1], np.linalg.lstsq(full_matrix(k[1], 120), y[1])[0], rtol=1e-10)
+
+
+@pytest.mark.parametrize("level", [0.0, 1e-3, 1.0])
+@pytest.mark.parametrize("times", [0, 1, 2])
+def test_the_recursion_is_as_accurate_as_householder_qr(rng, recursive, times, level):
+    """Conditions from 2 to 1e7, of kernels whose spectra have zeros of rising order."""
+    ratios = []
+    for _ in range(5):
+        k = np.concatenate([[4.0], noise(rng, 5)])
+        for _ in range(times):
+            k = np.convolve(k, [0.25, 0.5, 0.25])
+        a = full_matrix(k, 60)
+        b = a @ noise(rng, 60) + level * noise(rng, len(a))
+        exact = swath.linalg.lstsq(a, b, accuracy="full")
+        assert exact.success
+        error, peer = (
+            np.linalg.norm(v - exact.x) / np.linalg.norm(exact.x)
+            for v in (deconvolve(b, k), by_qr(a, b))
+        )
+        condition = float(exact.condition)
+        off = np.linalg.norm(b - a @ exact.x) / np.linalg.norm(exact.x) / np.linalg.norm(a, 2)
+        assert error <= 16 * 2.0**-53 * (condition + condition**2 * off)
+        ratios.append(error / peer)
+    assert np.exp(np.mean(np.log(ratios))) <= 4
+
+
+def test_thousands_of_unknowns_take_no_matrix(rng, monkeypatch):
+    """The matrix of the normal equations is not made where it need not be."""
+    monkeypatch.setattr(_sliding_solvers, "gram_of", None)
+    k = np.concatenate([[4.0], noise(rng, 30)])
+    x = noise(rng, 2000)
+    assert_close(deconvolve(np.convolve(x, k), k), x, rtol=1e-11)
+    h = noise(rng, 1500)
+    assert_close(identify(x, np.convolve(x, h), 1500, method="autocorrelation"), h, rtol=1e-9)
+
+
 # -- many unknowns ---------------------------------------------------------------------------------
 
 

@@ -31,11 +31,19 @@ class Shape:
         False: A[i, j] = a[i + n − 1 − j], with the N − n + 1 windows that lie inside a; the short x
         slides over a. True: A[i, j] = a[i − j], 0 outside, with N + n − 1 rows; the short a slides
         over x.
+    silent : bool
+        Whether the n − 1 entries at both ends of a are 0: then the windows are a convolution too.
     """
 
     points: int
     unknowns: int
     full: bool
+    silent: bool = False
+
+    @property
+    def toeplitz(self) -> bool:
+        """Whether AᴴA is a Toeplitz matrix."""
+        return self.full or self.silent
 
     @property
     def rows(self) -> int:
@@ -113,13 +121,13 @@ def _lag_sums(be: Backend, a: Array, b: Array) -> Array:
 
 
 def gram_lags(be: Backend, g: Shape, a: Array) -> Array:
-    """The column of a Toeplitz matrix near AᴴA (L, n); AᴴA itself where `g.full`."""
+    """The column of a Toeplitz matrix near AᴴA (L, n); of AᴴA itself where it is one."""
     lags = min(g.unknowns, g.points)
     found = _lag_sums(be, be.pad(a, [(0, 0), (0, lags - 1)]), a)
     found = be.xp.conj(found) if be.is_complex(a) else found
     found = be.pad(found, [(0, 0), (0, g.unknowns - lags)])
     # Windows count every entry but those of the ends n times, of M + n − 1.
-    return found if g.full else found * (g.rows / g.points)
+    return found if g.toeplitz else found * (g.rows / g.points)
 
 
 def rows_of(be: Backend, g: Shape, a: Array, first: Any, count: int) -> Array:

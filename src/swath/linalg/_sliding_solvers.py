@@ -1,8 +1,9 @@
 """Least squares with tall Toeplitz matrices that are never formed.
 
-- Up to `MOST` unknowns by an inverse of AᴴA: from Cholesky's factor, and where the condition is too
-  large for that from a QR factorisation of A, one block of rows after another; at deficient rank
-  the pseudo-inverse. The solution is refined with b − A x as long as corrections shrink.
+- Up to `MOST` unknowns by an inverse of AᴴA: where that is a Toeplitz matrix and large from
+  Levinson's recursion, else from Cholesky's factor, and where the condition is too large for these
+  from a QR factorisation of A, one block of rows after another; at deficient rank the
+  pseudo-inverse. The solution is refined with b − A x as long as corrections shrink.
 - Beyond by conjugate gradients on AᴴA x = Aᴴb in the form that keeps b − A x, started again from
   the residual of the system itself until that is as small as rounding lets it be. They are
   preconditioned by the inverse of the Toeplitz matrix near AᴴA by Levinson's recursion, or of a
@@ -22,6 +23,7 @@ import numpy as np
 from .._backends import Backend
 from ._scaling import adjoint, conj, identity, power_of_two, scaled_root
 from ._sliding_maps import Shape, gram_lags, gram_of, rows_of
+from ._toeplitz_costs import inverts
 from ._toeplitz_iterative import Circulant, circulant_eigenvalues
 from ._toeplitz_maps import length
 from ._toeplitz_systems import inverse_of
@@ -92,24 +94,40 @@ def _inverse(be: Backend, g: Shape, a: Array, ridge: Array) -> tuple[Map, Array]
     return lambda s: be.matmul(be.matmul(s, left), right), whole
 
 
+def _column(be: Backend, g: Shape, a: Array, ridge: Array, floor: float) -> tuple[Array, Array]:
+    """The first column of the Toeplitz matrix near AᴴA + Γ, with `floor` of its diagonal added.
+
+    Of size 1; and the power of two that made it that (L, 1).
+    """
+    xp = be.xp
+    lags = gram_lags(be, g, a)
+    top = xp.real(lags[:, :1]) if be.is_complex(lags) else lags[:, :1]
+    unit = power_of_two(be, top, 1.0)
+    first = be.arange(g.unknowns, a, be.default_int(a)) == 0
+    more = xp.astype(ridge[:, None] + floor * top, a.dtype)
+    column = lags + xp.where(first, more, xp.zeros_like(more))
+    return column * xp.astype(unit, a.dtype), unit
+
+
+def _recursive(be: Backend, g: Shape, a: Array, ridge: Array) -> tuple[Map, Array]:
+    """s ↦ (AᴴA + Γ)⁻¹ s by Levinson's recursion, and where the condition allows for that (L,)."""
+    column, unit = _column(be, g, a, ridge, 0.0)
+    inverse, sure = inverse_of(be, column)
+    unit = be.xp.astype(unit, a.dtype)[:, :, None]
+    return lambda s: inverse.times(s) * unit, sure
+
+
 def _near(be: Backend, g: Shape, a: Array, ridge: Array) -> Map:
     """The inverse of the Toeplitz matrix near AᴴA + Γ, or of a circulant matrix near that."""
     xp = be.xp
-    eps = float(xp.finfo(a.dtype).eps)
-    lags = gram_lags(be, g, a)
-    top = xp.real(lags[:, :1]) if be.is_complex(lags) else lags[:, :1]
-    # Scaled to size 1, and kept definite: of a short record it may not be, but for rounding.
-    unit = power_of_two(be, top, 1.0)
-    first = be.arange(g.unknowns, a, be.default_int(a)) == 0
-    more = xp.astype(ridge[:, None] + g.unknowns * eps * top, a.dtype)
-    column = (lags + xp.where(first, more, xp.zeros_like(more))) * xp.astype(unit, a.dtype)
-    row = xp.conj(column) if be.is_complex(a) else column
+    # Kept definite: that of a short record may not be, but for rounding.
+    column, unit = _column(be, g, a, ridge, g.unknowns * float(xp.finfo(a.dtype).eps))
     if g.full or g.unknowns > _LARGE:
         # A short kernel's matrix is banded, and nearly circulant.
-        values = circulant_eigenvalues(be, column, row, hermitian=True)
+        values = circulant_eigenvalues(be, column, conj(be, column), hermitian=True)
         solve = Circulant(be, values, not be.is_complex(a)).solve
     else:
-        solve = inverse_of(be, column, row).times
+        solve = inverse_of(be, column)[0].times
     return lambda s: solve(s) * xp.astype(unit, s.dtype)[:, :, None]
 
 
@@ -169,6 +187,24 @@ def _refined(system: _System, inverse: Map, x: Array) -> Array:
     size = length(be, x)  # of 0
     start = (x, xp.full_like(size, float("inf")), size - 1, size == 0)
     return be.while_loop(lambda state: xp.any(state[3]), step, start, _REFINEMENTS)[0]
+
+
+def _by_inverse(system: _System, ridge: Array, x: Array) -> tuple[Array, ...]:
+    """x (L, k, n) by an inverse, and whether it is the only one (L,)."""
+    be, g, a = system.be, system.g, system.a
+
+    def dense(x: Array) -> tuple[Array, ...]:
+        inverse, whole = _inverse(be, g, a, ridge)
+        return _refined(system, inverse, x), whole
+
+    if not g.toeplitz or not inverts(be, a, int(a.shape[0]), g.unknowns):
+        return dense(x)
+    inverse, sure = _recursive(be, g, a, ridge)
+
+    def quick(x: Array) -> tuple[Array, ...]:
+        return _refined(system, inverse, x), sure
+
+    return be.cond(be.xp.all(sure), quick, dense, x)
 
 
 def _descend(
@@ -261,8 +297,7 @@ def minimiser(
             system, back = _System(be, g, a, ridge, None, given), scale[:, :, None] ** 2
         x = be.new_like(given, (*given.shape[:2], g.unknowns))
         if g.unknowns <= MOST:
-            inverse, whole = _inverse(be, g, a, ridge)
-            x = _refined(system, inverse, x)
+            x, whole = _by_inverse(system, ridge, x)
             found = xp.all(xp.isfinite(x), axis=-1)
         else:
             whole = fine | ~fine

@@ -15,7 +15,7 @@ import numpy as np
 
 from .._backends import Backend
 from . import _toeplitz_costs as costs
-from ._scaling import identity, power_of_two
+from ._scaling import conj, identity, power_of_two
 from ._toeplitz_direct import eliminate, levinson
 from ._toeplitz_iterative import conjugate_gradients
 from ._toeplitz_maps import (
@@ -271,10 +271,29 @@ def _levinson(s: _System, bound: Array) -> tuple[Array, Array]:
     return found[0], found[1]
 
 
-def inverse_of(be: Backend, c: Array, r: Array) -> Inverse:
-    """T⁻¹ by Levinson's recursion, for matrices whose minors are far from 0: (L, n), of size 1."""
-    s = _System(be, c, r, be.new_like(c, (c.shape[0], 0, c.shape[1])))
-    return s.inverse(s.refined(_recursion(s, s.y, ends=True)))
+def _hermitian_ends(s: _System) -> Array:
+    """T⁻¹ of the fundamental sides by the recursion, of a Hermitian T."""
+    be, xp = s.be, s.be.xp
+    lanes, n = int(s.c.shape[0]), s.n
+    if costs.recursion(be, s.y, lanes, 0, n) <= costs.native(be, s.y, lanes, 1, n):
+        return levinson(be, s.c, s.r, s.y)
+    # T⁻¹e_{n−1} is T⁻¹e₀ turned round and conjugated, and tells the second (see `levinson`).
+    p = be.native_levinson(s.c, s.r, s.sides[:, :1, :])
+    back = conj(be, be.flip(p, (2,)))[:, :, : n - 1] / conj(be, p[:, :, :1])
+    z = p * xp.sum(s.r[:, None, 1:] * back, axis=2, keepdims=True, dtype=p.dtype)
+    return xp.concat([p, z - be.pad(back, [(0, 0), (0, 0), (1, 0)])], axis=1)
+
+
+def inverse_of(be: Backend, c: Array) -> tuple[Inverse, Array]:
+    """T⁻¹ by Levinson's recursion of Hermitian matrices with minors far from 0: (L, n), of size 1.
+
+    Also whether a bound shows the condition to be far below 1/eps (L,).
+    """
+    s = _System(be, c, conj(be, c), be.new_like(c, (c.shape[0], 0, c.shape[1])))
+    x = s.refined(_hermitian_ends(s))
+    bound, other = s.bound_by_symbol(), s.bound_by_inverse(x)
+    bound = be.xp.where(other < bound, other, bound)
+    return s.inverse(x), bound * s.eps < _REGULAR
 
 
 def _factorised(s: _System, y: Array) -> Array:

@@ -345,8 +345,9 @@ def identify_fir(
     from one correlation and, but for the autocorrelation method, a correction of its corners, in
     O(N log N + numtaps²). It is factored (numtaps³), and the solution refined with the residuals
     y − x∗h of the system itself, so that the digits lost by squaring the condition come back:
-    accuracy is that of a QR factorisation of A. Where the condition is above 0.1/√eps, A goes
-    through a QR factorisation after all, a block of rows after another (N·numtaps²). Single
+    accuracy is that of a QR factorisation of A. The autocorrelation method's AᴴA is inverted by
+    Levinson's recursion (numtaps²) where that is faster. Where the condition is above 0.1/√eps, A
+    goes through a QR factorisation after all, a block of rows after another (N·numtaps²). Single
     precision is computed in double where the device has it.
 
     Beyond 2048 taps conjugate gradients, preconditioned by the inverse of a Toeplitz matrix,
@@ -397,7 +398,7 @@ def identify_fir(
     # From here on windows of x, and what y is at their ends.
     x = _edges(x, first - edge, last)
     y = _edges(y, first - lengths[size], last - lengths[size])
-    g = Shape(int(x.shape[-1]), taps, False)
+    g = Shape(int(x.shape[-1]), taps, False, silent=method == "autocorrelation")
     return _result(_solved(be, g, ("x", "y"), x, y, gamma), place, kind)
 
 
@@ -460,10 +461,12 @@ def deconvolve(y: Any, k: Any, *, ridge: Any = 0, axis: int = -1) -> Any:
     norm is found, which jumps where k or ridge move: its derivatives are NaN but for the one with
     respect to y. Beyond 2048 unknowns an error says that the iteration does not converge.
 
-    Up to 2048 unknowns the Toeplitz matrix of the normal equations is factored and the solution
-    refined, as in `identify_fir`; beyond, conjugate gradients with a circulant preconditioner take
-    O(M log K) for each step, and memory in proportion to M. The derivative is that of the
-    minimiser. NaN and infinities give NaN, in y in that record alone.
+    Up to 2048 unknowns the Toeplitz matrix of the normal equations is inverted by Levinson's
+    recursion, in O(M²) and memory in proportion to M, or factored where there are few unknowns or
+    the condition is above 0.1/√eps, and the solution refined, as in `identify_fir`; beyond,
+    conjugate gradients with a circulant preconditioner take O(M log K) for each step, and memory in
+    proportion to M. The derivative is that of the minimiser. NaN and infinities give NaN, in y in
+    that record alone.
 
     References
     ----------
@@ -490,5 +493,6 @@ def deconvolve(y: Any, k: Any, *, ridge: Any = 0, axis: int = -1) -> Any:
     if g.unknowns < taps:
         # The shorter slides over the longer.
         edge = g.unknowns - 1
-        g, k = Shape(taps + 2 * edge, g.unknowns, False), _edges(k, -edge, taps + edge)
+        g = Shape(taps + 2 * edge, g.unknowns, False, silent=True)
+        k = _edges(k, -edge, taps + edge)
     return _result(_solved(be, g, ("k", "y"), k, y, gamma), place, kind)
