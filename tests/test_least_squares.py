@@ -327,6 +327,23 @@ def test_many_rows_deficient_or_not_finite(xp, rng):
     assert_close(got.success, np.array([True, True, True, False, False]))
 
 
+@pytest.mark.on("numpy", "torch", "strict")
+@pytest.mark.op("linalg.lstsq")
+@pytest.mark.parametrize("kind", ["real", "complex"])
+def test_rows_of_many_blocks_count_to_the_last(xp, rng, kind):
+    # PyTorch factors 2 MiB at a time; behind whole blocks comes a row that outweighs them.
+    rows_ = 2 * (2**21 // (4 * (16 if kind == "complex" else 8))) + 1
+    a, b = (gaussian(rng, *shape, kind=kind) for shape in ((rows_, 3), (rows_,)))
+    a[-1], b[-1] = 2.0**20 * a[-1], 2.0**10
+    want = numpy_lstsq(a, b)
+    got = xp.call(linalg.lstsq, xp.asarray(a), xp.asarray(b))
+    # The condition of scaled columns is about 2^9: a row of 2^20 beside a length of 2^9.
+    assert_close(got.x, want, rtol=2**12 * xp.eps)
+    assert abs(b[-1] - a[-1] @ want) < 2.0
+    rest = b - a @ want
+    assert_close(got.residuals, np.vdot(rest, rest).real, rtol=2**12 * xp.eps)
+
+
 # -- full accuracy ---------------------------------------------------------------------------------
 
 

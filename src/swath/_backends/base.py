@@ -171,6 +171,8 @@ class Backend:
     lazy = False
     #: Columns of a matrix at which the product of a tall matrix and it has half of its speed.
     narrow = 16
+    #: Whether `triangle` of one tall matrix of few columns takes no longer than two passes over it.
+    reflects = False
     #: Kind of device, "cpu" or "gpu".
     kind = "cpu"
     #: Bytes of what is best computed with at once: half of a second-level cache, and few calls.

@@ -39,6 +39,7 @@ class TorchBackend(Backend):
     """The adapter for CPU, CUDA and the other devices of PyTorch."""
 
     narrow = 8
+    reflects = True
     # A call costs more than NumPy's.
     block_bytes = 1 << 23
 
@@ -324,6 +325,8 @@ class TorchBackend(Backend):
         return torch.where((info == 0)[..., None, None], factor, float("nan"))
 
     def triangle(self, a: Array, b: Array) -> Array:
+        if a.ndim == 2 and a.is_cpu:
+            return _triangle(a, b)
         near = self.near(a, b)
         if near is None:
             return torch.linalg.qr(torch.cat([a, b], -1), mode="r").R
@@ -406,6 +409,24 @@ class TorchBackend(Backend):
     ) -> Sequence[Array] | None:
         leaves = [a.detach().clone().requires_grad_() for a in arrays]
         return torch.autograd.grad(function(*leaves), leaves)
+
+
+# Bytes of the rows that are factored in one call.
+_ROWS_BYTES = 1 << 21
+
+
+def _triangle(a: Array, b: Array) -> Array:
+    """R of the QR factorisation of [a b]: that of the triangles of blocks of rows.
+
+    Blocks fit the cache. LAPACK goes along columns, and is given them in one stretch each.
+    """
+    columns = a.shape[1] + b.shape[1]
+    rows = max(2 * columns, _ROWS_BYTES // (columns * a.itemsize))
+    parts = [
+        torch.linalg.qr(torch.cat([u.mT, v.mT]).mT, mode="r").R
+        for u, v in zip(a.split(rows), b.split(rows), strict=True)
+    ]
+    return parts[0] if len(parts) == 1 else torch.linalg.qr(torch.cat(parts), mode="r").R
 
 
 # Elements of the products that are summed at a time.

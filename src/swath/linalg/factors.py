@@ -11,7 +11,8 @@ has fewer rows than columns. Three ways to Z, tried in this order:
 3. orthogonal: Householder QR and the singular values of the triangle: decides the rank.
 
 In a batch of small matrices Householder QR of [B √W b] stands for the second: products of matrices
-as small are slow. A few of the batch tell beforehand whether the first is worth a trial.
+as small are slow. A few of the batch tell beforehand whether the first is worth a trial. Where a
+library takes no longer for it than for the passes of the first, it stands for both.
 
 Of a matrix with very many rows a sample of them tells beforehand which way it will be, and gives a
 first solution x₀ and a first Z (`_sample`). One pass over A then makes AᴴW(b − A x₀), a step of
@@ -109,8 +110,8 @@ class Recipe:
         The threshold of the rank.
     blocks, step : int
         Blocks of rows of a pass; distance of the rows of a sample, 1 for none.
-    reflects : bool
-        Whether Householder QR stands for CholeskyQR.
+    reflects, tries : bool
+        Whether Householder QR stands for CholeskyQR, and whether the Gram matrix is tried before.
     """
 
     system: System
@@ -119,6 +120,7 @@ class Recipe:
     blocks: int
     step: int
     reflects: bool
+    tries: bool
 
 
 @dataclass
@@ -177,11 +179,12 @@ def factorise(
     given = [be.detach(v) for v in (a, b, w, ridge) if v is not None]
     # A GPU passes over A in less time than it takes to start the operations on a sample.
     passes = system.wide or be.wide(a) > 1
-    step = 1 if passes else sample_step(tuple(a.shape))
     columns = int(a.shape[-1] + b.shape[-1])
-    small = columns <= _REFLECTED and a.ndim > 2 and not few(a)
-    reflects = small and step == 1 and not passes and method == "auto"
-    recipe = Recipe(system, method, rcond, block_count(be, a), step, reflects)
+    small = columns <= _REFLECTED and not few(a) and not passes and method == "auto"
+    tries = not (small and a.ndim == 2 and be.reflects)
+    step = sample_step(tuple(a.shape)) if tries and not passes else 1
+    reflects = small and step == 1 and not (tries and a.ndim == 2)
+    recipe = Recipe(system, method, rcond, block_count(be, a), step, reflects, tries)
 
     def some(*given: Array) -> tuple[Array, ...]:
         return be.aside(_factorise, recipe, *given)
@@ -203,11 +206,14 @@ def _factorise(be: Backend, recipe: Recipe, *given: Array) -> tuple[Array, ...]:
     limit = -1.0 if recipe.method == "cholesky_qr" else min(limit, 1 / max(recipe.rcond, eps))
     sample = preview(be, recipe.step, limit, *rows, ridge) if recipe.step > 1 else None
     likely = None if sample is None else sample.likely
-    if recipe.reflects:
+    if not recipe.tries:
+        likely = be.new_like(a, (), dtype=be.dtype("bool"), fill=False)
+    elif recipe.reflects:
         likely = _likely(be, limit, rows, ridge)
-    g, low, square = _sums(be, recipe, rows, ridge, sample, likely)
+    sums = _sums(be, recipe, rows, ridge, sample, likely) if recipe.tries else _nothing(be, *rows)
+    g, low, square = sums
     first = None
-    if likely is not None and be.concrete(likely) is False:
+    if likely is not None and (not recipe.tries or be.concrete(likely) is False):
         everywhere = likely
         found = _hard(be, recipe, rows, ridge, (g, low), None, sample)
     else:
@@ -415,7 +421,7 @@ def _sums(
 ) -> tuple[Array, Array, Array]:
     """In one pass the Gram matrix, AᴴW r and Σ w|r|², r = b − A x₀; x₀ = 0 without a sample.
 
-    Without a sample, and where the Gram matrix is not likely to do, 0 stands for the first two.
+    Without a sample, and where the Gram matrix is not likely to do, 0 stands for them.
 
     Where the Gram matrix of B is not likely to do, B Z stands for B, with the sample's Z: its
     columns are nearly orthonormal, and what is lost in (B Z)ᴴ r is not amplified by Z again.
@@ -437,10 +443,7 @@ def _sums(
         return finish(g, low, square)
 
     def none(*arrays: Array) -> tuple[Array, ...]:
-        a, b, w = rows
-        (*lead, n), k = (*a.shape[:-2], a.shape[-1]), b.shape[-1]
-        zeros = (be.new_like(a, (*lead, n, c)) for c in (n, k))
-        return *zeros, squares(be, weigh(be, w, b))
+        return _nothing(be, *rows)
 
     if sample is None:
         return every() if likely is None else be.cond(likely, every, none)
@@ -456,6 +459,17 @@ def _sums(
         return finish(g, low, square, into)
 
     return be.cond(sample.likely, every, others)
+
+
+def _nothing(be: Backend, a: Array, b: Array, w: Array | None) -> tuple[Array, Array, Array]:
+    """0 for what `_sums` would find of an A that is not wide."""
+    *lead, _, n = a.shape
+    k = b.shape[-1]
+    return (
+        be.new_like(a, (*lead, n, n)),
+        be.new_like(a, (*lead, n, k)),
+        be.new_like(a, (*lead, 1, k), dtype=be.real_dtype(a.dtype)),
+    )
 
 
 def _likely(

@@ -576,9 +576,10 @@ def lstsq(
         that each time are nearer to orthonormal (CholeskyQR2; shifted CholeskyQR3 where the
         first factorisation breaks down). ``"auto"``: the first where the condition of the scaled
         columns is below eps^(−1/3), else the second, for which in a batch of small matrices
-        Householder QR stands. With the first two, the solution is refined with residuals of the
-        system itself. Where neither does (condition above 0.1/√eps for
-        ``"normal"``, dependent columns), an orthogonal factorisation decides.
+        Householder QR stands; on PyTorch's processors it stands for both where one matrix has few
+        columns. With the first two, the solution is refined with residuals of the system itself.
+        Where neither does (condition above 0.1/√eps for ``"normal"``, dependent columns), an
+        orthogonal factorisation decides.
     accuracy : {"standard", "full"}, default "standard"
         ``"standard"``: forward error at most twice Householder QR's bound. ``"full"``: x correct to
         working precision where the condition of the column-scaled matrix is below 0.1/(n·eps), by
