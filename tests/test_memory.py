@@ -123,6 +123,24 @@ def test_jax_compiles_to_no_more_than_the_workspace(xp, shapes):
         assert memory.temp_size_in_bytes <= limit, memory.temp_size_in_bytes / limit
 
 
+@pytest.mark.on("jax-jit")
+@pytest.mark.op("signal.convolve")
+@pytest.mark.parametrize("method", ["native", "toeplitz"])
+def test_slabs_are_read_where_the_signals_lie(xp, method):
+    """The axis of one channel is ours: given to an argument of a program, it would be copied."""
+    import jax
+    import jax.numpy as jnp
+
+    def function(x, h):
+        return swath.signal.convolve(x, h, "same", method=method, axes=-1)
+
+    x, h = (jax.ShapeDtypeStruct(s, jnp.float32) for s in ((64, 100_000), (101,)))
+    with swath.workspace(2**23):
+        compiled = jax.jit(function).lower(x, h).compile()
+    assert "while" in compiled.as_text()
+    assert compiled.memory_analysis().temp_size_in_bytes <= 2**23 < 4 * prod(x.shape)
+
+
 def test_plan_leaves_out_what_outgrows_the_workspace():
     """One row of 10⁶ points cannot be cut along the first axis: its transform is too large."""
     g = Sliding((Span(4, 3), Span(10**6, 10**5)))

@@ -241,9 +241,11 @@ def _loop(form: Form, slabs: Slabs, a: Array, b: Array, added: Any) -> Array:
         return start * span.stride - span.low
 
     ends = begin_of(0), begin_of(final)
+    read, other = _outside(be, b if role == "x" else a), _outside(be, b)
 
-    def entries(x: Array, entry: Any) -> Array:
-        return be.slab(x, 0, entry, chunk) if chunk < p.batch else x
+    def entries(x: tuple[Array, tuple[int, ...]], entry: Any) -> Array:
+        whole = be.reshape(*x)
+        return be.slab(whole, 0, entry, chunk) if chunk < p.batch else whole
 
     def new(first: Any, start: Any, value: Array) -> Array:
         """A slab with zeros where the one before has been."""
@@ -261,7 +263,7 @@ def _loop(form: Form, slabs: Slabs, a: Array, b: Array, added: Any) -> Array:
     def fetched(i: Any) -> Array:
         """What a slab reads of the operand."""
         entry, _, start = begins(i)
-        source = entries(b if role == "x" else a, entry)
+        source = entries(read, entry)
         return within(be, source, at, begin_of(start), reach, *ends) if cut else source
 
     def body(i: Any, carried: tuple[Array, ...]) -> tuple[Array, ...]:
@@ -278,7 +280,7 @@ def _loop(form: Form, slabs: Slabs, a: Array, b: Array, added: Any) -> Array:
         elif role == "y":
             value = product(sub, source, b)
         else:
-            y = entries(b, entry)
+            y = entries(other, entry)
             if cut:
                 y = be.slab(y, at, start, width)
             return out + product(sub, source, new(first, start, y))
@@ -287,7 +289,8 @@ def _loop(form: Form, slabs: Slabs, a: Array, b: Array, added: Any) -> Array:
             value = before + new(first, start, value)
         return be.put_slab(out, value, (entry, *[0] * (at - 1), start))
 
-    total, ahead = (p.batch // chunk) * count, p.wide == 1
+    # The library's kernel reads a slab as it lies: none is made anew.
+    total, ahead = (p.batch // chunk) * count, p.wide == 1 and form.algorithm is not native
     if role == "w":
         begun = form.zero(a)
     elif added is None:
@@ -297,6 +300,15 @@ def _loop(form: Form, slabs: Slabs, a: Array, b: Array, added: Any) -> Array:
         begun = added
     carried = (begun, fetched(0)) if ahead else (begun,)
     return be.fori_loop(0, total, body, carried)[0]
+
+
+def _outside(be: Backend, x: Array) -> tuple[Array, tuple[int, ...]]:
+    """An operand as it enters a compiled loop, and its shape there.
+
+    XLA copies the whole of a program's argument that another shape is given on the way into a loop;
+    axes of one element, which callers' arrays often lack, it is given inside.
+    """
+    return be.reshape(x, tuple(n for n in x.shape if n > 1)), tuple(x.shape)
 
 
 def within(
