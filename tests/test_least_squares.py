@@ -882,6 +882,50 @@ def test_residuals_and_standard_errors_have_derivatives_in_torch(xp, rng, name):
         assert torch.autograd.gradcheck(number, given, rtol=1e-5)
 
 
+# Systems at the edges of what is differentiable: no degree of freedom, no residual, an unknown that
+# no row knows.
+EDGES = {
+    "square": (lambda a: a[:3], None),
+    "wide-ridge": (lambda a: a[:2], [0.5, 0.25, 1.0]),
+    "exact": (lambda a: a, None),
+    "column-of-zeros": (lambda a: a * np.array([1.0, 0.0, 1.0]), None),
+}
+
+
+@pytest.mark.on("jax-jit", "torch")
+@pytest.mark.op("linalg.lstsq")
+@pytest.mark.parametrize("name", EDGES)
+def test_what_a_system_does_not_tell_leaves_its_derivatives_finite(xp, rng, name):
+    """NaN for want of degrees of freedom is a constant, and a root of 0 has the derivative 0."""
+    shape, ridge = EDGES[name]
+    a = shape(gaussian(rng, 7, 3))
+    b = np.zeros(7) if name == "exact" else gaussian(rng, len(a))
+    keywords = {} if ridge is None else {"ridge": xp.asarray(ridge)}
+    said = linalg.lstsq(xp.asarray(a), xp.asarray(b), **keywords).stderr
+    assert np.isnan(xp.numpy(said)).any() == (name in ("square", "wide-ridge"))
+
+    def numbers(a, b):
+        r = linalg.lstsq(a, b, **keywords)
+        known = ~xp.isnan(r.stderr)
+        told = xp.where(known, r.stderr, xp.zeros_like(r.stderr))
+        covered = xp.where(known[:, None], r.covariance, xp.zeros_like(r.covariance))
+        # The sum of x alone, with what is told for show.
+        return xp.sum(r.x), xp.sum(r.x) + 0.0 * xp.sum(told) + 0.0 * xp.sum(covered)
+
+    def slopes(i):
+        arrays = xp.asarray(a), xp.asarray(b)
+        if xp.backend == "jax":
+            import jax
+
+            return xp.call(jax.grad(lambda a, b: numbers(a, b)[i], argnums=(0, 1)), *arrays)
+        import torch
+
+        return torch.func.grad(lambda a, b: numbers(a, b)[i], argnums=(0, 1))(*arrays)
+
+    for alone, beside in zip(slopes(0), slopes(1), strict=True):
+        assert_close(beside, xp.numpy(alone), rtol=1e-9)
+
+
 # -- projection and dependence ---------------------------------------------------------------------
 
 

@@ -467,6 +467,42 @@ def test_the_librarys_own_autodiff_gives_no_nan_at_zero(xp):
 
 
 @maximum
+@minimum
+@pytest.mark.op("nn.adaptive_max_pool")
+@pytest.mark.on("torch")
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("op", "size", "keywords"),
+    [
+        (nn.max_pool, (3,), {}),
+        (nn.max_pool, (3, 2), {"stride": (2, 1), "padding": 1}),
+        (nn.min_pool, (3, 2), {"stride": (2, 1), "padding": 1}),
+        (nn.adaptive_max_pool, (3, 4), {}),
+    ],
+)
+def test_places_come_with_a_value_that_pytorch_differentiates(xp, rng, op, size, keywords):
+    import torch
+
+    x = xp.asarray(rng.standard_normal((2, 7, 6)))
+    (value, places), pullback = swath.vjp(op, x, size, return_indices=True, **keywords)
+    ct = xp.asarray(rng.standard_normal(tuple(value.shape)))
+    leaf = x.clone().requires_grad_()
+    y, found = op(leaf, size, return_indices=True, **keywords)
+    assert_close(found, places.numpy())
+    assert not found.requires_grad
+    (back,) = torch.autograd.grad(y, leaf, ct)
+    assert_close(back, pullback(ct)[0].numpy())
+
+    def both(x):
+        return op(x, size, return_indices=True, **keywords)
+
+    tangent = xp.asarray(rng.standard_normal((2, 7, 6)))
+    _, pushed, again = torch.func.jvp(both, (x,), (tangent,), has_aux=True)
+    assert_close(again, places.numpy())
+    assert_close(torch.sum(pushed * ct), torch.sum(tangent * back).numpy(), rtol=1e-12)
+
+
+@maximum
 @average
 @p_norm
 def test_empty_arrays_keep_their_rank(xp):

@@ -40,7 +40,7 @@ from ._triangles import condition_limit, improve
 from .dependence import Dependence, check_rcond, find_dependence, sentences
 from .factors import orthogonal
 from .gram_state import GramState
-from .least_squares import LstsqResult, variance
+from .least_squares import LstsqResult, variance, where_free
 from .refinement import iterated
 
 __all__ = ["GramResult", "Options", "options", "solved"]
@@ -441,8 +441,9 @@ def _solved(be: Backend, g: _Problem, *arrays: Array) -> tuple[Array, ...]:
         # Its blocks are those of the real form: half of Z Zᴴ each.
         root = _joined(be, root) * 0.5**0.5
     square = real_product(be, root, root)
-    s2 = variance(residuals, dof)
+    s2, free = variance(residuals, dof)
     stderr = xp.sqrt(xp.sum(square, axis=-1, dtype=square.dtype)[:, None] * s2[None, :])
+    stderr = where_free(free, stderr)
     success = fine & all_finite(be, be.detach(x))
     condition = xp.where(finite, condition, nan)
     rows = _rows_like(be, state, triangle / units[None, :])

@@ -26,7 +26,6 @@ from ._scaling import (
     adjoint,
     all_finite,
     default_rcond,
-    lengths,
     matrices,
     power_of_two,
     real_product,
@@ -106,10 +105,10 @@ class LstsqResult:
             raise UnsupportedError(
                 "covariance: with fewer rows than columns no degree of freedom is left"
             )
-        s2 = variance(self.residuals, self.dof)[..., None, None]
+        s2, free = (v[..., None, None] for v in variance(self.residuals, self.dof))
         if s2.ndim > cov.ndim:
             cov = cov[..., None, :, :]
-        return s2 * cov
+        return where_free(free, s2 * cov)
 
 
 register_result(
@@ -128,13 +127,20 @@ register_result(
 )
 
 
-def variance(residuals: Array, dof: Array) -> Array:
-    """Residuals for each degree of freedom; NaN where there is none."""
-    be = backend_of(residuals)
+def variance(residuals: Array, dof: Array) -> tuple[Array, Array]:
+    """Residuals for each degree of freedom, and whether there is any."""
+    xp = backend_of(residuals).xp
     if residuals.ndim > dof.ndim:
         dof = dof[..., None]
-    count = be.xp.astype(dof, residuals.dtype)
-    return residuals / be.xp.where(count > 0, count, be.new_like(count, (), fill=float("nan")))
+    count = xp.astype(dof, residuals.dtype)
+    free = count > 0
+    return residuals / xp.where(free, count, xp.ones_like(count)), free
+
+
+def where_free(free: Array, value: Array) -> Array:
+    """The value, and NaN, as a constant, where no degree of freedom is left."""
+    be = backend_of(value)
+    return be.xp.where(free, value, be.new_like(value, (), fill=float("nan")))
 
 
 @dataclass(frozen=True)
@@ -432,8 +438,10 @@ def _said(be: Backend, g: _Said, *arrays: Array) -> tuple[Array, ...]:
         none = be.new_like(residuals, tuple(x.shape), fill=float("nan"))
         return residuals, none, dof, success
     # Lengths of the scaled rows alone: squares of wild columns would overflow.
-    sizes = scale * lengths(be, root, -1)
-    stderr = sizes[..., :, None] * xp.sqrt(variance(residuals, dof))[..., None, :]
+    squares = be.vecdot(root, root, -1)
+    sizes = scale * _ops.root(xp.real(squares) if be.is_complex(squares) else squares)
+    s2, free = variance(residuals, dof)
+    stderr = where_free(free[..., None, :], sizes[..., :, None] * _ops.root(s2)[..., None, :])
     return residuals, stderr, dof, success, scaled_root(be, scale, root)
 
 

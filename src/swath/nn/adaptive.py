@@ -162,10 +162,12 @@ def adaptive_max_pool(
 
 def _places(be: Backend, g: Windows, x: Any, before: Any, scale: int) -> Array:
     """Where the maxima along one axis came from; `before` are the places in the axes behind."""
+    # Constants: nothing notes how they are found.
+    x = be.detach(primal(x))
     if 0 in x.shape:
-        return be.new_like(primal(x), g.out, dtype=be.default_int(primal(x)))
-    own = extreme_places(be, g, primal(x), largest=True)[1] * scale
-    return own if before is None else own + choose(g, before, primal(x))
+        return be.new_like(x, g.out, dtype=be.default_int(x))
+    own = extreme_places(be, g, x, largest=True)[1] * scale
+    return own if before is None else own + choose(g, before, x)
 
 
 @operation(

@@ -151,7 +151,8 @@ def _extreme(x: Any, settings: tuple[Any, ...], return_indices: bool, *, largest
     be, g = known
     if not return_indices:
         return window_extreme(g, x, largest=largest)
-    value, places = extreme_places(be, g, primal(x), largest=largest)
+    # Places are constants: nothing notes how they are found.
+    value, places = extreme_places(be, g, be.detach(primal(x)), largest=largest)
     if isinstance(x, Node) or be.traced(x) or be.recorded(x):
         value = window_extreme(g, x, largest=largest)
     return value, places
