@@ -87,6 +87,26 @@ def test_traced_parameters_are_refused():
         jax.jit(lambda a: windows.general_cosine(5, a))(np.ones(2))
 
 
+@pytest.mark.needs("torch")
+def test_differentiated_parameters_are_refused():
+    """A window from the host would leave them without a derivative, and without a word."""
+    import torch
+
+    beta = torch.tensor(4.0, requires_grad=True)
+    for call in (
+        lambda: windows.kaiser(5, beta),
+        lambda: get_window(("general_cosine", beta[None]), 5),
+        lambda: swath.signal.minimum_phase(beta * torch.ones(3)),
+        lambda: swath.signal.remez(5, [0.0, 0.1, 0.2, 0.5], beta * torch.tensor([1.0, 0.0])),
+        lambda: swath.vjp(
+            swath.signal.resample_poly, np.ones(9), 3, 2, window=("kaiser", np.array(4.0))
+        ),
+    ):
+        with pytest.raises(NotImplementedError, match="is differentiated; SciPy computes this on"):
+            call()
+    assert_close(windows.kaiser(5, beta.detach()), scipy.signal.windows.kaiser(5, 4.0))
+
+
 @pytest.mark.parametrize(
     "call, error, text",
     [

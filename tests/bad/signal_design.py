@@ -111,6 +111,14 @@ BAD: list[Bad] = [
     refuse(MINIMAX, DTYPE, call(3, 1j * PAIRS, ones(2)), TypeError, "bands must be real, got .*co"),
     refuse(MINIMAX, MIXED, call(3, PAIRS, elsewhere([1.0])), TypeError, FOREIGN.format("desired")),
     refuse(
+        MINIMAX, "no band has a width", call(3, 0.5 * np.array([0, 0, 1.0, 1.0]), ones(2)),
+        ValueError, r"bands must have a width, got \[0.0, 0.0, 0.5, 0.5\]",
+    ),
+    refuse(
+        MINIMAX, "bands without a point", call(3, np.array([0, 1e-9, 0.5, 0.5]), ones(2)),
+        ValueError, "SciPy makes no such filter: its taps for bands .* are not finite",
+    ),
+    refuse(
         MINIMAX, EMPTY, call(3, ones(0), ones(0)), ValueError,
         "bands must have two frequencies for each gain of desired, and there must be one",
     ),

@@ -12,13 +12,14 @@ import numpy as np
 
 from .. import _ops, arguments
 from .._backends import Backend, backend_named
-from ..autodiff import primal
+from ..autodiff import Node, primal
 from ..errors import ArgumentError, ArgumentTypeError, UnsupportedError, describe
 from ..sliding.plan import capturing
 
 __all__ = [
     "angles_of",
     "coefficients",
+    "constant_only",
     "design_arrays",
     "divided",
     "float_name",
@@ -132,10 +133,22 @@ def library(xp: Any) -> Backend:
         raise ArgumentError(f"xp is the array library {name!r}, which is not installed") from error
 
 
+def constant_only(be: Backend, name: str, value: Any) -> None:
+    """Refuse what is differentiated: SciPy's results on the host would have no derivative."""
+    if isinstance(value, Node) or (be.in_place and be.recorded(value)):
+        raise UnsupportedError(
+            f"{name} is differentiated; SciPy computes this on the host, without a derivative: "
+            f"pass a number or a detached array"
+        )
+
+
 def host_values(name: str, value: Any) -> np.ndarray:
-    """The numbers of an argument on the host, for what SciPy computes there; traced ones fail."""
+    """The numbers of an argument on the host, for what SciPy computes there.
+
+    Traced and differentiated ones fail.
+    """
     be, value = arguments.one_array(name, value)
-    value = primal(value)
+    constant_only(be, name, value)
     arguments.numeric(be, name, value)
     if be.traced(value) or be.concrete(be.xp.all(value == value)) is None:
         raise UnsupportedError(

@@ -477,7 +477,7 @@ def remez(
     TypeError
         If an argument is not real, or they live in different libraries.
     NotImplementedError
-        If an argument is traced.
+        If an argument is traced or differentiated.
 
     References
     ----------
@@ -521,6 +521,9 @@ def remez(
     for name, value in zip(names, tables, strict=True):
         if value is not None and not np.isfinite(value).all():
             raise ArgumentError(f"{name} must be finite")
+    if not (edges[1::2] > edges[::2]).any():
+        # SciPy would compute with an empty grid: NaN, or the end of the process.
+        raise ArgumentError(f"bands must have a width, got {edges.tolist()}")
     try:
         h = exchange(
             taps,
@@ -534,6 +537,11 @@ def remez(
         )
     except ValueError as error:
         raise ArgumentError(f"SciPy makes no such filter: {error}") from None
+    if not np.isfinite(h).all():
+        raise ArgumentError(
+            f"SciPy makes no such filter: its taps for bands {edges.tolist()} are not finite; make "
+            f"the bands wider"
+        )
     return finish(_beside(be, given, h))
 
 
@@ -591,7 +599,7 @@ def minimum_phase(
     TypeError
         If `h` is not real.
     NotImplementedError
-        If `h` is traced.
+        If `h` is traced or differentiated.
 
     Notes
     -----

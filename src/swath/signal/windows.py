@@ -1,8 +1,8 @@
 """SciPy's windows (tapers) under SciPy's names, in any array library.
 
 SciPy computes them on the host in float64; here they are moved to the library, the device and the
-dtype asked for. Their parameters are numbers, known when the window is made: a traced parameter is
-refused.
+dtype asked for. Their parameters are numbers, known when the window is made: a traced or
+differentiated parameter is refused.
 
 In the definitions t runs from −1 to 1 over the points of a symmetric window.
 """
@@ -21,7 +21,7 @@ from .. import arguments
 from .._backends import try_backend
 from ..autodiff import primal
 from ..errors import ArgumentError, ArgumentTypeError, UnsupportedError, describe, explain
-from ._coefficients import host_values, library, placed
+from ._coefficients import constant_only, host_values, library, placed
 
 __all__ = [
     "barthann",
@@ -76,7 +76,7 @@ ValueError
 TypeError
     If a parameter is no number.
 NotImplementedError
-    If a parameter is traced: windows are computed on the host from numbers."""
+    If a parameter is traced or differentiated: windows are computed on the host from numbers."""
 
 
 def _shared(function: F) -> F:
@@ -102,7 +102,8 @@ def _parameter(name: str, value: Any) -> Any:
         return value
     be = try_backend(primal(value))
     if be is not None and tuple(value.shape) == ():
-        number = be.concrete(primal(value))
+        constant_only(be, name, value)
+        number = be.concrete(value)
         if number is None:
             raise UnsupportedError(
                 f"{name} is traced; windows are computed on the host from numbers: make it static, "
@@ -176,7 +177,7 @@ def get_window(
     ValueError
         If the window is unknown or `Nx` below 1.
     NotImplementedError
-        If a parameter of the window is traced.
+        If a parameter of the window is traced or differentiated.
 
     Examples
     --------
