@@ -48,6 +48,8 @@ _BLOCK = 2**18
 # How much longer a compiler's loop over a single line takes that threads cannot share evenly (XLA),
 # and from how many points on they share it.
 _UNEVEN, _SHARED = 5, 2**13
+# Neighbouring channels that fill a vector.
+_LANES = 8
 # Elements of one innermost loop over points and channels.
 _LINE = 1024
 # Points of a plane at least: NumPy's iterator takes 8192 of its three operands at a time and copies
@@ -163,6 +165,10 @@ def _compiled(p: Problem, cost: Costs) -> Estimate:
         # What lies apart is copied once more: channels first, and results of groups.
         each = (4 if p.g.last else 8) * p.depth + (4 if p.g.groups > 1 else 1) * p.rows
         moved = p.taps * points * each
+        if p.role == "x" and not p.g.strideless:
+            # Each tap's term is asked for at every point of x, most of which lie between its own;
+            # channels last, few of them, one by one.
+            moved += p.taps * p.x_bytes * (4 if p.g.last and p.depth < _LANES else 1)
         steps = 8 + 4.0 * p.taps
     seconds = moved / cost.stream + steps * cost.call
     if p.role != "w" and p.depth > 1 and not unrolled:

@@ -33,6 +33,8 @@ __all__ = ["estimate", "frame_length", "last", "roles", "run", "scratch", "tile"
 Array = Any
 pack = unpack = as_is
 
+# Results of channels that a compiler takes twice as long for, of as many channels or more.
+_FEW = 8
 # Beginning a run of points, as a part of starting one array operation.
 _RUN_CALLS = 0.005
 
@@ -110,7 +112,8 @@ def estimate(p: Problem, cost: Costs) -> Estimate:
         # Outputs of a tile are laid between those of others, lines in the shorter runs.
         moved += (0.0 if g.rank == p.rows == 1 else 4.0 if g.rank == 1 else 2.0) * p.y_bytes
         seconds += moved / cost.gather + 2 * terms * p.y_bytes / cost.stream + 16 * cost.call
-        return Estimate(seconds, flops, moved)
+        # Measured of gradients of layers that read few channels.
+        return Estimate(seconds * (2 if p.rows < _FEW <= p.depth else 1), flops, moved)
     elif p.mutable:
         # A GPU copies short runs as it copies long ones.
         started = 0.0
