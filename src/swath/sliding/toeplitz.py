@@ -113,7 +113,8 @@ def estimate(p: Problem, cost: Costs) -> Estimate:
         moved += (0.0 if g.rank == p.rows == 1 else 4.0 if g.rank == 1 else 2.0) * p.y_bytes
         seconds += moved / cost.gather + 2 * terms * p.y_bytes / cost.stream + 16 * cost.call
         # Measured of gradients of layers that read few channels.
-        return Estimate(seconds * (2 if p.rows < _FEW <= p.depth else 1), flops, moved)
+        few = p.role == "y" and p.rows < _FEW <= p.depth
+        return Estimate(seconds * (2 if few else 1), flops, moved)
     elif p.mutable:
         # A GPU copies short runs as it copies long ones.
         started = 0.0
