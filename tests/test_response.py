@@ -49,6 +49,20 @@ def test_frequencies_of_ones_own_and_feedback(xp, rng):
 
 
 @FREQZ
+@pytest.mark.op("signal.group_delay")
+@pytest.mark.on("numpy", "jax", "torch", "strict")
+def test_frequencies_in_an_array_keep_their_precision(xp):
+    """Beside coefficients of half of it; those in a list have the precision of the response."""
+    b = xp.asarray([1.0, 0.5, 0.25], dtype="float32")
+    freqs = np.array([0.1, 2.0])
+    for function in (lambda w: freqz(b, 1, w), lambda w: group_delay(b, w)):
+        w, _ = function(xp.asarray(freqs))
+        assert_close(w, freqs, rtol=4 * xp.eps, dtype="float64")
+        w, _ = function(freqs.tolist())
+        assert_close(w, freqs.astype("float32"), dtype="float32")
+
+
+@FREQZ
 def test_complex_taps_and_half_precision(xp, rng):
     b = rng.standard_normal(5) + 1j * rng.standard_normal(5)
     _, h = freqz(xp.asarray(b), worN=[0.1, 2.0])

@@ -156,6 +156,16 @@ def test_derivatives_in_signal_and_spacing(xp, rng):
 
 
 @FILTER
+@COEFFS
+def test_spacings_in_an_integer_array(xp, rng):
+    x, delta = xp.asarray(rng.standard_normal(8)), xp.asarray([3], dtype="int32")
+    got = savgol_filter(x, 5, 3, 2, delta)
+    assert_close(got, xp.numpy(savgol_filter(x, 5, 3, 2, 3)), rtol=8 * xp.eps, dtype=xp.float)
+    got = savgol_coeffs(5, 3, 2, delta, dtype=xp.float)
+    assert_close(got, xp.numpy(savgol_coeffs(5, 3, 2, 3)), rtol=8 * xp.eps, atol=8 * xp.eps)
+
+
+@FILTER
 @pytest.mark.on("numpy")
 @pytest.mark.parametrize("mode", ["interp", "mirror", "constant", "nearest"])
 @pytest.mark.parametrize("length", [1, 4, 5, 8, 9])

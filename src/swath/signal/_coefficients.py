@@ -194,11 +194,13 @@ def design_arrays(
         values = [None if v is None else np.asarray(v, np.float64) for v in values]
         target = backend_named("numpy") if xp is None else library(xp)
         return be, values, lambda h: placed(target, h, device, dtype)
+    wanted = None if dtype is None else be.dtype(float_name(be, dtype))
+    if wanted is not None and not any(v is not None and be.is_floating(v.dtype) for v in values):
+        # Integers have no precision of their own: what is asked for is worked in.
+        values = [None if v is None else _ops.cast(v, wanted) for v in values]
     values = arguments.floating(be, *values)
     kind = next(v for v in values if v is not None).dtype
     if be.is_half(kind):
         single = be.dtype("float32")
         values = [None if v is None else _ops.cast(v, single) for v in values]
-    if dtype is not None:
-        kind = be.dtype(float_name(be, dtype))
-    return be, values, partial(_ops.cast, dtype=kind)
+    return be, values, partial(_ops.cast, dtype=kind if wanted is None else wanted)

@@ -186,6 +186,12 @@ def _grid(
     return angles, 0
 
 
+def _counted(value: Any) -> bool:
+    """Whether `_grid` gives host numbers, of no dtype of their own: from a count or a list."""
+    be = arguments.strong(value)
+    return be is None or (value.ndim == 0 and not be.is_floating(value.dtype))
+
+
 def _columns(be: Backend, name: str, value: Any) -> Any:
     """Coefficients along the first axis; a number counts as one."""
     arguments.numeric(be, name, value)
@@ -308,7 +314,7 @@ def freqz(
     else:
         h = _ops.divide(h, _ops.cast(_ops.reshape(a, tuple(a.shape[1:])), h.dtype))
     w = angles * (rate / (2 * pi))
-    if isinstance(w, np.ndarray):
+    if _counted(worN):
         w = be.constant(w, primal(b), real)
     if plot is not None:
         plot(w, primal(h))
@@ -506,7 +512,7 @@ def group_delay(system: Any, w: Any = 512, whole: bool = False, fs: float = 2 * 
     delay = _ops.subtract(ratio, _ops.fill_like(ratio, (), order))
     delay = _ops.select(none, _ops.fill_like(delay, ()), delay)
     places = angles * (rate / (2 * pi))
-    if isinstance(places, np.ndarray):
+    if _counted(w):
         places = be.constant(places, primal(b), delay.dtype)
     return places, delay
 

@@ -247,6 +247,7 @@ def savgol_filter(
         be, x = arguments.one_array("x", x)
     else:
         be, (x, delta) = arguments.arrays(x=x, delta=delta)
+        arguments.numeric(be, "delta", delta)
         arguments.real_only(be, "delta", delta)
     arguments.numeric(be, "x", x)
     if x.ndim == 0:
@@ -275,6 +276,8 @@ def savgol_filter(
             be, _continued(x, axis, low, high, mode, value), length, order, deriv, scale, axis
         )
     if number is None and deriv:
+        if not be.is_floating(delta.dtype):
+            delta = _ops.cast(delta, be.real_dtype(y.dtype))
         y = _ops.multiply(y, _ops.cast(_scale(delta, deriv), y.dtype))
     return _ops.cast(y, kind)
 
