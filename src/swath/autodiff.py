@@ -279,8 +279,8 @@ def vjp(
     op : callable or str
         A registered operation of swath, or its name (`swath.operations` lists them).
     *args, **kwargs
-        Its arguments. Arrays of floating dtype are differentiated: the positional ones, and the
-        operation's differentiable keyword arguments (weights, ridge, bias, zi).
+        Its arguments. Arrays of floating dtype are differentiated: those that the operation's
+        record names in `differentiable`, also as keyword arguments (weights, ridge, bias, zi).
     with_kwargs : bool, default False
         Whether the pullback also returns a dict with the cotangents of the keyword arguments; the
         pullback's own argument of this name overrides it.
@@ -292,9 +292,9 @@ def vjp(
     pullback : callable
         ``pullback(cotangent)`` returns one entry per positional argument: an array of the
         argument's shape and dtype, a tuple of such entries where the argument is a tuple of
-        arrays, or None where it is no differentiable array: numbers, and lists of them, are
-        constants. The cotangent has the shape of the value (of its first output where it has
-        several).
+        arrays, or None where it is no differentiable array: numbers, lists of them, and arrays
+        that the operation's record does not name (frequencies, places) are constants. The cotangent
+        has the shape of the value (of its first output where it has several).
 
     Raises
     ------
