@@ -344,6 +344,26 @@ def test_rows_of_many_blocks_count_to_the_last(xp, rng, kind):
     assert_close(got.residuals, np.vdot(rest, rest).real, rtol=2**12 * xp.eps)
 
 
+@pytest.mark.on("torch")
+@pytest.mark.op("linalg.lstsq")
+@pytest.mark.parametrize("shape", [(50, 5), (600, 16, 4), (3, 5)])
+@pytest.mark.parametrize("accuracy", ["standard", "full"])
+def test_small_matrices_in_shared_memory_are_solved_as_numpys(xp, rng, shape, accuracy):
+    a, b = gaussian(rng, *shape), gaussian(rng, *shape[:-1])
+    ridge, w = rng.uniform(0, 2, shape[-1]), rng.uniform(0.5, 2, shape[-2])
+    for options in ({}, {"weights": w}, {"ridge": ridge}):
+        given = {name: xp.asarray(v) for name, v in options.items()}
+        kept = xp.asarray(a), xp.asarray(b)
+        got = linalg.lstsq(*kept, accuracy=accuracy, **given)
+        want = linalg.lstsq(a, b, accuracy=accuracy, **options)
+        for name in ("x", "residuals", "rank", "condition", "stderr", "dof", "success"):
+            assert np.array_equal(
+                xp.numpy(getattr(got, name)), getattr(want, name), equal_nan=True
+            ), name
+        assert np.array_equal(xp.numpy(kept[0]), a)
+        assert np.array_equal(xp.numpy(kept[1]), b)
+
+
 # -- full accuracy ---------------------------------------------------------------------------------
 
 
@@ -870,7 +890,9 @@ def test_residuals_and_standard_errors_have_derivatives_in_torch(xp, rng, name):
     rest = [v.detach() for v in given[1:]]
     slopes = torch.func.vmap(torch.func.grad(lambda a: number(a, *rest)))(many)
     for lane, one in zip(slopes, many, strict=True):
-        assert_close(lane, torch.func.grad(lambda a: number(a, *rest))(one).numpy(), rtol=1e-8)
+        want = torch.func.grad(lambda a: number(a, *rest))(one).numpy()
+        # The residuals of a wide system are 0 whatever A: both slopes are rounding alone.
+        assert_close(lane, want, rtol=1e-8, atol=xp.eps**2)
     if "weighted" not in name:
         kinds = [
             "real" if name == "deficient" and i == 3 else "complex" for i in range(len(shapes))

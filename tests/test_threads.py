@@ -49,6 +49,35 @@ def test_work_is_shared_and_every_item_done_once(xp, three):
     assert len(names) == 3
 
 
+def test_a_share_of_the_work_is_shared_no_further(xp, three, monkeypatch):
+    pool, asked, seen = threads._pool, [], []
+
+    def counted(count):
+        asked.append(count)
+        return pool(count)
+
+    monkeypatch.setattr(threads, "_pool", counted)
+
+    def outer(state, item):
+        threads.each(range(20), list, lambda state, inner: seen.append((item, inner)))
+
+    threads.each(range(3), list, outer)
+    assert asked == [2, 2]
+    assert len(set(seen)) == len(seen) == 60
+
+
+@pytest.mark.op("linalg.lstsq")
+def test_batches_of_least_squares_are_the_same_in_any_number_of_threads(xp, rng, monkeypatch):
+    # Some MB, of which every thread has a share.
+    a, b = rng.standard_normal((5000, 64, 8)), rng.standard_normal((5000, 64))
+    found = []
+    for count in (1, 3):
+        monkeypatch.setattr(threads, "count", lambda count=count: count)
+        found.append(swath.linalg.lstsq(a, b))
+    for name in ("x", "residuals", "condition", "stderr"):
+        assert np.array_equal(getattr(found[0], name), getattr(found[1], name))
+
+
 def test_errors_and_warning_settings_reach_and_leave_the_threads(xp, three):
     meet = threading.Barrier(3, timeout=30)
 

@@ -1,4 +1,4 @@
-"""Threads for elementwise work on NumPy's arrays, which NumPy itself does in one.
+"""Threads for elementwise work and small matrices of NumPy, which NumPy itself does in one.
 
 As many as its BLAS takes: what the BLAS's variables say, else the cores that this process may use.
 NumPy lets go of the interpreter inside its loops, so that pieces which fit the cache run side by
@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
 from functools import cache
 from typing import Any
 
@@ -44,13 +44,18 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
+# Whether this thread has a share of some work already.
+_SHARING: ContextVar[bool] = ContextVar("swath_sharing", default=False)
+
+
 def each(items: Sequence[Any], start: Callable[[], Any], work: Callable[[Any, Any], None]) -> None:
     """work(state, item) for every item, in any order; every thread has a state from `start`.
 
     In one thread where there is one item, or the caller is itself one of many.
     """
     threads = min(count(), len(items))
-    if threads < 2 or threading.current_thread() is not threading.main_thread():
+    alone = _SHARING.get() or threading.current_thread() is not threading.main_thread()
+    if threads < 2 or alone:
         state = start()
         for item in items:
             work(state, item)
@@ -66,10 +71,12 @@ def each(items: Sequence[Any], start: Callable[[], Any], work: Callable[[Any, An
                 return
             work(state, item)
 
-    # Settings, as of NumPy's warnings, go with the work.
-    others = [_pool(count() - 1).submit(copy_context().run, run) for _ in range(threads - 1)]
+    # Settings, as of NumPy's warnings, go with the work, and that there is a share of it.
+    context = copy_context()
+    context.run(_SHARING.set, True)
+    others = [_pool(count() - 1).submit(context.copy().run, run) for _ in range(threads - 1)]
     try:
-        run()
+        context.run(run)
     finally:
         todo.clear()
         wait(others)

@@ -24,6 +24,8 @@ _FFT_AXES = 3
 
 _HOST = ("torch", "cpu", "")
 _REAL = (torch.float32, torch.float64)
+# Dtypes of which NumPy has arrays in the same memory.
+_SHARED = (*_REAL, torch.bool, torch.int64)
 _HALF = (torch.float16, torch.bfloat16)
 # Columns from which on products of a quarter of them are as fast, for each number, as the whole.
 _PARTED = 256
@@ -130,7 +132,7 @@ class TorchBackend(Backend):
         )
 
     def near(self, *arrays: Array) -> tuple[np.ndarray, ...] | None:
-        if not self.in_place or not all(a.is_cpu and a.dtype in _REAL for a in arrays):
+        if not self.in_place or not all(a.is_cpu and a.dtype in _SHARED for a in arrays):
             return None
         return tuple((a.resolve_neg() if a.is_neg() else a).detach().numpy() for a in arrays)
 

@@ -11,10 +11,11 @@ from collections.abc import Callable
 from math import prod
 from typing import Any
 
-from .._backends import Backend
+from .._backends import Backend, backend_of
 from ._scaling import adjoint_times, real_product, squares
 
 __all__ = [
+    "beside",
     "block_count",
     "by_problems",
     "by_rows",
@@ -45,6 +46,21 @@ def few(a: Array) -> bool:
     return prod(a.shape) <= _FEW
 
 
+def beside(
+    be: Backend, function: Callable[..., tuple[Array, ...]], a: Array, *arrays: Array
+) -> tuple[Array, ...]:
+    """function(be, a, *arrays), of small matrices a by NumPy where it shares the memory.
+
+    Calls count there for more than what they compute, and NumPy's cost least.
+    """
+    near = None
+    if a.shape[-2] * a.shape[-1] <= _FEW and not be.recorded(a, *arrays):
+        near = be.near(a, *arrays)
+    if near is None:
+        return function(be, a, *arrays)
+    return tuple(be.from_host(v) for v in function(backend_of(near[0]), *near))
+
+
 def block_count(be: Backend, a: Array) -> int:
     """Blocks of rows of a (..., m, n) for a pass; 1 where a library does better with the whole."""
     if be.traces or be.wide(a) > 1 or not be.mutable or a.ndim > 2 or not narrow(a.shape[-1]):
@@ -71,13 +87,16 @@ def by_problems(
     if count <= 1:
         return function(a, *arrays)
     step = -(-a.shape[0] // count)
-    found = [
-        function(*(v[i : i + step, ...] if v.ndim else v for v in (a, *arrays)))
-        for i in range(0, a.shape[0], step)
-    ]
+    found: dict[int, tuple[Array, ...]] = {}
+
+    def work(_: None, i: int) -> None:
+        found[i] = function(*(v[i : i + step, ...] if v.ndim else v for v in (a, *arrays)))
+
+    starts = range(0, a.shape[0], step)
+    be.each(starts, lambda: None, work)
     return tuple(
         xp.concat(list(v), axis=0) if v[0].ndim else xp.any(xp.stack(list(v)))
-        for v in zip(*found, strict=True)
+        for v in zip(*(found[i] for i in starts), strict=True)
     )
 
 

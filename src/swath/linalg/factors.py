@@ -31,6 +31,7 @@ from typing import Any
 
 from .._backends import Backend
 from ._rows import (
+    beside,
     block_count,
     by_problems,
     by_rows,
@@ -176,7 +177,22 @@ def factorise(
 
     `method` is as in `lstsq`, `rcond` the threshold of the rank.
     """
+
+    def found(be: Backend, *given: Array) -> tuple[Array, ...]:
+        recipe = _recipe(be, system, method, rcond, *given[:2])
+
+        def some(*given: Array) -> tuple[Array, ...]:
+            return be.aside(_factorise, recipe, *given)
+
+        # Infinities less infinities are NaN, as they should be.
+        with be.quiet():
+            return by_problems(be, some, *given)
+
     given = [be.detach(v) for v in (a, b, w, ridge) if v is not None]
+    return Factors(*beside(be, found, *given))
+
+
+def _recipe(be: Backend, system: System, method: str, rcond: float, a: Array, b: Array) -> Recipe:
     # A GPU passes over A in less time than it takes to start the operations on a sample.
     passes = system.wide or be.wide(a) > 1
     columns = int(a.shape[-1] + b.shape[-1])
@@ -184,14 +200,7 @@ def factorise(
     tries = not (small and a.ndim == 2 and be.reflects)
     step = sample_step(tuple(a.shape)) if tries and not passes else 1
     reflects = small and step == 1 and not (tries and a.ndim == 2)
-    recipe = Recipe(system, method, rcond, block_count(be, a), step, reflects, tries)
-
-    def some(*given: Array) -> tuple[Array, ...]:
-        return be.aside(_factorise, recipe, *given)
-
-    # Infinities less infinities are NaN, as they should be.
-    with be.quiet():
-        return Factors(*by_problems(be, some, *given))
+    return Recipe(system, method, rcond, block_count(be, a), step, reflects, tries)
 
 
 def _factorise(be: Backend, recipe: Recipe, *given: Array) -> tuple[Array, ...]:

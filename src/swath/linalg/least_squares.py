@@ -22,6 +22,7 @@ from ..errors import (
     describe,
 )
 from ..registry import operation
+from ._rows import beside
 from ._scaling import (
     adjoint,
     all_finite,
@@ -350,7 +351,12 @@ def _solve(p: _Problem, way: _Way) -> LstsqResult:
     factor = inverse_root(plan, f, a, w, ridge)
     found = [factor, f.scale, f.finite, f.rank, f.condition, primal(packed), primal(x)]
     found += [] if w is None else [w]
-    residuals, stderr, dof, success, *root = be.run(_said, _Said(m, system.wide, full), *found)
+    said = _Said(m, system.wide, full)
+
+    def told(be: Backend, *found: Array) -> tuple[Array, ...]:
+        return be.run(_said, said, *found)
+
+    residuals, stderr, dof, success, *root = beside(be, told, *found)
     return LstsqResult(
         x=x,
         residuals=residuals,

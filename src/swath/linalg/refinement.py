@@ -23,7 +23,7 @@ from typing import Any
 from .._backends import Backend
 from .._backends.base import WORKSPACE
 from . import extended
-from ._rows import block_count, by_problems, by_rows, few, residual_sums, weigh
+from ._rows import beside, block_count, by_problems, by_rows, few, residual_sums, weigh
 from ._scaling import (
     adjoint,
     adjoint_times,
@@ -89,15 +89,19 @@ def plan_for(
 
 def refined(be: Backend, plan: Plan, arrays: list[Array]) -> Array:
     """x (..., n, k), and below it Σ w|b − A x|² and the relative size of the last correction."""
-    if plan.full:
-        return (_full_wide if plan.system.wide else _full)(be, plan, arrays)
 
-    def some(*arrays: Array) -> tuple[Array, ...]:
-        return (_standard(be, plan, list(arrays)),)
+    def found(be: Backend, *arrays: Array) -> tuple[Array, ...]:
+        if plan.full:
+            return ((_full_wide if plan.system.wide else _full)(be, plan, list(arrays)),)
 
-    # Infinities less infinities are NaN, as they should be.
-    with be.quiet():
-        return by_problems(be, some, *arrays)[0]
+        def some(*arrays: Array) -> tuple[Array, ...]:
+            return (_standard(be, plan, list(arrays)),)
+
+        # Infinities less infinities are NaN, as they should be.
+        with be.quiet():
+            return by_problems(be, some, *arrays)
+
+    return beside(be, found, *arrays)[0]
 
 
 def _packed(be: Backend, x: Array, *rows: Array) -> Array:
