@@ -149,3 +149,65 @@ def test_plan_leaves_out_what_outgrows_the_workspace():
     assert wide.chosen.transforms
     assert not tight.chosen.transforms
     assert "allowed" in next(c.note for c in tight.candidates if c.method == "fft")
+
+
+# Shape, sliding axes, taps, stride, padding: an image, batches cut entry by entry, channels last, a
+# volume, long lines.
+WINDOWS = [
+    ((1, 1, 700, 600), (2, 3), 3, 1, 1),
+    ((1, 1, 701, 600), (2, 3), 5, 3, 2),
+    ((6, 3, 100, 120), (2, 3), 31, 7, 15),
+    ((7, 3, 150, 120), (2, 3), 2, 2, 0),
+    ((3, 5, 500, 300), (0, 2, 3), 3, 3, 0),
+    ((2, 200, 150, 3), (1, 2), 3, 2, 1),
+    ((40, 50, 60, 7), (0, 1, 2), 3, 2, 0),
+    ((300_000,), (0,), 31, 1, 15),
+    ((3, 1, 4, 90_000), (3,), 9, 4, 0),
+]
+
+
+@pytest.mark.on("jax-jit")
+@pytest.mark.op("nn.max_pool", "nn.avg_pool")
+@pytest.mark.parametrize("shape, axes, size, stride, padding", WINDOWS)
+def test_compiled_windows_hold_no_more_than_the_workspace(
+    xp, rng, shape, axes, size, stride, padding
+):
+    """Values, tangents and gradients in pieces are those of the whole; few values, so with ties."""
+    import jax
+
+    x, t = (xp.asarray(rng.integers(0, 9, shape), "float32") for _ in range(2))
+    settings = {"stride": stride, "padding": padding, "axes": axes}
+    for pool in (swath.nn.max_pool, swath.nn.avg_pool):
+
+        def run(v, pool=pool):
+            return pool(v, size, **settings)
+
+        def tangent(v, t, run=run):
+            return jax.jvp(run, (v,), (t,))[1]
+
+        def gradient(v, t, run=run):
+            out, pullback = jax.vjp(run, v)
+            return pullback(t.ravel()[: out.size].reshape(out.shape))[0]
+
+        for function, arrays in ((run, (x,)), (tangent, (x, t)), (gradient, (x, t))):
+            want = jax.jit(lambda *a, f=function: f(*a))(*arrays)
+            with swath.workspace(LIMIT):
+                compiled = jax.jit(lambda *a, f=function: f(*a)).lower(*arrays).compile()
+            held = compiled.memory_analysis().temp_size_in_bytes
+            # A cotangent is cut from t beside the product.
+            assert held <= LIMIT + (want.nbytes if function is gradient else 0)
+            np.testing.assert_allclose(compiled(*arrays), want, rtol=1e-6, atol=1e-5)
+
+
+@pytest.mark.on("jax-jit")
+@pytest.mark.op("nn.max_pool")
+def test_pieces_of_whole_numbers(xp, rng):
+    x = xp.asarray(rng.integers(-99, 99, (5, 300, 301)), "int32")
+
+    def run(x):
+        return swath.nn.max_pool(x, (5, 4), stride=(2, 3), padding=(2, 1))
+
+    want = xp.call(run, x)
+    with swath.workspace(2**18):
+        got = xp.call(run, x)
+    assert np.array_equal(got, want)

@@ -723,6 +723,11 @@ class Backend:
         """x[start : start + length] along an axis; start may be traced."""
         return x[(*[slice(None)] * axis, slice(start, start + length), ...)]
 
+    def box(self, x: Array, starts: Sequence[Any], lengths: Sequence[int]) -> Array:
+        """As `slab`, of all axes."""
+        cuts = [slice(start, start + n) for start, n in zip(starts, lengths, strict=True)]
+        return x[tuple(cuts)]
+
     def put_slab(self, x: Array, value: Array, starts: Sequence[Any]) -> Array:
         """x with `value` written from `starts` on, in place where the library allows it."""
         ends = [n + s for n, s in zip(value.shape, starts, strict=False)]

@@ -210,12 +210,12 @@ class JaxBackend(Backend):
     def run(
         self, function: Callable[..., tuple[Array, ...]], geometry: Any, *arrays: Array
     ) -> tuple[Array, ...]:
-        return _compiled(function)(geometry, *arrays)
+        return _compiled(function, WORKSPACE.get())(geometry, *arrays)
 
     def aside(
         self, function: Callable[..., tuple[Array, ...]], geometry: Any, *arrays: Array
     ) -> tuple[Array, ...]:
-        return _batchable(function, geometry)(*arrays)
+        return _batchable(function, geometry, WORKSPACE.get())(*arrays)
 
     def synchronize(self, x: Array) -> None:
         x.block_until_ready()
@@ -461,6 +461,9 @@ class JaxBackend(Backend):
     def slab(self, x: Array, axis: int, start: Any, length: int) -> Array:
         return lax.dynamic_slice_in_dim(x, start, length, axis)
 
+    def box(self, x: Array, starts: Sequence[Any], lengths: Sequence[int]) -> Array:
+        return lax.dynamic_slice(x, starts, lengths)
+
     def put_slab(self, x: Array, value: Array, starts: Sequence[Any]) -> Array:
         full = [*starts, *[0] * (x.ndim - len(starts))]
         return lax.dynamic_update_slice(x, value, full)
@@ -482,7 +485,7 @@ class JaxBackend(Backend):
     def call(self, core: Core, geometry: Any, arrays: Sequence[Array]) -> Array:
         if core.linear:
             return _primitive(core).bind(*arrays, geometry=geometry, limit=WORKSPACE.get())
-        return _custom_jvp(core)(geometry, *arrays)
+        return _custom_jvp(core, WORKSPACE.get())(geometry, *arrays)
 
     def gradients(
         self, function: Callable[..., Array], arrays: Sequence[Array]
@@ -624,8 +627,13 @@ def _primitive(core: Core) -> Primitive:
     return primitive
 
 
+# Compiled functions are kept for every workspace allowed, on which their traces depend.
+
+
 @cache
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+def _compiled(function: Callable[..., Any], limit: int | None) -> Callable[..., Any]:
+    del limit
+
     def run(geometry: Any, *arrays: Array) -> Any:
         return function(_BACKEND, geometry, *arrays)
 
@@ -633,11 +641,14 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @cache
-def _batchable(function: Callable[..., Any], geometry: Any) -> Callable[..., Any]:
+def _batchable(
+    function: Callable[..., Any], geometry: Any, limit: int | None
+) -> Callable[..., Any]:
     """A compiled function whose batch is one more leading axis.
 
     JAX's own rule would turn every branch into a selection that computes both.
     """
+    del limit
 
     @custom_vmap
     def run(*arrays: Array) -> Any:
@@ -657,7 +668,9 @@ def _batchable(function: Callable[..., Any], geometry: Any) -> Callable[..., Any
 
 
 @cache
-def _custom_jvp(core: Core) -> Callable[..., Array]:
+def _custom_jvp(core: Core, limit: int | None) -> Callable[..., Array]:
+    del limit
+
     @partial(jax.custom_jvp, nondiff_argnums=(0,))
     def forward(geometry: Any, *arrays: Array) -> Array:
         return core.forward(_BACKEND, geometry, *arrays)

@@ -36,6 +36,7 @@ from .padded import (
     sum_axis,
 )
 from .passes import by_axis
+from .pieces import in_pieces
 from .places import ahead_of_start, extreme_places, put_back, taken_at
 from .sweep import Index, Scratch, filled, lowest
 
@@ -56,7 +57,22 @@ def _windowed(g: Windows, piece: Callable[[Cuts], Piece], *, spreads: bool = Fal
     return Division(g.shape if spreads else g.out, follow(g, spreads=spreads), piece)
 
 
-class _Keyed(Core):
+class _Reduction(Core):
+    """Something made of every window."""
+
+    def forward(self, be: Backend, geometry: Any, *arrays: Array) -> Array:
+        """In pieces where programs are compiled: what writes in place has slabs of its own."""
+        if not be.traces:
+            return self.whole(be, geometry, *arrays)
+        division = self.divide(geometry, [tuple(a.shape) for a in arrays])
+        return in_pieces(be, division, partial(self.whole, be), geometry, arrays)
+
+    def whole(self, be: Backend, geometry: Any, *arrays: Array) -> Array:
+        """The value in one go."""
+        raise NotImplementedError
+
+
+class _Keyed(_Reduction):
     """Linear in the first array; the second says which taps."""
 
     linear = (0,)
@@ -81,7 +97,7 @@ class _Choose(_Keyed):
 
         return _windowed(geometry.windows, piece)
 
-    def forward(self, be: Backend, geometry: Extreme, *arrays: Array) -> Array:
+    def whole(self, be: Backend, geometry: Extreme, *arrays: Array) -> Array:
         t, x = arrays
         if not be.in_place:
             return chosen(be, geometry, t, x)
@@ -124,7 +140,7 @@ class _Scatter(_Keyed):
 
         return _windowed(g, piece, spreads=True)
 
-    def forward(self, be: Backend, geometry: Extreme, *arrays: Array) -> Array:
+    def whole(self, be: Backend, geometry: Extreme, *arrays: Array) -> Array:
         y, x, *places = arrays
         kind = y.dtype
         if be.is_half(kind):
@@ -156,7 +172,7 @@ class _Scatter(_Keyed):
         return apply(_CHOOSE, geometry, cotangent, arrays[1]), *none
 
 
-class _Extreme(Core):
+class _Extreme(_Reduction):
     """Maximum or minimum of every window."""
 
     name = "window_extreme"
@@ -169,7 +185,7 @@ class _Extreme(Core):
         vacant = partial(lowest, largest=geometry.largest)
         return _windowed(geometry.windows, piece)._replace(vacant=vacant)
 
-    def forward(self, be: Backend, geometry: Extreme, *arrays: Array) -> Array:
+    def whole(self, be: Backend, geometry: Extreme, *arrays: Array) -> Array:
         (x,) = arrays
         g, largest = geometry
         native = be.native_pool("max", g, elements(g), x) if largest else None
@@ -303,7 +319,7 @@ def _divide_into(be: Backend, divisors: Sequence[Any], y: Array, source: Array) 
         y[...] = source
 
 
-class _Linear(Core):
+class _Linear(_Reduction):
     """Sums or means over windows and their transposes."""
 
     linear = (0,)
@@ -332,7 +348,7 @@ class _Linear(Core):
 
         return _windowed(g, piece, spreads=self._spreads)
 
-    def forward(self, be: Backend, geometry: Any, *arrays: Array) -> Array:
+    def whole(self, be: Backend, geometry: Any, *arrays: Array) -> Array:
         (x,) = arrays
         kind = x.dtype
         if be.is_half(kind):
@@ -344,7 +360,7 @@ class _Linear(Core):
         with be.quiet():
             found = self._native(be, g, divisors, x)
             if found is None and end_to_end(g):
-                found = self._whole(be, g, divisors, x)
+                found = self._end_to_end(be, g, divisors, x)
             elif found is None and be.in_place:
                 found = self._sweep(be, g, mean, divisors, x)
             elif found is None:
@@ -358,7 +374,7 @@ class _Linear(Core):
         role = "spread" if self._spreads else "sum"
         return be.native_pool(role, g, elements(g), x, divisor=int(divisor))
 
-    def _whole(self, be: Backend, g: Windows, divisors: list[Any], x: Array) -> Array:
+    def _end_to_end(self, be: Backend, g: Windows, divisors: list[Any], x: Array) -> Array:
         if not self._spreads:
             return _divided(reduced(be, "sum", g, x), divisors)
         x = _divided(x, divisors)
