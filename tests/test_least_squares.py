@@ -61,6 +61,17 @@ def test_gram_is_the_product_and_hermitian_bit_for_bit(xp, rng, kind):
     assert np.array_equal(host, host.conj().transpose(0, 2, 1))
 
 
+@pytest.mark.on("numpy", "torch", "jax-jit", "dask")
+@pytest.mark.op("linalg.gram")
+@pytest.mark.parametrize("kind", ["real", "complex"])
+def test_gram_of_many_rows(xp, rng, kind):
+    """More than are taken at a time, and some over."""
+    a = rng.standard_normal((5000, 3))
+    a = a + 1j * a[::-1] if kind == "complex" else a
+    got = xp.call(swath.linalg.gram, xp.asarray(a))
+    assert_close(got, a.conj().T @ a, rtol=64 * xp.eps)
+
+
 @pytest.mark.op("linalg.gram")
 def test_gram_of_integers_is_exact(xp, rng):
     a = rng.integers(-(2**14), 2**14, (6, 3)).astype("int32")

@@ -37,11 +37,14 @@ Array = Any
 def gram_product(a: Any, w: Any = None) -> Any:
     """AᴴA or AᴴWA, Hermitian bit for bit; arrays or nodes, weights (..., m)."""
     be = backend_of(primal(a))
-    order = (*range(a.ndim - 2), a.ndim - 1, a.ndim - 2)
-    left = _ops.conj(_ops.permute(a, order))
-    if w is not None:
-        a = _ops.multiply(_ops.reshape(w, (*w.shape, 1)), a)
-    g = _ops.matmul(left, a)
+    if w is None and a is primal(a):
+        g = be.gram(a)
+    else:
+        order = (*range(a.ndim - 2), a.ndim - 1, a.ndim - 2)
+        left = _ops.conj(_ops.permute(a, order))
+        if w is not None:
+            a = _ops.multiply(_ops.reshape(w, (*w.shape, 1)), a)
+        g = _ops.matmul(left, a)
     if be.is_floating(g.dtype):
         # Both halves round alike only where the library computes one of them from the other.
         half = _ops.fill_like(g, (), 0.5)
