@@ -2,7 +2,8 @@
 
 A compiler holds whole arrays between the passes of a reduction. Of arrays too large for the
 workspace, or on a processor for the memory that a process keeps, it gets pieces: those that differ
-only in where they lie are one loop; the ends of an axis, with their padding, stand beside it.
+only in where they lie are one loop; the ends of an axis, with their padding, stand beside it. On a
+GPU, which pieces do not fill, they are made only for a workspace that the user has set.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 from .._backends import Backend
+from .._backends.base import WORKSPACE
 from ..division import Division, Piece, replaced, whole
 from ..geometry import Windows
 from ..settings import current_workspace
@@ -48,6 +50,8 @@ def in_pieces(
     given = max(be.itemsize(a.dtype) * prod(a.shape) for a in arrays)
     size = max(given, be.itemsize(like.dtype) * prod(division.shape))
     limit, kept = current_workspace(given), be.wide(like) == 1
+    if not kept and WORKSPACE.get() is None:
+        return run(geometry, *arrays)
     held = _MANY if max(windows.sizes, default=1) > _TAPS else _COPIES
     held = held if len(arrays) == 1 else _MARKED
     if held * size <= (min(limit, _COPIES * _KEPT) if kept else limit):
