@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache, partial, wraps
 from math import prod
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -40,6 +40,7 @@ from .jax_shards import in_shards, on_mesh, want_devices
 
 __all__ = ["make"]
 
+F = TypeVar("F", bound=Callable[..., Any])
 # Its flags are attributes made at run time.
 _CONFIG: Any = jax.config
 _LEVELS = {"highest": "highest", "high": "high", "fast": "default"}
@@ -210,12 +211,12 @@ class JaxBackend(Backend):
     def run(
         self, function: Callable[..., tuple[Array, ...]], geometry: Any, *arrays: Array
     ) -> tuple[Array, ...]:
-        return _compiled(function, WORKSPACE.get())(geometry, *arrays)
+        return _compiled(function)(geometry, *arrays)
 
     def aside(
         self, function: Callable[..., tuple[Array, ...]], geometry: Any, *arrays: Array
     ) -> tuple[Array, ...]:
-        return _batchable(function, geometry, WORKSPACE.get())(*arrays)
+        return _batchable(function, geometry)(*arrays)
 
     def synchronize(self, x: Array) -> None:
         x.block_until_ready()
@@ -485,7 +486,7 @@ class JaxBackend(Backend):
     def call(self, core: Core, geometry: Any, arrays: Sequence[Array]) -> Array:
         if core.linear:
             return _primitive(core).bind(*arrays, geometry=geometry, limit=WORKSPACE.get())
-        return _custom_jvp(core, WORKSPACE.get())(geometry, *arrays)
+        return _custom_jvp(core)(geometry, *arrays)
 
     def gradients(
         self, function: Callable[..., Array], arrays: Sequence[Array]
@@ -627,28 +628,35 @@ def _primitive(core: Core) -> Primitive:
     return primitive
 
 
-# Compiled functions are kept for every workspace allowed, on which their traces depend.
+def _kept(make: F) -> F:
+    """`cache` of compiled functions, for every workspace allowed: their traces depend on it."""
+
+    @cache
+    def made(limit: int | None, *key: Any) -> Any:
+        del limit
+        return make(*key)
+
+    @wraps(make)
+    def keyed(*key: Any) -> Any:
+        return made(WORKSPACE.get(), *key)
+
+    return keyed  # type: ignore[return-value]
 
 
-@cache
-def _compiled(function: Callable[..., Any], limit: int | None) -> Callable[..., Any]:
-    del limit
-
+@_kept
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     def run(geometry: Any, *arrays: Array) -> Any:
         return function(_BACKEND, geometry, *arrays)
 
     return jax.jit(run, static_argnums=0)
 
 
-@cache
-def _batchable(
-    function: Callable[..., Any], geometry: Any, limit: int | None
-) -> Callable[..., Any]:
+@_kept
+def _batchable(function: Callable[..., Any], geometry: Any) -> Callable[..., Any]:
     """A compiled function whose batch is one more leading axis.
 
     JAX's own rule would turn every branch into a selection that computes both.
     """
-    del limit
 
     @custom_vmap
     def run(*arrays: Array) -> Any:
@@ -667,10 +675,8 @@ def _batchable(
     return jax.jit(run)
 
 
-@cache
-def _custom_jvp(core: Core, limit: int | None) -> Callable[..., Array]:
-    del limit
-
+@_kept
+def _custom_jvp(core: Core) -> Callable[..., Array]:
     @partial(jax.custom_jvp, nondiff_argnums=(0,))
     def forward(geometry: Any, *arrays: Array) -> Array:
         return core.forward(_BACKEND, geometry, *arrays)

@@ -30,6 +30,7 @@ __all__ = [
     "ridge_values",
     "scaled_gram",
     "scaled_root",
+    "squared_lengths",
     "squares",
     "weights_of",
 ]
@@ -57,10 +58,15 @@ def real_product(be: Backend, u: Array, v: Array) -> Array:
     return be.xp.real(u * be.xp.conj(v)) if be.is_complex(u) else u * v
 
 
+def squared_lengths(be: Backend, v: Array, axis: int) -> Array:
+    """Σ|v|² along an axis."""
+    found = be.vecdot(v, v, axis)
+    return be.xp.real(found) if be.is_complex(found) else found
+
+
 def squares(be: Backend, v: Array) -> Array:
     """Σ|v|² over rows, (..., k) with the axis kept."""
-    found = be.vecdot(v, v, -2)[..., None, :]
-    return be.xp.real(found) if be.is_complex(found) else found
+    return squared_lengths(be, v, -2)[..., None, :]
 
 
 def not_below_zero(be: Backend, v: Array) -> Array:
@@ -70,8 +76,7 @@ def not_below_zero(be: Backend, v: Array) -> Array:
 
 def lengths(be: Backend, v: Array, axis: int) -> Array:
     """Euclidean lengths along an axis, for numbers whose squares neither over- nor underflow."""
-    found = be.vecdot(v, v, axis)
-    return be.xp.sqrt(be.xp.real(found) if be.is_complex(found) else found)
+    return be.xp.sqrt(squared_lengths(be, v, axis))
 
 
 def every(be: Backend, flags: Array) -> Array:

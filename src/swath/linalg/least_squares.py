@@ -33,6 +33,7 @@ from ._scaling import (
     ridge_number,
     ridge_values,
     scaled_root,
+    squared_lengths,
     weights_of,
 )
 from .dependence import check_rcond, find_dependence, sentences
@@ -444,8 +445,7 @@ def _said(be: Backend, g: _Said, *arrays: Array) -> tuple[Array, ...]:
         none = be.new_like(residuals, tuple(x.shape), fill=float("nan"))
         return residuals, none, dof, success
     # Lengths of the scaled rows alone: squares of wild columns would overflow.
-    squares = be.vecdot(root, root, -1)
-    sizes = scale * _ops.root(xp.real(squares) if be.is_complex(squares) else squares)
+    sizes = scale * _ops.root(squared_lengths(be, root, -1))
     s2, free = variance(residuals, dof)
     stderr = where_free(free[..., None, :], sizes[..., :, None] * _ops.root(s2)[..., None, :])
     return residuals, stderr, dof, success, scaled_root(be, scale, root)

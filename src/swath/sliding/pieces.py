@@ -34,39 +34,44 @@ _HALO = 4
 
 def in_pieces(
     be: Backend,
-    division: Division | None,
+    division: Division,
     run: Callable[..., Array],
     geometry: Any,
     arrays: Sequence[Array],
 ) -> Array:
     """run(geometry, *arrays), whose result is cut as `division` says."""
-    windows = getattr(geometry, "windows", geometry)
-    if division is None:
-        return run(geometry, *arrays)
-    if len(arrays) == 1 and all(span.extent <= span.stride for span in windows.spans):
-        # Of windows that do not overlap a compiler makes one pass.
-        return run(geometry, *arrays)
-    like = arrays[division.like]
-    given = max(be.itemsize(a.dtype) * prod(a.shape) for a in arrays)
-    size = max(given, be.itemsize(like.dtype) * prod(division.shape))
-    limit, kept = current_workspace(given), be.wide(like) == 1
-    if not kept and WORKSPACE.get() is None:
-        return run(geometry, *arrays)
-    held = _MANY if max(windows.sizes, default=1) > _TAPS else _COPIES
-    held = held if len(arrays) == 1 else _MARKED
-    if held * size <= (min(limit, _COPIES * _KEPT) if kept else limit):
-        return run(geometry, *arrays)
-    # What is read, and what is read next, comes on top.
-    most = limit // (held + 2)
-    found = _cut(division, windows, size, min(most, _PIECE) if kept else most, most)
+    found = _where(be, division, getattr(geometry, "windows", geometry), arrays)
     if found is None:
         return run(geometry, *arrays)
+    like = arrays[division.like]
     fill = 0 if division.vacant is None else division.vacant(be, like)
     out = be.new_like(like, division.shape, fill=fill)
     # Loops last: what is written into the result of one would copy it.
     for part in sorted(_runs(division, *found), key=lambda run: run.pieces):
         out = part.put(be, run, arrays, out)
     return out
+
+
+def _where(
+    be: Backend, division: Division, g: Windows, arrays: Sequence[Array]
+) -> tuple[int, int] | None:
+    """The axis to cut and the points of its pieces; None: all in one go."""
+    if len(arrays) == 1 and all(span.extent <= span.stride for span in g.spans):
+        # Of windows that do not overlap a compiler makes one pass.
+        return None
+    like = arrays[division.like]
+    given = max(be.itemsize(a.dtype) * prod(a.shape) for a in arrays)
+    size = max(given, be.itemsize(like.dtype) * prod(division.shape))
+    limit, kept = current_workspace(given), be.wide(like) == 1
+    if not kept and WORKSPACE.get() is None:
+        return None
+    held = _MANY if max(g.sizes, default=1) > _TAPS else _COPIES
+    held = held if len(arrays) == 1 else _MARKED
+    if held * size <= (min(limit, _COPIES * _KEPT) if kept else limit):
+        return None
+    # What is read, and what is read next, comes on top.
+    most = limit // (held + 2)
+    return _cut(division, g, size, min(most, _PIECE) if kept else most, most)
 
 
 def _cut(

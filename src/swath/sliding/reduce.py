@@ -67,6 +67,9 @@ class _Reduction(Core):
         division = self.divide(geometry, [tuple(a.shape) for a in arrays])
         return in_pieces(be, division, partial(self.whole, be), geometry, arrays)
 
+    def divide(self, geometry: Any, shapes: Sequence[tuple[int, ...]]) -> Division:
+        raise NotImplementedError
+
     def whole(self, be: Backend, geometry: Any, *arrays: Array) -> Array:
         """The value in one go."""
         raise NotImplementedError
@@ -90,7 +93,7 @@ class _Choose(_Keyed):
 
     name = "choose"
 
-    def divide(self, geometry: Extreme, shapes: Sequence[tuple[int, ...]]) -> Division | None:
+    def divide(self, geometry: Extreme, shapes: Sequence[tuple[int, ...]]) -> Division:
         def piece(cuts: Cuts) -> Piece:
             windows, reads = inside(geometry.windows, cuts)
             return Piece(geometry._replace(windows=windows), (reads, reads))
@@ -123,7 +126,7 @@ class _Scatter(_Keyed):
 
     name = "scatter"
 
-    def divide(self, geometry: Extreme, shapes: Sequence[tuple[int, ...]]) -> Division | None:
+    def divide(self, geometry: Extreme, shapes: Sequence[tuple[int, ...]]) -> Division:
         """A piece needs the whole windows that reach it: what lies around it is cut off again."""
         g = geometry.windows
 
@@ -177,7 +180,7 @@ class _Extreme(_Reduction):
 
     name = "window_extreme"
 
-    def divide(self, geometry: Extreme, shapes: Sequence[tuple[int, ...]]) -> Division | None:
+    def divide(self, geometry: Extreme, shapes: Sequence[tuple[int, ...]]) -> Division:
         def piece(cuts: Cuts) -> Piece:
             windows, reads = inside(geometry.windows, cuts)
             return Piece(geometry._replace(windows=windows), (reads,))
@@ -329,7 +332,7 @@ class _Linear(_Reduction):
         self.name = name
         self._spreads = spreads
 
-    def divide(self, geometry: Any, shapes: Sequence[tuple[int, ...]]) -> Division | None:
+    def divide(self, geometry: Any, shapes: Sequence[tuple[int, ...]]) -> Division:
         mean = geometry if isinstance(geometry, Mean) else None
         g: Windows = geometry if mean is None else mean.windows  # type: ignore[assignment]
 
