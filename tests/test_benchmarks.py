@@ -38,6 +38,7 @@ def bench(*arguments):
     )
 
 
+@pytest.mark.needs("matplotlib")
 def test_row_beside_its_peer(tmp_path):
     done = bench(
         "--rows", "toeplitz-matrix", "--backend", "numpy", "--seconds", 0, "--markdown",

@@ -16,6 +16,7 @@ def echo():
     return scripts.loaded("examples", "echo.py")
 
 
+@pytest.mark.needs("matplotlib")
 @pytest.mark.on("numpy")
 def test_the_echo_is_found_and_goes(xp, echo, tmp_path, record_property):
     lines = []

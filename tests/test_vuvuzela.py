@@ -20,6 +20,7 @@ def vuvuzela():
     return scripts.loaded("examples", "vuvuzela.py")
 
 
+@pytest.mark.needs("matplotlib")
 @pytest.mark.on("numpy")
 def test_the_drone_goes_and_the_programme_stays(xp, vuvuzela, tmp_path, record_property):
     lines = []
