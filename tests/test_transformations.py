@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import swath
-from over_cases import Call, close, params, random_like
+from over_cases import Call, arrays_in, close, params, random_like, record
 from swath.geometry import Sliding, Span
 from swath.sliding import correlate
 from swath.testing import _host
@@ -334,6 +334,56 @@ def test_torch_compile(xp):
     want = torch.autograd.grad(loss(x, k), (x, k))
     for a, b in zip(found, want, strict=True):
         close(a, b, xp.eps)
+
+
+@torch_only
+@pytest.mark.parametrize(
+    "case",
+    # Least squares and their like record every step that they might take: half a minute each.
+    [p for p in params(smooth=True) if not record(p.values[0]).reads_values],
+)
+def test_torch_make_fx_records_a_program_of_any_values(xp, case):
+    """What NumPy would compute in shared memory is a constant to the record."""
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    call = Call(case, xp)
+    first, second = zip(*lanes(call), strict=True)
+    program = make_fx(call)(*map(xp.asarray, first))
+    other = [xp.asarray(a) for a in second]
+    close(program(*other), call(*other), xp.eps)
+
+
+@torch_only
+@pytest.mark.parametrize("case", params(first_of_each=True))
+def test_torch_default_device_is_not_where_arrays_go(xp, case):
+    """Results lie where the arrays do, whatever `torch.set_default_device` says."""
+    import torch
+
+    call = Call(case, xp)
+    if call.refused(xp):
+        return
+    with torch.device("meta"):
+        value = call(*call.arrays)
+    for got, want in zip(arrays_in(value), arrays_in(call(*call.arrays)), strict=True):
+        assert got.device == want.device
+        close(got, want, xp.eps)
+
+
+@torch_only
+@pytest.mark.parametrize("case", params(first_of_each=True))
+def test_torch_meta_arrays_have_shapes(xp, case):
+    """Arrays of the device "meta" are computed with for their shapes."""
+    import torch
+
+    call = Call(case, xp)
+    if call.refused(xp) or call.record.eager_only:
+        return
+    there = {k: v.to("meta") if isinstance(v, torch.Tensor) else v for k, v in call.kwargs.items()}
+    args = [v.to("meta") if isinstance(v, torch.Tensor) else v for v in call.args]
+    found = arrays_in(call.op(*args, **there))
+    for got, want in zip(found, arrays_in(call.full(*call.arrays)), strict=True):
+        assert got.shape == want.shape
+        assert got.dtype == want.dtype
 
 
 @torch_only

@@ -97,8 +97,8 @@ class TorchBackend(Backend):
         try:
             return x.item()
         except RuntimeError:
-            # Inside torch.func.vmap values cannot be read.
-            if _transforms_active():
+            # There are none inside torch.func.vmap, while operations are recorded, and on "meta".
+            if _transforms_active() or _recording() or x.is_meta:
                 return None
             raise
 
@@ -135,6 +135,8 @@ class TorchBackend(Backend):
 
     def near(self, *arrays: Array) -> tuple[np.ndarray, ...] | None:
         if not self.in_place or not all(a.is_cpu and a.dtype in _SHARED for a in arrays):
+            return None
+        if torch.jit.is_tracing():
             return None
         return tuple((a.resolve_neg() if a.is_neg() else a).detach().numpy() for a in arrays)
 
@@ -174,7 +176,7 @@ class TorchBackend(Backend):
 
     @property
     def in_place(self) -> bool:  # type: ignore[override]
-        return not (_transforms_active() or torch.compiler.is_compiling())
+        return not (_transforms_active() or torch.compiler.is_compiling() or _recording())
 
     def empty_like(self, x: Array, shape: tuple[int, ...], dtype: Any = None) -> Array:
         return x.new_empty(shape, dtype=dtype)
@@ -473,11 +475,20 @@ def _full_precision(*switches: Any) -> Generator[None]:
 
 
 _transforms_active = getattr(torch._C, "_are_functorch_transforms_active", lambda: True)
+_modes = getattr(torch._C, "_len_torch_dispatch_stack", lambda: 0)
+
+
+def _recording() -> bool:
+    """Whether a mode looks at PyTorch's operations (`make_fx`, `torch.func.linearize`).
+
+    What NumPy computes is a constant to it, and fake tensors have no values.
+    """
+    return _modes() > 0
 
 
 def _autocast(x: Array) -> bool:
     """Whether PyTorch would cast the operands of a product where x is."""
-    return torch.is_autocast_enabled("cpu" if x.is_cpu else x.device.type)
+    return not x.is_meta and torch.is_autocast_enabled("cpu" if x.is_cpu else x.device.type)
 
 
 def _own_dtypes(x: Array) -> AbstractContextManager[Any]:

@@ -58,7 +58,7 @@ def beside(
         near = be.near(a, *arrays)
     if near is None:
         return function(be, a, *arrays)
-    return tuple(be.from_host(v) for v in function(backend_of(near[0]), *near))
+    return tuple(be.from_host(v, "cpu") for v in function(backend_of(near[0]), *near))
 
 
 def block_count(be: Backend, a: Array) -> int:

@@ -191,6 +191,6 @@ def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
             own = backend_of(shared[0])
             with own.quiet():
                 tiles = _near_tiles(own, g, batch, depth, rows, made, way)
-                return be.from_host(tiles.product(*shared))
+                return be.from_host(tiles.product(*shared), "cpu")
     tiles = _tiles(be, g, batch, depth, rows, made)
     return tiles.product(a, b) if role == "y" else tiles.kernel(a, b)
