@@ -136,7 +136,7 @@ class TorchBackend(Backend):
     def near(self, *arrays: Array) -> tuple[np.ndarray, ...] | None:
         if not self.in_place or not all(a.is_cpu and a.dtype in _SHARED for a in arrays):
             return None
-        if torch.jit.is_tracing():
+        if torch._C._get_tracing_state() is not None:
             return None
         return tuple((a.resolve_neg() if a.is_neg() else a).detach().numpy() for a in arrays)
 
