@@ -16,10 +16,16 @@ from swath.testing import assert_close
 
 
 class Labelled(np.ndarray):
-    """A subclass with a product of its own, as that of numpy.matrix."""
+    """A subclass with products, slices and shapes of its own, as those of numpy.matrix."""
 
     def __mul__(self, other: Any) -> Any:
         return np.matmul(self, other)
+
+    def __getitem__(self, key: Any) -> Any:
+        return np.asarray(self)[key] + 1
+
+    def reshape(self, *shape: Any, **settings: Any) -> Any:
+        return np.asarray(self).reshape(*shape, **settings) + 1
 
 
 def turned(x: np.ndarray) -> np.ndarray:
@@ -47,12 +53,14 @@ def each_array(value: Any, change: Any) -> Any:
 def test_numpy_arrays_of_any_layout_are_taken_as_ordinary_ones(xp, rng, case, change):
     args, kwargs = case.make(xp, rng)
     op = record(case).function
-    results = [arrays_in(op(*args, **kwargs))]
-    results.append(arrays_in(op(*each_array(args, change), **each_array(kwargs, change))))
-    for plain, other in zip(*results, strict=True):
-        assert type(other) is type(plain)
-        assert other.dtype == plain.dtype
-        assert np.array_equal(other, plain, equal_nan=True)
+    plain = arrays_in(op(*args, **kwargs))
+    args, kwargs = each_array(args, change), each_array(kwargs, change)
+    # The second time a call may be known by its signature.
+    for _ in range(2):
+        for a, b in zip(plain, arrays_in(op(*args, **kwargs)), strict=True):
+            assert type(b) is type(a)
+            assert b.dtype == a.dtype
+            assert np.array_equal(b, a, equal_nan=True)
 
 
 @pytest.mark.on("numpy")

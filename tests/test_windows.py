@@ -96,6 +96,7 @@ def test_differentiated_parameters_are_refused():
     for call in (
         lambda: windows.kaiser(5, beta),
         lambda: get_window(("general_cosine", beta[None]), 5),
+        lambda: swath.signal.stft(torch.ones(9), window=("kaiser", beta), nperseg=4),
         lambda: swath.signal.minimum_phase(beta * torch.ones(3)),
         lambda: swath.signal.remez(5, [0.0, 0.1, 0.2, 0.5], beta * torch.tensor([1.0, 0.0])),
         lambda: swath.vjp(

@@ -18,6 +18,7 @@ from .autodiff import Core, Patch, apply, primal
 __all__ = [
     "absolute",
     "add",
+    "angle",
     "broadcast_to",
     "cast",
     "concat",
@@ -40,6 +41,7 @@ __all__ = [
     "select",
     "sigmoid",
     "sin",
+    "squared_size",
     "subtract",
     "take",
     "tanh",
@@ -89,7 +91,7 @@ def _like(be: Backend, x: Array, target: Array) -> Array:
         x = xp.sum(x, axis=axes, keepdims=False, dtype=x.dtype)
     if tuple(x.shape) != tuple(target.shape):
         x = xp.reshape(x, target.shape)
-    return x if x.dtype == target.dtype else xp.astype(x, target.dtype)
+    return be.cast(x, target.dtype)
 
 
 def _binary(

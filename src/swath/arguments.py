@@ -21,20 +21,29 @@ from .errors import ArgumentError, ArgumentTypeError, describe
 
 __all__ = [
     "Known",
+    "along",
     "arrays",
     "axes_of",
     "axis_of",
     "base",
     "choice",
+    "constant",
     "device_of",
     "floating",
     "gathered",
     "is_int",
+    "leading",
+    "number",
+    "numeric",
     "one_array",
     "per_axis",
     "positive",
     "promote",
+    "real_only",
+    "solvable",
     "strong",
+    "summable",
+    "unchanged",
 ]
 
 Array = Any
@@ -94,13 +103,11 @@ def arrays(*optional: str, **given: Any) -> tuple[Backend, list[Any]]:
     dtype of the arrays beside them where the kinds allow it.
     """
     be: Backend | None = None
-    anchor_name, anchor, weak = "", None, False
+    first, weak = "", False
     for name, value in given.items():
-        plain = primal(value)
-        found = strong(value)
-        if found is None and isinstance(value, list | tuple):
+        if isinstance(value, list | tuple):
             given[name] = value = gathered(name, value)
-            plain, found = primal(value), strong(value)
+        found = strong(value)
         if found is None:
             if value is None and name not in optional:
                 raise ArgumentTypeError(
@@ -108,35 +115,11 @@ def arrays(*optional: str, **given: Any) -> tuple[Backend, list[Any]]:
                 )
             weak = weak or value is not None
             continue
-        kind = plain.dtype
-        if isinstance(plain, np.ndarray) and (
-            type(plain) is not np.ndarray or kind.kind not in "biufc"
-        ):
-            given[name] = base(name, plain)
-        if isinstance(kind, np.dtype) and not kind.isnative:
-            # Compiled code reads the machine's byte order only.
-            given[name] = _ops.cast(given[name], kind.newbyteorder("="))
-        if found.lazy and any(n != n for n in plain.shape):
-            raise ArgumentError(
-                f"{name} has chunks of unknown sizes (shape {tuple(plain.shape)}); "
-                f"{name}.compute_chunk_sizes() finds them"
-            )
+        given[name] = _ordinary(name, value, found)
         if be is None:
-            be, anchor_name, anchor = found, name, plain
-        elif found is not be:
-            # Of NumPy and another library the latter was chosen.
-            other, moved = (found, anchor_name) if be.name == "numpy" else (be, name)
-            raise ArgumentTypeError(
-                f"{anchor_name} is an array of {be.name} and {name} of {found.name}; "
-                f"swath moves nothing on its own: convert one of them "
-                f"(as with swath.bind({other.name!r}).asarray({moved}))"
-            )
-        elif not be.same_device(anchor, plain):
-            raise ArgumentTypeError(
-                f"{anchor_name} is on device {be.device(anchor)} and {name} on device "
-                f"{be.device(plain)}; swath moves nothing on its own: move {name} to "
-                f"{be.device(anchor)} first"
-            )
+            be, first = found, name
+        else:
+            _check_beside(be, first, primal(given[first]), found, name, primal(value))
     if be is not None and not weak:
         return be, list(given.values())
     if be is None:
@@ -147,8 +130,43 @@ def arrays(*optional: str, **given: Any) -> tuple[Backend, list[Any]]:
         if value is None or strong(value) is not None:
             out.append(value)
         else:
-            out.append(_weak(be, name, value, anchor, kinds))
+            out.append(_weak(be, name, value, primal(given[first]) if first else None, kinds))
     return be, out
+
+
+def _ordinary(name: str, value: Any, be: Backend) -> Any:
+    """An array or node as compiled code takes it: of no subclass, in the machine's byte order."""
+    plain = primal(value)
+    kind = plain.dtype
+    if isinstance(plain, np.ndarray) and (
+        type(plain) is not np.ndarray or kind.kind not in "biufc"
+    ):
+        value = base(name, plain)
+    if isinstance(kind, np.dtype) and not kind.isnative:
+        value = _ops.cast(value, kind.newbyteorder("="))
+    if be.lazy and any(n != n for n in plain.shape):
+        raise ArgumentError(
+            f"{name} has chunks of unknown sizes (shape {tuple(plain.shape)}); "
+            f"{name}.compute_chunk_sizes() finds them"
+        )
+    return value
+
+
+def _check_beside(be: Backend, first: str, x: Array, found: Backend, name: str, y: Array) -> None:
+    """Refuse an array y of another library or device than x, each with its adapter and name."""
+    if found is not be:
+        # Of NumPy and another library the latter was chosen.
+        other, moved = (found, first) if be.name == "numpy" else (be, name)
+        raise ArgumentTypeError(
+            f"{first} is an array of {be.name} and {name} of {found.name}; "
+            f"swath moves nothing on its own: convert one of them "
+            f"(as with swath.bind({other.name!r}).asarray({moved}))"
+        )
+    if not be.same_device(x, y):
+        raise ArgumentTypeError(
+            f"{first} is on device {be.device(x)} and {name} on device {be.device(y)}; swath moves "
+            f"nothing on its own: move {name} to {be.device(x)} first"
+        )
 
 
 def gathered(name: str, value: Any) -> Any:
@@ -261,6 +279,17 @@ def solvable(be: Backend, *values: Any) -> list[Any]:
     return found
 
 
+def summable(be: Backend, *values: Any) -> list[Any]:
+    """Values in the dtype that sums of them are taken in: half precision in float32.
+
+    Such a sum is rounded once, when it is cast back.
+    """
+    return [
+        v if v is None or not be.is_half(v.dtype) else _ops.cast(v, be.dtype("float32"))
+        for v in values
+    ]
+
+
 def real_only(be: Backend, name: str, value: Any) -> None:
     """Refuse complex arrays."""
     if be.is_complex(primal(value)):
@@ -282,6 +311,14 @@ def number(name: str, value: Any) -> int | float | complex:
     if isinstance(value, bool) or not isinstance(value, int | float | complex):
         raise ArgumentTypeError(f"{name} must be a number, got {describe(value)}")
     return value
+
+
+def constant(be: Backend, name: str, value: Any, x: Any) -> int | float | complex:
+    """A number that continues x: a complex one only if x is."""
+    found = number(name, value)
+    if isinstance(found, complex) and not be.is_complex(primal(x)):
+        raise ArgumentTypeError(f"{name} must be real for real inputs, got {found}")
+    return found
 
 
 def is_int(value: Any) -> bool:
@@ -326,6 +363,13 @@ def axis_of(name: str, axis: Any, ndim: int) -> int:
     return number % ndim
 
 
+def along(name: str, x: Any, axis: Any) -> int:
+    """The non-negative axis of x, the argument of this name, which must have one."""
+    if x.ndim == 0:
+        raise ArgumentError(f"{name} must have at least one axis, got a number")
+    return axis_of("axis", axis, x.ndim)
+
+
 def axes_of(name: str, axes: Any, ndim: int, *, count: int | None = None) -> tuple[int, ...]:
     """Distinct non-negative axes; None: the last `count`."""
     if axes is None:
@@ -343,6 +387,18 @@ def axes_of(name: str, axes: Any, ndim: int, *, count: int | None = None) -> tup
     if count is not None and len(found) != count:
         raise ArgumentError(f"{name} must name {count} axes, got {tuple(axes)}")
     return found
+
+
+def leading(**shapes: Sequence[int]) -> tuple[int, ...]:
+    """The shape that leading (batch) axes broadcast to, from those of each argument."""
+    given = list(map(tuple, shapes.values()))
+    if all(shape == given[0] for shape in given):
+        return given[0]
+    try:
+        return np.broadcast_shapes(*given)
+    except ValueError:
+        said = ", ".join(f"{tuple(shape)} of {name}" for name, shape in shapes.items())
+        raise ArgumentError(f"the leading axes must broadcast, got {said}") from None
 
 
 def choice(name: str, value: Any, allowed: Sequence[str]) -> str:

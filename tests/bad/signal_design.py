@@ -200,7 +200,7 @@ BAD: list[Bad] = [
     ),
     refuse(
         SMOOTH, "complex constant", call(ones(5), 3, 1, mode="constant", cval=1j), TypeError,
-        "cval must be real for a real signal, got 1j",
+        "cval must be real for real inputs, got 1j",
     ),
     # -- group_delay
     refuse(

@@ -28,6 +28,7 @@ __all__ = [
     "blocks",
     "known_names",
     "library",
+    "loaded",
     "register_result",
     "try_backend",
 ]
@@ -107,13 +108,15 @@ def _library(x: Any) -> str | None:
 
 
 def try_backend(x: Any) -> Backend | None:
-    """The adapter for x, or None where x is no array of an array-API library."""
+    """The adapter for x, or None where x is no array of an array-API library.
+
+    NumPy's scalars count as its arrays here; `arguments.strong` tells them from arrays.
+    """
     kind = type(x)
     try:
         return _BY_TYPE[kind]
     except KeyError:
         name = _library(x)
-        # NumPy scalars count as weak scalars, not as arrays.
         found = None if name is None else backend_named(name)
         _BY_TYPE[kind] = found
         return found

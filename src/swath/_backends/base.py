@@ -18,6 +18,22 @@ import numpy as np
 from ..division import Division
 from ..errors import UnsupportedError
 
+__all__ = [
+    "LANES",
+    "PRECISION",
+    "WIDE",
+    "WORKSPACE",
+    "Array",
+    "Backend",
+    "Core",
+    "NativeKernel",
+    "blocks",
+    "channels_seconds",
+    "cudnn_seconds",
+    "no_kernel",
+    "strided",
+]
+
 Array = Any
 
 
@@ -377,6 +393,10 @@ class Backend:
         """The complex dtype of the precision of a floating one; halves accumulate in float32."""
         wide = self.name_of(dtype) in ("float64", "complex128")
         return self.dtype("complex128" if wide else "complex64")
+
+    def cast(self, x: Array, dtype: Any) -> Array:
+        """x in a dtype, x itself where it has it."""
+        return x if x.dtype == dtype else self.xp.astype(x, dtype)
 
     def itemsize(self, dtype: Any) -> int:
         """Bytes of one element."""

@@ -17,7 +17,7 @@ from . import threads
 from .base import Array, Backend, NativeKernel, strided
 from .host import levinson, levinson_seconds, line, line_seconds, triangle
 
-__all__ = ["make"]
+__all__ = ["NumpyBackend", "make"]
 
 
 # Largest triangular matrices of a batch that are solved together, one row at a time.

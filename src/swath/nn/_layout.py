@@ -7,7 +7,7 @@ from typing import Any
 from .. import _ops, arguments
 from ..errors import ArgumentError
 
-__all__ = ["batched", "channels_last", "frozen", "sliding_axes"]
+__all__ = ["batched", "channels_last", "check_rank", "frozen", "sliding_axes"]
 
 
 def channels_last(channels: Any) -> bool:

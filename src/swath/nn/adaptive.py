@@ -23,7 +23,7 @@ from ..sliding.reduce import Mean, mean_windows
 from . import _features
 from .pooling import accumulating, pool_axes
 
-__all__ = ["adaptive_avg_pool", "adaptive_max_pool"]
+__all__ = ["adaptive_avg_pool", "adaptive_max_pool", "part_counts"]
 
 Array = Any
 

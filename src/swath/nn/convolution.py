@@ -6,7 +6,6 @@ arguments -> padding that copies (if any) -> one sliding product -> bias.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from numbers import Number
 from typing import Any
 
@@ -14,13 +13,13 @@ from .. import _ops, arguments
 from .._backends import Backend
 from ..autodiff import Core, apply, primal
 from ..errors import ArgumentError, ArgumentTypeError, describe
-from ..geometry import Sliding, Span, resolve_padding
+from ..geometry import Sliding, Span
 from ..registry import operation
 from ..sliding import correlate, spread
 from ..sliding.plan import check_method
 from . import _features, _padding
-from ._layout import channels_last, check_rank, frozen, sliding_axes
-from .shapes import conv_spans
+from ._layout import channels_last, frozen, sliding_axes
+from .shapes import conv_spans, spread_spans
 
 __all__ = ["conv", "conv_transpose"]
 
@@ -123,14 +122,6 @@ def _check_bias(bias: Any, rows: int) -> None:
         raise ArgumentError(
             f"bias must have shape ({rows},), one entry per output channel; got {tuple(bias.shape)}"
         )
-
-
-def _accumulated(be: Backend, x: Any, weight: Any, bias: Any) -> tuple[Any, Any, Any]:
-    """Half precision with a bias is computed in float32, so that it is rounded once."""
-    if bias is None or not be.is_half(x.dtype):
-        return x, weight, bias
-    wide = be.dtype("float32")
-    return _ops.cast(x, wide), _ops.cast(weight, wide), _ops.cast(bias, wide)
 
 
 def _padding_value(mode: Any, be: Backend, x: Any) -> Any:
@@ -264,7 +255,9 @@ def conv(
     _check_bias(bias, weight.shape[-1] if last else weight.shape[0])
     kind = x.dtype
     rank = len(spans)
-    x, weight, bias = _accumulated(be, x, weight, bias)
+    if bias is not None:
+        # The sum with the bias is rounded once.
+        x, weight, bias = arguments.summable(be, x, weight, bias)
     if value is None or value != 0:
         x, spans = _padded(x, spans, sliding_axes(x.ndim, rank, last), padding_mode, value)
     known = be, Sliding(spans, int(groups), last, method), x.ndim == rank + 2
@@ -291,118 +284,6 @@ def _padded(
             full[axis] = pair
         x = _ops.pad(x, full, value)
     return x, tuple(Span(s.length + s.low + s.high, s.size, s.stride, s.dilation) for s in spans)
-
-
-@dataclass(frozen=True)
-class _Spread:
-    """What the shapes of a transposed convolution amount to."""
-
-    spans: tuple[Span, ...]
-    rows: int
-
-
-def spread_plan(
-    x: tuple[int, ...],
-    weight: tuple[int, ...],
-    stride: Any,
-    padding: Any,
-    output_padding: Any,
-    output_shape: Any,
-    dilation: Any,
-    groups: Any,
-    last: bool,
-) -> _Spread:
-    rank = len(weight) - 2
-    kernel = "(*K, O/groups, C)" if last else "(C, O/groups, *K)"
-    if rank < 1:
-        raise ArgumentError(
-            f"weight must have at least 3 axes {kernel}, got {len(weight)} (shape {weight})"
-        )
-    check_rank(x, rank, last, f"a weight of shape {weight}")
-    groups = arguments.positive("groups", groups)
-    channels = x[-1] if last else x[-rank - 1]
-    given, rows = (weight[-1], weight[-2]) if last else (weight[0], weight[1])
-    layout = "last" if last else "first"
-    if given != channels:
-        raise ArgumentError(
-            f"weight {kernel} has {given} input channels (shape {weight}), but x has {channels} "
-            f'channels (shape {x}, channels="{layout}"); the weight must have as many'
-        )
-    if channels % groups:
-        raise ArgumentError(
-            f'x has {channels} channels (shape {x}, channels="{layout}"), which groups={groups} '
-            f"does not divide; groups must divide it"
-        )
-    sizes = weight[:-2] if last else weight[2:]
-    if 0 in sizes:
-        raise ArgumentError(
-            f"weight has no taps on a sliding axis (shape {weight}); give at least one"
-        )
-    strides = arguments.per_axis("stride", stride, rank)
-    dilations = arguments.per_axis("dilation", dilation, rank)
-    extra = arguments.per_axis("output_padding", output_padding, rank, least=0)
-    lengths = [x[a] for a in sliding_axes(len(x), rank, last)]
-    if 0 in lengths:
-        raise ArgumentError(
-            f"x has no points on a sliding axis (shape {x}), so there is nothing to spread; give "
-            f"at least one"
-        )
-    reach = [
-        max(0, n - 1) * s + d * (k - 1) + 1
-        for n, k, s, d in zip(lengths, sizes, strides, dilations, strict=True)
-    ]
-    same = padding if padding in ("same", "same_lower") else None
-    wanted = None if output_shape is None else _target(output_shape, rank, extra)
-    if same is None:
-        # Names other than "same" depend on the kernel alone.
-        pads = resolve_padding(padding, lengths, sizes, strides, dilations)
-        base = [r - low - high for r, (low, high) in zip(reach, pads, strict=True)]
-        if wanted is not None:
-            extra = tuple(w - b for w, b in zip(wanted, base, strict=True))
-    else:
-        if wanted is None:
-            wanted = [n * s + e for n, s, e in zip(lengths, strides, extra, strict=True)]
-        pads, over = [], []
-        for r, w in zip(reach, wanted, strict=True):
-            total = max(0, r - w)
-            half = (total // 2, total - total // 2)
-            pads.append(half if same == "same" else half[::-1])
-            over.append(max(0, w - r))
-        base, extra = [w - o for w, o in zip(wanted, over, strict=True)], tuple(over)
-    spans = []
-    for i, (n, k, s, d) in enumerate(zip(lengths, sizes, strides, dilations, strict=True)):
-        low, points = pads[i][0], base[i] + extra[i]
-        if same is None and not 0 <= extra[i] < max(s, d):
-            if wanted is not None:
-                raise ArgumentError(
-                    f"output_shape {tuple(wanted)} cannot be reached on sliding axis {i}: with "
-                    f"stride {s}, dilation {d} and padding {tuple(pads[i])} an input of {n} points "
-                    f"gives {base[i]} to {base[i] + max(s, d) - 1}"
-                )
-            raise ArgumentError(
-                f"output_padding must be less than the stride or the dilation; got {extra[i]} on "
-                f"sliding axis {i} with stride {s} and dilation {d}"
-            )
-        if points < 1 and n:
-            raise ArgumentError(
-                f"padding {tuple(pads[i])} leaves no output on sliding axis {i}: {n} points of x "
-                f"spread over {reach[i]}, and padding must take away fewer"
-            )
-        spans.append(Span(max(points, 0), k, s, d, low, reach[i] - points - low))
-    return _Spread(tuple(spans), rows * groups)
-
-
-def _target(output_shape: Any, rank: int, extra: Sequence[int]) -> tuple[int, ...]:
-    if any(extra):
-        raise ArgumentError(
-            f"give output_shape or output_padding, not both; got {output_shape} and {tuple(extra)}"
-        )
-    if not isinstance(output_shape, Sequence) or isinstance(output_shape, str):
-        raise ArgumentTypeError(
-            f"output_shape must be a tuple of ints, one per sliding axis, got "
-            f"{describe(output_shape)}"
-        )
-    return arguments.per_axis("output_shape", tuple(output_shape), rank)
 
 
 @operation(
@@ -497,13 +378,15 @@ def conv_transpose(
     be, x, weight, bias = _operands(x, weight, bias)
     last = channels_last(channels)
     shapes = tuple(x.shape), tuple(weight.shape)
-    plan = spread_plan(
+    spans, rows = spread_spans(
         *shapes, stride, padding, output_padding, output_shape, dilation, groups, last
     )
-    _check_bias(bias, plan.rows)
+    _check_bias(bias, rows)
     kind = x.dtype
-    rank = len(plan.spans)
-    x, weight, bias = _accumulated(be, x, weight, bias)
-    known = be, Sliding(plan.spans, int(groups), last, method), x.ndim == rank + 2
+    rank = len(spans)
+    if bias is not None:
+        # The sum with the bias is rounded once.
+        x, weight, bias = arguments.summable(be, x, weight, bias)
+    known = be, Sliding(spans, int(groups), last, method), x.ndim == rank + 2
     _keep(key, known, given, (x, weight, bias))
     return _ops.cast(_product(spread, known, x, weight, bias), kind)

@@ -23,7 +23,18 @@ from ..sliding.sweep import lowest
 from . import _features
 from ._layout import channels_last, check_rank, frozen, sliding_axes
 
-__all__ = ["avg_pool", "lp_pool", "max_pool", "min_pool"]
+__all__ = [
+    "accumulating",
+    "avg_pool",
+    "checked_p",
+    "lp_pool",
+    "max_pool",
+    "min_pool",
+    "named_axes",
+    "norm",
+    "pool_axes",
+    "pool_windows",
+]
 
 Array = Any
 Pads = tuple[tuple[int, int], ...]
@@ -295,8 +306,7 @@ def min_pool(
 def accumulating(be: Backend, x: Any) -> tuple[Any, Any]:
     """x in the dtype that sums of its powers are taken in, and the dtype of their result."""
     (x,) = arguments.floating(be, x)
-    kind = x.dtype
-    return (_ops.cast(x, be.dtype("float32")) if be.is_half(kind) else x), kind
+    return arguments.summable(be, x)[0], x.dtype
 
 
 @operation("nn.avg_pool", differentiable=("x",), linear=("x",), features=_features.AVERAGE)

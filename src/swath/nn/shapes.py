@@ -10,7 +10,25 @@ from ..errors import ArgumentError, ArgumentTypeError, describe, explain
 from ..geometry import Span, resolve_padding
 from ._layout import channels_last, check_rank, sliding_axes
 
-__all__ = ["conv_output_shape", "same_padding"]
+__all__ = ["conv_output_shape", "conv_spans", "output_shape", "same_padding", "spread_spans"]
+
+
+def _checked(
+    x: tuple[int, ...], weight: tuple[int, ...], kernel: str, last: bool
+) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
+    """Channels of x, its sliding axes, and the taps of each; `kernel` says how weight is laid."""
+    rank = len(weight) - 2
+    if rank < 1:
+        raise ArgumentError(
+            f"weight must have at least 3 axes {kernel}, got {len(weight)} (shape {weight})"
+        )
+    check_rank(x, rank, last, f"a weight of shape {weight}")
+    sizes = weight[:-2] if last else weight[2:]
+    if 0 in sizes:
+        raise ArgumentError(
+            f"weight has no taps on a sliding axis (shape {weight}); give at least one"
+        )
+    return x[-1] if last else x[-rank - 1], sliding_axes(len(x), rank, last), sizes
 
 
 def conv_spans(
@@ -23,16 +41,10 @@ def conv_spans(
     last: bool,
 ) -> tuple[Span, ...]:
     """The sliding axes of a layer convolution, from the shapes of its arrays; checks everything."""
-    rank = len(weight) - 2
     kernel = "(*K, C/groups, O)" if last else "(O, C/groups, *K)"
-    if rank < 1:
-        raise ArgumentError(
-            f"weight must have at least 3 axes {kernel}, got {len(weight)} (shape {weight})"
-        )
-    check_rank(x, rank, last, f"a weight of shape {weight}")
+    channels, axes, sizes = _checked(x, weight, kernel, last)
     groups = arguments.positive("groups", groups)
     depth, rows = (weight[-2], weight[-1]) if last else (weight[1], weight[0])
-    channels = x[-1] if last else x[-rank - 1]
     layout = "last" if last else "first"
     if depth * groups != channels:
         count = f"{depth} input channels" + (
@@ -52,14 +64,8 @@ def conv_spans(
             f'weight has {rows} output channels (shape {weight}, channels="{layout}"), which '
             f"groups={groups} does not divide; give a multiple of it"
         )
-    sizes = weight[:-2] if last else weight[2:]
-    if 0 in sizes:
-        raise ArgumentError(
-            f"weight has no taps on a sliding axis (shape {weight}); give at least one"
-        )
-    strides = arguments.per_axis("stride", stride, rank)
-    dilations = arguments.per_axis("dilation", dilation, rank)
-    axes = sliding_axes(len(x), rank, last)
+    strides = arguments.per_axis("stride", stride, len(axes))
+    dilations = arguments.per_axis("dilation", dilation, len(axes))
     lengths = [x[a] for a in axes]
     pads = resolve_padding(padding, lengths, sizes, strides, dilations)
     spans = []
@@ -74,6 +80,120 @@ def conv_spans(
             )
         spans.append(span)
     return tuple(spans)
+
+
+def spread_spans(
+    x: tuple[int, ...],
+    weight: tuple[int, ...],
+    stride: Any,
+    padding: Any,
+    output_padding: Any,
+    output_shape: Any,
+    dilation: Any,
+    groups: Any,
+    last: bool,
+) -> tuple[tuple[Span, ...], int]:
+    """As `conv_spans` of the layer that a transposed one transposes; and the channels of y."""
+    kernel = "(*K, O/groups, C)" if last else "(C, O/groups, *K)"
+    channels, axes, sizes = _checked(x, weight, kernel, last)
+    rank, groups = len(axes), arguments.positive("groups", groups)
+    given, rows = (weight[-1], weight[-2]) if last else (weight[0], weight[1])
+    layout = "last" if last else "first"
+    if given != channels:
+        raise ArgumentError(
+            f"weight {kernel} has {given} input channels (shape {weight}), but x has {channels} "
+            f'channels (shape {x}, channels="{layout}"); the weight must have as many'
+        )
+    if channels % groups:
+        raise ArgumentError(
+            f'x has {channels} channels (shape {x}, channels="{layout}"), which groups={groups} '
+            f"does not divide; groups must divide it"
+        )
+    strides = arguments.per_axis("stride", stride, rank)
+    dilations = arguments.per_axis("dilation", dilation, rank)
+    extra = arguments.per_axis("output_padding", output_padding, rank, least=0)
+    wanted = None if output_shape is None else _target(output_shape, rank, extra)
+    lengths = [x[a] for a in axes]
+    if 0 in lengths:
+        raise ArgumentError(
+            f"x has no points on a sliding axis (shape {x}), so there is nothing to spread; give "
+            f"at least one"
+        )
+    reach = [
+        (n - 1) * s + d * (k - 1) + 1
+        for n, k, s, d in zip(lengths, sizes, strides, dilations, strict=True)
+    ]
+    if padding in ("same", "same_lower"):
+        if wanted is None:
+            wanted = [n * s + e for n, s, e in zip(lengths, strides, extra, strict=True)]
+        pads = _centred(reach, wanted, lower=padding == "same_lower")
+    else:
+        # Names other than "same" depend on the kernel alone.
+        pads = resolve_padding(padding, lengths, sizes, strides, dilations)
+        base = [r - low - high for r, (low, high) in zip(reach, pads, strict=True)]
+        limits = [max(s, d) for s, d in zip(strides, dilations, strict=True)]
+        if wanted is None:
+            _check_extra(extra, limits)
+            wanted = [b + e for b, e in zip(base, extra, strict=True)]
+        else:
+            _check_target(wanted, base, limits, pads)
+    spans = []
+    for i, (k, s, d) in enumerate(zip(sizes, strides, dilations, strict=True)):
+        low, points = pads[i][0], wanted[i]
+        if points < 1:
+            raise ArgumentError(
+                f"padding {tuple(pads[i])} leaves no output on sliding axis {i}: {lengths[i]} "
+                f"points of x spread over {reach[i]}, and padding must take away fewer"
+            )
+        spans.append(Span(points, k, s, d, low, reach[i] - points - low))
+    return tuple(spans), rows * groups
+
+
+def _centred(reach: Sequence[int], wanted: Sequence[int], *, lower: bool) -> list[tuple[int, int]]:
+    """What is cut off so many points, that those wanted are left."""
+    found = []
+    for r, w in zip(reach, wanted, strict=True):
+        total = max(0, r - w)
+        half = (total // 2, total - total // 2)
+        found.append(half[::-1] if lower else half)
+    return found
+
+
+def _check_extra(extra: Sequence[int], limits: Sequence[int]) -> None:
+    for i, (e, limit) in enumerate(zip(extra, limits, strict=True)):
+        if e >= limit:
+            raise ArgumentError(
+                f"output_padding must be less than the stride or the dilation; got {e} on "
+                f"sliding axis {i}, where the larger of these is {limit}"
+            )
+
+
+def _check_target(
+    wanted: Sequence[int],
+    base: Sequence[int],
+    limits: Sequence[int],
+    pads: Sequence[tuple[int, int]],
+) -> None:
+    """Refuse an output shape that no output padding gives."""
+    for i, (w, b, limit) in enumerate(zip(wanted, base, limits, strict=True)):
+        if not 0 <= w - b < limit:
+            raise ArgumentError(
+                f"output_shape {tuple(wanted)} cannot be reached on sliding axis {i}: this x with "
+                f"padding {tuple(pads[i])} gives {b} to {b + limit - 1}"
+            )
+
+
+def _target(output_shape: Any, rank: int, extra: Sequence[int]) -> tuple[int, ...]:
+    if any(extra):
+        raise ArgumentError(
+            f"give output_shape or output_padding, not both; got {output_shape} and {tuple(extra)}"
+        )
+    if not isinstance(output_shape, Sequence) or isinstance(output_shape, str):
+        raise ArgumentTypeError(
+            f"output_shape must be a tuple of ints, one per sliding axis, got "
+            f"{describe(output_shape)}"
+        )
+    return arguments.per_axis("output_shape", tuple(output_shape), rank)
 
 
 def output_shape(

@@ -15,7 +15,7 @@ from . import _features
 from ._layout import channels_last
 from .pooling import accumulating, checked_p, named_axes, norm
 
-__all__ = ["global_avg_pool", "global_lp_pool", "global_max_pool"]
+__all__ = ["global_avg_pool", "global_lp_pool", "global_max_pool", "whole_axes"]
 
 Array = Any
 

@@ -15,16 +15,15 @@ from typing import Any
 
 from .. import arguments
 from ..errors import ArgumentError, UnsupportedError
-from ..geometry import Block, Halo, Sliding, Span
+from ..geometry import Block, Halo, Span
 from ..nn._layout import channels_last, sliding_axes
 from ..nn.adaptive import part_counts
-from ..nn.convolution import spread_plan
 from ..nn.pooling import pool_windows
-from ..nn.shapes import conv_spans, output_shape
+from ..nn.shapes import conv_spans, output_shape, spread_spans
 from ..nn.whole import whole_axes
 from ..registry import Operation
 from ..signal._polyphase import points_read
-from ..signal._slide import MODES, _layout
+from ..signal._slide import MODES, outcome
 from ..signal.boundary import BOUNDARIES
 from ..signal.resampling import FilterAxes, centred, decimating, raising
 from ..signal.savgol import MODES as SMOOTHING_MODES
@@ -187,9 +186,9 @@ def _correlation(call: Call, kernel: str, *, exchange: bool = True) -> Halo:
                 f"as the other along every sliding axis {places}; got shapes {shape} and {sizes}"
             )
         # The roles are exchanged: every output sees the whole (short) source.
-        _, out = _sliding(sizes, shape, places, mode)
+        _, out = outcome(sizes, shape, places, mode)
         return Halo(Span(call.points, call.points), call.axis, out, call.points)
-    g, out = _sliding(shape, sizes, places, mode)
+    g, out = outcome(shape, sizes, places, mode)
     if call.axis not in places:
         if sizes[call.axis] != 1:
             raise UnsupportedError(
@@ -204,14 +203,6 @@ def _correlation(call: Call, kernel: str, *, exchange: bool = True) -> Halo:
         taps *= sizes[i]
         others *= shape[i] if i != call.axis else 1
     return Halo(span, call.axis, out, -(-taps // max(1, others)))
-
-
-def _sliding(
-    shape: tuple[int, ...], sizes: tuple[int, ...], axes: tuple[int, ...], mode: str
-) -> tuple[Sliding, tuple[int, ...]]:
-    """Geometry and result shape of a convolution."""
-    plan = _layout(shape, sizes, axes, mode, "auto")
-    return plan.geometry, plan.empty or tuple(plan.y_shape[i] for i in plan.y_order)
 
 
 def _template(call: Call) -> Halo:
@@ -427,9 +418,10 @@ def _spread(call: Call) -> Halo:
     last = channels_last(given["channels"])
     stride, padding, dilation = (given[n] for n in ("stride", "padding", "dilation"))
     extra = given["output_padding"], given["output_shape"]
-    plan = spread_plan(shape, weight, stride, padding, *extra, dilation, given["groups"], last)
-    axes, _ = _layer_axes(call, len(plan.spans), last)
-    out = output_shape(shape, [s.length for s in plan.spans], plan.rows, last)
+    groups = given["groups"]
+    spans, rows = spread_spans(shape, weight, stride, padding, *extra, dilation, groups, last)
+    axes, _ = _layer_axes(call, len(spans), last)
+    out = output_shape(shape, [s.length for s in spans], rows, last)
     if call.axis not in axes:
         return call.each_point(out)
     if given["output_shape"] is not None:
@@ -437,7 +429,7 @@ def _spread(call: Call) -> Halo:
             "output_shape is that of the whole, and no block has it; give output_padding"
         )
     # Output o adds w[j] x[i] over s·i + d·j − l = o: a change of rate by s.
-    s = plan.spans[axes.index(call.axis)]
+    s = spans[axes.index(call.axis)]
     span = Span(call.points, max(2, -(-s.extent // s.stride)), low=s.low)
     # What is cut off the end of a piece must not be kept.
     beyond = 1 + max(0, -(-(s.high - s.extent) // s.stride))

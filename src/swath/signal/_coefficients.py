@@ -22,6 +22,7 @@ __all__ = [
     "constant_only",
     "design_arrays",
     "divided",
+    "fir_arguments",
     "float_name",
     "host_values",
     "library",
@@ -64,6 +65,26 @@ def divided(be: Backend, value: Any, a: Any, given: Any) -> Any:
     if gain == 0:
         raise ArgumentError("a[0] must not be 0: it is what all coefficients are divided by")
     return _ops.divide(value, _ops.cast(a, value.dtype))
+
+
+def fir_arguments(b: Any, a: Any, *optional: str, **others: Any) -> tuple[Any, list[Any]]:
+    """b / a[0] and the other arrays, all of one floating dtype; those named may be None.
+
+    a has no other coefficient: filters with feedback are refused.
+    """
+    given = a
+    be, (b, a, *rest) = arguments.arrays(*optional, b=b, a=a, **others)
+    b, a = coefficients(be, "b", b), coefficients(be, "a", a)
+    for name, value in zip(others, rest, strict=True):
+        if value is not None:
+            arguments.numeric(be, name, value)
+    b, a, *rest = arguments.floating(be, b, a, *rest)
+    if a.shape[0] != 1:
+        raise UnsupportedError(
+            f"a has {a.shape[0]} coefficients; filters with feedback (IIR) are not done here: use "
+            f"scipy.signal.lfilter on the host, or pass a of one coefficient"
+        )
+    return divided(be, b, a, given), rest
 
 
 def angles_of(be: Backend, name: str, freqs: Any, beside: str, like: Any, fs: float) -> Array:
@@ -200,7 +221,5 @@ def design_arrays(
         values = [None if v is None else _ops.cast(v, wanted) for v in values]
     values = arguments.floating(be, *values)
     kind = next(v for v in values if v is not None).dtype
-    if be.is_half(kind):
-        single = be.dtype("float32")
-        values = [None if v is None else _ops.cast(v, single) for v in values]
+    values = arguments.summable(be, *values)
     return be, values, partial(_ops.cast, dtype=kind if wanted is None else wanted)

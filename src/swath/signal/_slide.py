@@ -14,7 +14,7 @@ from ..geometry import Sliding, Span
 from ..sliding import correlate as product
 from ..sliding.plan import check_method
 
-__all__ = ["MODES", "check_mode", "convolve_axes", "mode_span", "prepare", "slide"]
+__all__ = ["MODES", "check_mode", "convolve_axes", "mode_span", "outcome", "prepare", "slide"]
 
 MODES = ("full", "same", "valid")
 
@@ -149,6 +149,14 @@ def mode_span(n: int, k: int, mode: str) -> Span:
     if mode == "causal":
         return Span(n, k, low=k - 1)
     return Span(n, k)
+
+
+def outcome(
+    shape1: tuple[int, ...], shape2: tuple[int, ...], axes: tuple[int, ...], mode: str
+) -> tuple[Sliding, tuple[int, ...]]:
+    """The geometry of `convolve_axes` for arrays of these shapes, and the shape of its result."""
+    plan = _layout(shape1, shape2, axes, mode, "auto")
+    return plan.geometry, plan.empty or tuple(plan.y_shape[i] for i in plan.y_order)
 
 
 def convolve_axes(

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from .. import _ops, arguments
-from ..autodiff import primal
 from ..errors import ArgumentError, ArgumentTypeError
 from ..registry import operation
 from ._extension import extended
 from ._slide import check_mode, convolve_axes, mode_span, prepare
 
-__all__ = ["convolve2d", "correlate2d"]
+__all__ = ["BOUNDARIES", "convolve2d", "correlate2d"]
 
 BOUNDARIES = ("fill", "wrap", "symm")
 _EXTENSIONS = {"wrap": "wrap", "symm": "symmetric"}
@@ -117,9 +116,7 @@ def _planar(in1: Any, in2: Any, mode: str, boundary: str, fillvalue: Any, *, tur
                 f"{name} must have two axes, got shape {tuple(value.shape)}; signal.convolve and "
                 f"signal.correlate take any number"
             )
-    fillvalue = arguments.number("fillvalue", fillvalue)
-    if isinstance(fillvalue, complex) and not be.is_complex(primal(in1)):
-        raise ArgumentTypeError(f"fillvalue must be real for real inputs, got {fillvalue}")
+    fillvalue = arguments.constant(be, "fillvalue", fillvalue, in1)
     if isinstance(fillvalue, float) and not be.is_floating(in1.dtype):
         if not fillvalue.is_integer():
             raise ArgumentTypeError(f"fillvalue must be an int for integer inputs, got {fillvalue}")

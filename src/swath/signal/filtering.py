@@ -13,11 +13,11 @@ from typing import Any
 from .. import _ops, arguments
 from .._backends import Backend, backend_of
 from ..autodiff import Core, Node, apply
-from ..errors import ArgumentError, UnsupportedError
+from ..errors import ArgumentError
 from ..geometry import Sliding, Span
 from ..registry import operation
 from ..sliding import correlate as product
-from ._coefficients import coefficients, divided
+from ._coefficients import divided, fir_arguments
 from ._slide import convolve_axes
 
 __all__ = ["filter_bank", "lfilter", "lfilter_zi", "lfiltic"]
@@ -28,28 +28,6 @@ Array = Any
 # Signatures that passed all checks with arrays that need no conversion: library, axis of time, and
 # the shape of the taps along it.
 _KNOWN = arguments.Known()
-
-
-def _only_gain(be: Backend, b: Any, a: Any, given: Any) -> Any:
-    """b / a[0], once it is known that a has no further coefficient and a[0] is not 0."""
-    if a.shape[0] != 1:
-        raise UnsupportedError(
-            f"a has {a.shape[0]} coefficients; filters with feedback (IIR) are not done here: use "
-            f"scipy.signal.lfilter on the host, or pass a of one coefficient"
-        )
-    return divided(be, b, a, given)
-
-
-def _filter(b: Any, a: Any, *optional: str, **others: Any) -> tuple[Any, list[Any]]:
-    """b / a[0] and the other arrays, all of one floating dtype; those named may be None."""
-    given = a
-    be, (b, a, *rest) = arguments.arrays(*optional, b=b, a=a, **others)
-    b, a = coefficients(be, "b", b), coefficients(be, "a", a)
-    for name, value in zip(others, rest, strict=True):
-        if value is not None:
-            arguments.numeric(be, name, value)
-    b, a, *rest = arguments.floating(be, b, a, *rest)
-    return _only_gain(be, b, a, given), rest
 
 
 class _Carry(Core):
@@ -165,24 +143,19 @@ def lfilter(b: Any, a: Any, x: Any, axis: int = -1, zi: Any = None) -> Any:
                 b = divided(be, b, _ops.fill_like(b, (1,), a), a)
             return convolve_axes(x, _ops.reshape(b, shape), (axis,), "causal", "auto")
     given = b, x
-    b, (x, zi) = _filter(b, a, "zi", x=x, zi=zi)
-    if x.ndim == 0:
-        raise ArgumentError("x must have at least one axis, got a number")
-    axis = arguments.axis_of("axis", axis, x.ndim)
+    b, (x, zi) = fir_arguments(b, a, "zi", x=x, zi=zi)
+    axis = arguments.along("x", x, axis)
     taps, length = b.shape[0], x.shape[axis]
     shape = tuple(x.shape)
     across = tuple(taps if i == axis else 1 for i in range(x.ndim))
     kernel = _ops.reshape(b, across)
     if zi is None:
-        if (
-            key is not None
-            and not isinstance(x, Node)
-            and not isinstance(b, Node)
-            and x.dtype == given[0].dtype == given[1].dtype
-        ):
-            be = backend_of(x)
-            if be.is_floating(x.dtype):
-                _KNOWN.keep(key, (be, axis, across))
+        # Taps may have been divided: what they are then tells whether they were converted.
+        same = (
+            key is not None and arguments.unchanged(given[1:], (x,)) and type(b) is type(given[0])
+        )
+        if same and not isinstance(b, Node) and b.dtype == given[0].dtype:
+            _KNOWN.keep(key, (backend_of(x), axis, across))
         return convolve_axes(x, kernel, (axis,), "causal", "auto")
     state = (*shape[:axis], taps - 1, *shape[axis + 1 :])
     if zi.ndim != x.ndim or any(
@@ -233,7 +206,7 @@ def lfilter_zi(b: Any, a: Any) -> Any:
     >>> swath.signal.lfilter_zi(np.array([0.5, 0.25, 0.25]), 1.0)
     array([0.5 , 0.25])
     """
-    b, _ = _filter(b, a)
+    b, _ = fir_arguments(b, a)
     later = _ops.cut(b, slice(1, None))
     if later.shape[0] == 0:
         return later
@@ -283,7 +256,7 @@ def lfiltic(b: Any, a: Any, y: Any, x: Any = None) -> Any:
     """
     # Past outputs have no say, but belong beside the rest like any argument.
     arguments.arrays("x", b=b, a=a, y=y, x=x)
-    b, (x,) = _filter(b, a, "x", x=x)
+    b, (x,) = fir_arguments(b, a, "x", x=x)
     count = b.shape[0] - 1
     if x is not None and x.ndim == 0:
         x = _ops.reshape(x, (1,))
@@ -359,9 +332,7 @@ def filter_bank(bank: Any, x: Any, *, axis: int = -1, stride: int = 1) -> Any:
     filters, taps = bank.shape
     if taps == 0:
         raise ArgumentError(f"bank must have at least one tap, got shape {tuple(bank.shape)}")
-    if x.ndim == 0:
-        raise ArgumentError("x must have at least one axis, got a number")
-    axis = arguments.axis_of("axis", axis, x.ndim)
+    axis = arguments.along("x", x, axis)
     step = arguments.positive("stride", stride)
     bank, x = arguments.floating(be, bank, x)
     span = Span(x.shape[axis], taps, step, low=taps - 1)

@@ -23,7 +23,7 @@ from ._polyphase import inner, points_read, polyphase
 from .window_design import firwin
 from .windows import host_window
 
-__all__ = ["decimate", "resample_poly", "upfirdn"]
+__all__ = ["FilterAxes", "centred", "decimate", "decimating", "raising", "resample_poly", "upfirdn"]
 
 Array = Any
 MODES = ("constant", *EXTENSIONS)
@@ -114,9 +114,7 @@ def upfirdn(
         raise ArgumentError(
             f"h must be a row of at least one tap, or a bank of them; got shape {tuple(h.shape)}"
         )
-    if x.ndim == 0:
-        raise ArgumentError("x must have at least one axis, got a number")
-    axis = arguments.axis_of("axis", axis, x.ndim)
+    axis = arguments.along("x", x, axis)
     p, q, _, count = raising(up, down, h.shape[-1], x.shape[axis])
     if p < int(up):
         # Only taps as far apart as the common divisor ever meet a sample.
@@ -211,9 +209,7 @@ def _resampled_centred(
     cval: Any,
 ) -> Any:
     arguments.numeric(be, "x", x)
-    if x.ndim == 0:
-        raise ArgumentError("x must have at least one axis, got a number")
-    axis = arguments.axis_of("axis", axis, x.ndim)
+    axis = arguments.along("x", x, axis)
     if taps is not None:
         taps = coefficients(be, "window", taps)
     (x,) = arguments.floating(be, x)
@@ -227,8 +223,7 @@ def _resampled_centred(
         taps = _lowpass(be, order, 1 / max(p, q), window, x)
     x, taps = arguments.promote(be, x, taps)
     kind = x.dtype
-    if be.is_half(kind):
-        x, taps = _ops.cast(x, be.dtype("float32")), _ops.cast(taps, be.dtype("float32"))
+    x, taps = arguments.summable(be, x, taps)
     if p > 1:
         taps = _ops.multiply(taps, _ops.fill_like(taps, (), p))
     if padtype not in LEVELS or 0 in x.shape:
@@ -305,9 +300,7 @@ def decimate(
         raise ArgumentTypeError(f"zero_phase must be a bool, got {describe(zero_phase)}")
     be, (x,) = arguments.arrays(x=x)
     arguments.numeric(be, "x", x)
-    if x.ndim == 0:
-        raise ArgumentError("x must have at least one axis, got a number")
-    axis = arguments.axis_of("axis", axis, x.ndim)
+    axis = arguments.along("x", x, axis)
     (x,) = arguments.floating(be, x)
     taps = _given(be, ftype, x)
     if taps is None and factor > 1:
@@ -396,13 +389,6 @@ def _lowpass(be: Backend, taps: int, cutoff: float, window: Any, like: Any) -> A
     return be.constant(table, plain, plain.dtype)
 
 
-def _constant(be: Backend, value: Any, like: Any) -> Any:
-    value = arguments.number("cval", value)
-    if isinstance(value, complex) and not be.is_complex(primal(like)):
-        raise ArgumentTypeError(f"cval must be real for real inputs, got {value}")
-    return value
-
-
 def _level(be: Backend, x: Any, axis: int, kind: str) -> Any:
     """Mean, median or an extreme along an axis, which is kept; NaN where a sample is."""
     n = x.shape[axis]
@@ -445,15 +431,14 @@ def _resampled(
     """y[i] = Σ_k h[q·i + offset − p·k] · x[k] along an axis, 0 <= i < count, x continued."""
     exact = not be.is_floating(h.dtype) and not be.is_floating(x.dtype)
     h, x = arguments.floating(be, h, x)
-    value = _constant(be, cval, x)
+    value = arguments.constant(be, "cval", cval, x)
     axes = FilterAxes(tuple(h.shape[:-1]), tuple(x.shape), axis)
     out = axes.out(count)
     if 0 in out or x.shape[axis] == 0:
         return _ops.fill_like(x, out)
     p, q = rates
     kind = x.dtype
-    if be.is_half(kind):
-        h, x = _ops.cast(h, be.dtype("float32")), _ops.cast(x, be.dtype("float32"))
+    h, x = arguments.summable(be, h, x)
     x, h = axes.merged(x), axes.rows(h)
     # Sums of integers are exact in a float that holds them; a transform's are not.
     method = "toeplitz" if exact else "auto"

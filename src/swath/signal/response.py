@@ -72,7 +72,7 @@ def _beside(be: Backend, waves: Array, like: Any) -> Array:
     kind = be.complex_dtype(like.dtype)
     if isinstance(waves, np.ndarray) and be.name != "numpy":
         return be.constant(waves, primal(like), kind)
-    return waves if waves.dtype == kind else be.xp.astype(waves, kind)
+    return be.cast(waves, kind)
 
 
 def _transfer(be: Backend, b: Any, angles: Array) -> Any:
@@ -213,11 +213,6 @@ def _compatible(**given: Any) -> None:
         ) from None
 
 
-def _single(be: Backend, x: Any) -> Any:
-    """Half precision as float32: no library has complex halves."""
-    return _ops.cast(x, be.dtype("float32")) if be.is_half(x.dtype) else x
-
-
 @operation(
     "signal.freqz",
     differentiable=("b", "a"),
@@ -301,7 +296,8 @@ def freqz(
     given = a
     be, (b, a) = arguments.arrays(b=b, a=a)
     b, a = _columns(be, "b", b), _columns(be, "a", a)
-    b, a = (_single(be, v) for v in arguments.floating(be, b, a))
+    # No library has complex halves either.
+    b, a = arguments.summable(be, *arguments.floating(be, b, a))
     real = _real_of(be, b)
     ends = bool(include_nyquist) and not whole
     angles, points = _grid(be, "worN", worN, "b", _ops.real(b), rate, whole=bool(whole), ends=ends)
@@ -387,7 +383,7 @@ def amplitude_response(h: Any, freqs: Any, *, fs: float = 2 * pi) -> Any:
     arguments.real_only(be, "h", h)
     (h,) = arguments.floating(be, h)
     kind = h.dtype
-    h = _single(be, h)
+    (h,) = arguments.summable(be, h)
     angles = angles_of(be, "freqs", freqs, "h", h, rate)
     if not capturing() and not _symmetric(be, primal(h)):
         raise ArgumentError(
@@ -478,7 +474,7 @@ def group_delay(system: Any, w: Any = 512, whole: bool = False, fs: float = 2 * 
     """
     rate = sampling_rate(fs)
     be, b, a = _system(system)
-    b, a = (_single(be, v) for v in arguments.floating(be, b, a))
+    b, a = arguments.summable(be, *arguments.floating(be, b, a))
     like = _ops.real(b)
     angles, points = _grid(be, "w", w, "system", like, rate, whole=bool(whole))
     # The delay of b·z⁻ᴺ / a: the taps of one product b ∗ conj(reversed a), N = L − 1 too late.

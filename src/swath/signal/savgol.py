@@ -250,9 +250,7 @@ def savgol_filter(
         arguments.numeric(be, "delta", delta)
         arguments.real_only(be, "delta", delta)
     arguments.numeric(be, "x", x)
-    if x.ndim == 0:
-        raise ArgumentError("x must have at least one axis, got a number")
-    axis = arguments.axis_of("axis", axis, x.ndim)
+    axis = arguments.along("x", x, axis)
     points = x.shape[axis]
     if mode == "interp" and points < length:
         raise ArgumentError(
@@ -261,10 +259,9 @@ def savgol_filter(
             f"{points}; shorten the window or choose another mode"
         )
     (x,) = arguments.floating(be, x)
-    value = _constant(be, x, cval)
+    value = arguments.constant(be, "cval", cval, x)
     kind = x.dtype
-    if be.is_half(kind):
-        x = _ops.cast(x, be.dtype("float32"))
+    (x,) = arguments.summable(be, x)
     if 0 in x.shape:
         return _ops.cast(x, kind)
     scale = 1.0 if number is None else number**-deriv
@@ -280,15 +277,6 @@ def savgol_filter(
             delta = _ops.cast(delta, be.real_dtype(y.dtype))
         y = _ops.multiply(y, _ops.cast(_scale(delta, deriv), y.dtype))
     return _ops.cast(y, kind)
-
-
-def _constant(be: Backend, x: Any, cval: Any) -> Any:
-    cval = arguments.number("cval", cval)
-    if isinstance(cval, complex):
-        if not be.is_complex(primal(x)):
-            raise ArgumentTypeError(f"cval must be real for a real signal, got {cval}")
-        return cval
-    return float(cval)
 
 
 def _smoothed(

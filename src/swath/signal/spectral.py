@@ -25,6 +25,7 @@ from ..registry import operation
 from ._coefficients import sampling_rate
 from ._extension import PADDINGS, extended
 from ._transform import as_complex, transform
+from .windows import host_window
 
 __all__ = ["istft", "spectrogram", "stft"]
 
@@ -343,9 +344,7 @@ def _analysed(
     """Frequencies, times, and what `mode` makes of the spectra; noverlap defaults to M/share."""
     rate = sampling_rate(fs)
     be, x, taper = _inputs("x", x, window)
-    if x.ndim == 0:
-        raise ArgumentError("x must have at least one axis, got a number")
-    axis = arguments.axis_of("axis", axis, x.ndim)
+    axis = arguments.along("x", x, axis)
     if x.shape[axis] == 0:
         raise ArgumentError(f"x must have samples along axis {axis}, got shape {tuple(x.shape)}")
     size, taper, _ = _taper(be, x, window, taper, nperseg, x.shape[axis])
@@ -384,9 +383,7 @@ def _inputs(name: str, x: Any, window: Any) -> tuple[Backend, Any, Any]:
     if not named and taper is None:
         raise ArgumentTypeError("window must be a name, a tuple or an array, got None")
     arguments.numeric(be, name, x)
-    (x,) = arguments.floating(be, x)
-    if be.is_half(x.dtype):
-        x = _ops.cast(x, be.dtype("float32"))
+    (x,) = arguments.summable(be, *arguments.floating(be, x))
     return be, x, taper
 
 
@@ -410,7 +407,7 @@ def _taper(
                     stacklevel=5,
                 )
             wanted = length
-        table = _named(window, wanted)
+        table = host_window(window, wanted, fftbins=True)
         return wanted, be.constant(table, primal(x), kind), table
     arguments.numeric(be, "window", taper)
     arguments.real_only(be, "window", taper)
@@ -422,16 +419,6 @@ def _taper(
     if length is not None and found > length:
         raise ArgumentError(f"window has {found} samples, but x has {length}; use a shorter window")
     return found, _ops.cast(taper, kind), None
-
-
-def _named(window: Any, size: int) -> np.ndarray:
-    """A periodic window by its name."""
-    from scipy.signal import get_window
-
-    try:
-        return np.asarray(get_window(window, size))
-    except (ValueError, TypeError) as error:
-        raise ArgumentError(f"SciPy does not make window {window!r}: {error}") from None
 
 
 def _step_and_points(size: int, noverlap: Any, nfft: Any, share: int) -> tuple[int, int]:

@@ -175,9 +175,7 @@ def _step(b: Any, state: Any, chunk: Any, axis: int, method: str) -> tuple[Any, 
     be, (b, state, chunk) = arguments.arrays("state", b=b, state=state, chunk=chunk)
     b = coefficients(be, "b", b)
     arguments.numeric(be, "chunk", chunk)
-    if chunk.ndim == 0:
-        raise ArgumentError("chunk must have at least one axis, got a number")
-    axis = arguments.axis_of("axis", axis, chunk.ndim)
+    axis = arguments.along("chunk", chunk, axis)
     shape, taps = tuple(chunk.shape), b.shape[0]
     past = (*shape[:axis], taps - 1, *shape[axis + 1 :])
     if state is not None:
@@ -312,9 +310,7 @@ class FIRStream:
         with explain("FIRStream.init", {"like": like}):
             like = self.__swath_convert__(like)
             be, (b, like) = arguments.arrays(b=self._b, like=like)
-            if like.ndim == 0:
-                raise ArgumentError("like must have at least one axis, got a number")
-            axis = arguments.axis_of("axis", self.axis, like.ndim)
+            axis = arguments.along("like", like, self.axis)
             b, like = arguments.floating(be, b, like)
             shape = (*like.shape[:axis], self.taps - 1, *like.shape[axis + 1 :])
             return _ops.fill_like(like, shape)

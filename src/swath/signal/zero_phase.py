@@ -14,11 +14,11 @@ from .._backends import backend_of
 from ..autodiff import primal
 from ..errors import ArgumentError, UnsupportedError
 from ..registry import operation
+from ._coefficients import fir_arguments
 from ._extension import PADDINGS, continued, extended
 from ._slide import convolve_axes
-from .filtering import _filter
 
-__all__ = ["filtfilt"]
+__all__ = ["filtfilt", "padding_of"]
 
 # Samples for each block computed at once (`Backend.wide`) from which on the middle of a signal is
 # worth products of its own.
@@ -120,10 +120,8 @@ def filtfilt(
     if padtype is not None:
         arguments.choice("padtype", padtype, tuple(PADDINGS))
     given = b, x
-    b, (x,) = _filter(b, a, x=x)
-    if x.ndim == 0:
-        raise ArgumentError("x must have at least one axis, got a number")
-    axis = arguments.axis_of("axis", axis, x.ndim)
+    b, (x,) = fir_arguments(b, a, x=x)
+    axis = arguments.along("x", x, axis)
     taps = b.shape[0]
     edge = padding_of(padtype, padlen, taps)
     if x.shape[axis] <= edge:
@@ -141,9 +139,8 @@ def filtfilt(
     across = tuple(taps if i == axis else 1 for i in range(x.ndim))
     mode = "edge" if padtype is None else PADDINGS[padtype]
     ends = _Ends(axis, across, edge, rest, mode, bool(whole))
-    if be.is_half(kind):
-        b, x = _ops.cast(b, be.dtype("float32")), _ops.cast(x, be.dtype("float32"))
-    elif key is not None and arguments.unchanged(given, (b, x)):
+    b, x = arguments.summable(be, b, x)
+    if key is not None and arguments.unchanged(given, (b, x)):
         _KNOWN.keep(key, (be, ends))
     return _ops.cast(_filtered(ends, b, x), kind)
 
