@@ -55,7 +55,7 @@ BAD: list[Bad] = [
     refuse(T, MIXED, call(ones(2), elsewhere([1.0])), TypeError, FOREIGN.format("r")),
     refuse(
         T, "batch that does not broadcast", call(ones(2, 3), ones(3, 3)), ValueError,
-        r"the leading axes of c and r must broadcast, got shapes \(2, 3\) and \(3, 3\)",
+        r"the leading axes must broadcast, got \(2,\) of c, \(3,\) of r",
     ),
     gives(T, EMPTY, call(ones(2), ones(0)), ones(2, 0)),
     gives(T, NAN, call(np.array([1.0, nan]), np.array([1.0, 2.0])), [[1.0, 2.0], [nan, 1.0]]),

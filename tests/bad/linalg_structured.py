@@ -105,8 +105,7 @@ BAD: list[Bad] = [
     ),
     refuse(
         M, "batch that does not broadcast", call(ones(2, 3), ones(4, 3, 1)), ValueError,
-        r"the leading \(batch\) axes must broadcast against each other, got c: \(2,\), r: \(2,\), "
-        r"x: \(4,\)",
+        r"the leading axes must broadcast, got \(2,\) of c, \(2,\) of r, \(4,\) of x",
     ),
     *vector(T, "c"),
     refuse(

@@ -181,11 +181,10 @@ def _columns(be: Backend, layout: Layout, a: Array, b: Array, inverse: Array, on
 
 
 def _block(
-    be: Backend, layout: Layout, rows: Sequence[Array | None], inverse: Array, one: Array
+    be: Backend, layout: Layout, rows: Sequence[Any], inverse: Array, one: Array
 ) -> tuple[Array, Array]:
-    """As `pair_sums`, of rows (A, b, 1, w) that are summed at once."""
-    xp, q = be.xp, inverse.shape[0]
-    m = rows[0].shape[0]  # type: ignore[union-attr]
+    """As `pair_sums`, of rows (A, b, 1, w) that are summed at once; w may be None."""
+    xp, q, m = be.xp, inverse.shape[0], rows[0].shape[0]
     p = extended.precision(be, inverse.dtype)
     length = min(_LENGTH[p], 1 << max(0, m - 1).bit_length())
     bits = (p - (length - 1).bit_length()) // 2

@@ -23,6 +23,7 @@ __all__ = [
     "lengths",
     "matrices",
     "not_below_zero",
+    "power",
     "power_of_two",
     "quiet",
     "real_product",
@@ -32,6 +33,7 @@ __all__ = [
     "scaled_root",
     "squared_lengths",
     "squares",
+    "unit_scale",
     "weights_of",
 ]
 
@@ -142,6 +144,12 @@ def power_of_two(be: Backend, size: Array, share: float, good: Array | None = No
     safe = xp.where(good, size, xp.ones_like(size))
     two = be.new_like(safe, (), fill=2.0)
     return power(be, two, xp.ceil(-share * xp.log2(safe)))
+
+
+def unit_scale(be: Backend, size: Array) -> Array:
+    """The power of two that brings size to between 1 and 2; 1 where it would overflow."""
+    scale = power_of_two(be, size, 1.0)
+    return be.xp.where(be.xp.isfinite(scale), scale, be.xp.ones_like(scale))
 
 
 def column_scales(be: Backend, a: Array) -> Array:

@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 
 from .._backends import Backend
-from ._scaling import adjoint, conj, identity, power_of_two, scaled_root
+from ._scaling import adjoint, conj, identity, power_of_two, scaled_root, unit_scale
 from ._sliding_maps import Shape, gram_lags, gram_of, rows_of
 from ._toeplitz_costs import inverts
 from ._toeplitz_iterative import Circulant, circulant_eigenvalues
-from ._toeplitz_maps import length
+from ._toeplitz_maps import inner, length
 from ._toeplitz_systems import inverse_of
 from ._triangles import scaled_cholesky
 
@@ -163,12 +163,6 @@ class _System:
         return length(be, s) <= units * self.eps * max(1.0, log2(self.g.rows)) * size
 
 
-def _dot(be: Backend, u: Array, v: Array) -> Array:
-    """Re ⟨u, v⟩ along the last axis."""
-    product = be.xp.real(be.xp.conj(u) * v) if be.is_complex(u) else u * v
-    return be.xp.sum(product, axis=-1, dtype=product.dtype)
-
-
 def _refined(system: _System, inverse: Map, x: Array) -> Array:
     """x (L, k, n) from corrections M s, on while they shrink and matter."""
     be, xp = system.be, system.be.xp
@@ -177,7 +171,7 @@ def _refined(system: _System, inverse: Map, x: Array) -> Array:
         x, before, goal, _ = state
         s = system.slope(x, system.rest(x))
         z = inverse(s)
-        now = _dot(be, s, z)
+        now = inner(be, s, z)
         # The first correction is x itself. What a later one leaves is not told by how much smaller
         # it is than the one before: the directions that A shrinks most come out last.
         goal = xp.where(goal < 0, now, goal)
@@ -220,13 +214,13 @@ def _descend(
     def step(state: tuple[Array, ...]) -> tuple[Array, ...]:
         x, r, p, rho, best, stalled, active = state
         q = system.g.times(be, system.a, p)
-        curve = _dot(be, q, q) + _dot(be, p, system.ridge * p)
+        curve = inner(be, q, q) + inner(be, p, system.ridge * p)
         active = active & (curve > 0)
         alpha = ratio(active, rho, curve)
         x, r = x + alpha * p, r - alpha * q
         s = system.slope(x, r)
         z = near(s)
-        new = _dot(be, s, z)
+        new = inner(be, s, z)
         gains = new < 0.9 * best
         stalled = xp.where(gains, xp.zeros_like(stalled), stalled + 1)
         going = active & (new > goal) & (stalled < _PATIENCE) & ~system.sound(x, r, s, 1.0)
@@ -244,7 +238,7 @@ def _minimum(system: _System, near: Map, x: Array) -> tuple[Array, Array]:
     def residuals(x: Array) -> tuple[Array, Array, Array]:
         r = system.rest(x)
         s = system.slope(x, r)
-        return r, s, _dot(be, s, near(s))
+        return r, s, inner(be, s, near(s))
 
     def again(state: tuple[Array, ...]) -> tuple[Array, ...]:
         x, r, s, rho, top, on = state
@@ -261,12 +255,6 @@ def _minimum(system: _System, near: Map, x: Array) -> tuple[Array, Array]:
     state = (x, r, s, rho, rho, rho > 0)
     x, r, s, *_ = be.while_loop(lambda state: xp.any(state[-1]), again, state, _RESTARTS)
     return x, system.sound(x, r, s, _SOUND)
-
-
-def _unit(be: Backend, v: Array) -> Array:
-    """The power of two that brings the largest entry to between 1 and 2."""
-    scale = power_of_two(be, be.xp.max(be.xp.abs(v), axis=-1), 1.0)
-    return be.xp.where(be.xp.isfinite(scale), scale, be.xp.ones_like(scale))
 
 
 def minimiser(
@@ -288,7 +276,8 @@ def minimiser(
         ridge = xp.where(fine, ridge, xp.ones_like(ridge))
         given = xp.where(finite[:, :, None], given, xp.zeros_like(given))
         # Powers of two: nothing is rounded, nothing overflows.
-        scale, sizes = _unit(be, a)[:, None], _unit(be, given)[:, :, None]
+        scale, sizes = (unit_scale(be, xp.max(xp.abs(v), axis=-1)) for v in (a, given))
+        scale, sizes = scale[:, None], sizes[:, :, None]
         a, given = a * xp.astype(scale, a.dtype), given * xp.astype(sizes, given.dtype)
         ridge = ridge * scale[:, 0] * scale[:, 0]
         if t is None:

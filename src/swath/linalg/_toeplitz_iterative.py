@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from .._backends import Backend
-from ._toeplitz_maps import Product, length
+from ._toeplitz_maps import Product, inner, length
 
 __all__ = ["Circulant", "circulant_eigenvalues", "conjugate_gradients"]
 
@@ -74,13 +74,6 @@ class Circulant:
         """C⁻ᴴ x."""
         values = self.inverse
         return self._with(self.be.xp.conj(values) if self.be.is_complex(values) else values, x)
-
-
-def _dot(be: Backend, a: Array, b: Array) -> Array:
-    """Re ⟨a, b⟩ along the last axis."""
-    xp = be.xp
-    product = xp.real(xp.conj(a) * b) if be.is_complex(a) else a * b
-    return xp.sum(product, axis=-1, dtype=product.dtype)
 
 
 def conjugate_gradients(
@@ -152,7 +145,7 @@ def _descend(
 
     def gradient(r: Array) -> tuple[Array, Array]:
         z = near.solve(r) if definite else near.adjoint_solve(product.adjoint_times(r))
-        return z, _dot(be, r if definite else z, z)
+        return z, inner(be, r if definite else z, z)
 
     def going(state: tuple[Array, ...]) -> Array:
         return xp.any(state[4])
@@ -165,7 +158,7 @@ def _descend(
         d, r, p, rho, active, made = state
         direction = p if definite else near.solve(p)
         q = product.times(direction)
-        curve = _dot(be, direction if definite else q, q)
+        curve = inner(be, direction if definite else q, q)
         # An indefinite matrix shows here: the lane stays where it is.
         active = active & (curve > 0)
         alpha = ratio(active, rho, curve)

@@ -11,11 +11,13 @@ from typing import Any
 
 from .._backends import Backend
 from ..sliding.fft import fast_length
+from ._scaling import real_product
 
 __all__ = [
     "Inverse",
     "Product",
     "fundamental_sides",
+    "inner",
     "inverse_norm",
     "length",
     "modulation",
@@ -33,6 +35,12 @@ def length(be: Backend, x: Array) -> Array:
     xp = be.xp
     size = xp.abs(x)
     return xp.sqrt(xp.sum(size * size, axis=-1))
+
+
+def inner(be: Backend, u: Array, v: Array) -> Array:
+    """Re ⟨u, v⟩ along the last axis."""
+    product = real_product(be, v, u)
+    return be.xp.sum(product, axis=-1, dtype=product.dtype)
 
 
 def fundamental_sides(be: Backend, c: Array, r: Array) -> Array:

@@ -403,7 +403,7 @@ class GramAccumulator:
             start += take
             rows = a[part, :], b[part, :], None if w is None else w[part]
             if take == most:
-                self._state = stepped(self._state, *rows)  # type: ignore[arg-type]
+                self._state = state = stepped(state, *rows)
                 continue
             if self._buffer is None:
                 width = self.n + self.nrhs + 1
@@ -416,7 +416,7 @@ class GramAccumulator:
             self._weighted = self._weighted or w is not None
             self._filled += take
             if self._filled == most:
-                self._state = stepped(self._state, *self._buffered(most))  # type: ignore[arg-type]
+                self._state = state = stepped(state, *self._buffered(most))
                 self._filled, self._weighted = 0, False
 
     def _buffered(self, count: int) -> tuple[Array, Array, Array | None]:

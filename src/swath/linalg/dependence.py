@@ -18,7 +18,15 @@ from ..errors import ArgumentError, UnsupportedError, describe
 from ..registry import operation
 from ._scaling import adjoint, column_scales, default_rcond, real_product, scaled_gram
 
-__all__ = ["GramReport", "gram_report", "independent_columns"]
+__all__ = [
+    "Dependence",
+    "GramReport",
+    "check_rcond",
+    "find_dependence",
+    "gram_report",
+    "independent_columns",
+    "sentences",
+]
 
 Array = Any
 # A column counts as a pivot if its distance from the others is at least this part of the largest:
@@ -146,10 +154,7 @@ def _matrix(a: Any) -> tuple[Backend, Array]:
     arguments.numeric(be, "A", a)
     if a.ndim != 2:
         raise ArgumentError(f"A must be one matrix (m, n), got {describe(primal(a))}")
-    (a,) = arguments.solvable(be, a)
-    a = primal(a)
-    if be.is_half(a.dtype):
-        a = be.xp.astype(a, be.dtype("float32"))
+    (a,) = arguments.summable(be, *arguments.solvable(be, primal(a)))
     if be.concrete(be.xp.all(be.xp.isfinite(a))) is None:
         raise UnsupportedError(
             "it decides by array values, so it cannot be traced (jit, vmap, grad) or lazy; call it "

@@ -42,6 +42,7 @@ __all__ = [
     "Cut",
     "add",
     "block_rows",
+    "both",
     "cut_for",
     "distill",
     "exact_products",
@@ -107,6 +108,12 @@ def exact_products(be: Backend, a: Array, b: Array) -> tuple[Array, Array, Array
     """Four exact products whose exact sum is a·b, the largest first (real arrays)."""
     (ah, al), (bh, bl) = split(be, a), split(be, b)
     return ah * bh, ah * bl, al * bh, al * bl
+
+
+def both(function: Callable[[Array], Array], pair: tuple[Array, Array]) -> tuple[Array, Array]:
+    """A function of either word of a pair."""
+    hi, lo = pair
+    return function(hi), function(lo)
 
 
 def add(a: tuple[Array, Array], b: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -345,7 +352,7 @@ def matmul(be: Backend, a: Array, b: Array) -> tuple[Array, Array]:
     if be.is_complex(a) or be.is_complex(b):
         m, n = a.shape[-2], b.shape[-1]
         found = matmul(be, real_form(be, a), real_form(be, b)[..., :n])
-        return tuple(from_real_rows(be, v, m) for v in found)  # type: ignore[return-value]
+        return both(lambda v: from_real_rows(be, v, m), found)
     return _product(be, a, b, a, b, slices)
 
 
@@ -379,7 +386,7 @@ def gram_words(be: Backend, a: Array) -> tuple[Array, Array]:
         n = a.shape[-1]
         embedded = real_form(be, a)
         found = matmul(be, be.xp.matrix_transpose(embedded), embedded[..., :n])
-        pair = [from_real_rows(be, v, n) for v in found]
+        pair = both(lambda v: from_real_rows(be, v, n), found)
     else:
         rows = block_rows(be, a.dtype, a.shape[-2])
         cut = cut_for(be, a.dtype, rows)
@@ -389,8 +396,7 @@ def gram_words(be: Backend, a: Array) -> tuple[Array, Array]:
         pair = distill(product_words(be, parts, parts, tops, cut, cut.count + 1))
     # Both triangles come from the same products, added in another order within a level, exactly.
     # Where a library sums a matrix product otherwise, the mean makes them equal.
-    hi, lo = (0.5 * v + 0.5 * adjoint(be, v) for v in pair)
-    return hi, lo
+    return both(lambda v: 0.5 * v + 0.5 * adjoint(be, v), pair)
 
 
 def real_form(be: Backend, a: Array) -> Array:
@@ -522,9 +528,7 @@ def gram_extended(A: Any) -> tuple[Any, Any]:
     (np.True_, np.True_)
     """
     be, a = matrices(A, "A")
-    (a,) = arguments.solvable(be, a)
-    if be.is_half(a.dtype):
-        a = _ops.cast(a, be.dtype("float32"))
+    (a,) = arguments.summable(be, *arguments.solvable(be, a))
     n = int(a.shape[-1])
     if 0 in a.shape:
         zero = _ops.fill_like(a, (*a.shape[:-2], n, n))

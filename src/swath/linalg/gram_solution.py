@@ -150,7 +150,11 @@ def _sums(state: GramState) -> _Sums:
         return -v[0], -v[1]
 
     def diag(v: Pair) -> Pair:
-        return tuple(diagonal(be, x)[None, :] for x in v)  # type: ignore[return-value]
+        return extended.both(lambda x: diagonal(be, x)[None, :], v)
+
+    def stacked(pairs: Sequence[Pair], axis: int) -> Pair:
+        high, low = zip(*pairs, strict=True)
+        return xp.concat(high, axis=axis), xp.concat(low, axis=axis)
 
     top = xp.where(state.top == 0, xp.ones_like(state.top), state.top)
     last = slice(-1, None)
@@ -164,16 +168,13 @@ def _sums(state: GramState) -> _Sums:
         b_re, b_im = slice(2 * n, 2 * n + k), slice(2 * n + k, 2 * n + 2 * k)
         real = extended.add(block(re, re), block(im, im))
         imag = extended.add(block(re, im), minus(block(im, re)))
-        lines = [
-            [xp.concat(list(v), axis=1) for v in zip(*pair, strict=True)]
-            for pair in ((real, minus(imag)), (imag, real))
-        ]
-        gram = tuple(xp.concat(list(v), axis=0) for v in zip(*lines, strict=True))
+        lines = ((real, minus(imag)), (imag, real))
+        gram = stacked([stacked(line, 1) for line in lines], 0)
         parts = (
             extended.add(block(re, b_re), block(im, b_im)),
             extended.add(block(re, b_im), minus(block(im, b_re))),
         )
-        right = tuple(xp.concat(list(v), axis=0) for v in zip(*parts, strict=True))
+        right = stacked(parts, 0)
         squares = [diag(block(b_re, b_re)), diag(block(b_im, b_im))]
         means = [block(last, b_re), block(last, b_im)]
         unit, unit_b = top[: 2 * n, None], top[None, 2 * n : 2 * n + k]
@@ -182,7 +183,7 @@ def _sums(state: GramState) -> _Sums:
     square, total = squares[0], spread[0]
     if state.complex:
         square, total = extended.add(*squares), extended.add(*spread)
-    return _Sums(gram, right, square, total, unit, unit_b)  # type: ignore[arg-type]
+    return _Sums(gram, right, square, total, unit, unit_b)
 
 
 def _about_mean(be: Backend, square: Pair, mean: Pair, count: Pair) -> Pair:

@@ -7,10 +7,7 @@ which is `refinement` with its derivative rule -> result.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
-
-import numpy as np
 
 from .. import _ops, arguments
 from .._backends import Backend, backend_of, register_result
@@ -27,6 +24,7 @@ from ._scaling import (
     adjoint,
     all_finite,
     default_rcond,
+    diagonal_matrix,
     matrices,
     power_of_two,
     real_product,
@@ -36,12 +34,13 @@ from ._scaling import (
     squared_lengths,
     weights_of,
 )
+from ._sides import Sides, as_columns
 from .dependence import check_rcond, find_dependence, sentences
 from .factors import Factors, System, factorise
 from .normal_equations import inverse_root, solution
 from .refinement import plan_for
 
-__all__ = ["LstsqResult", "Projection", "lstsq", "project"]
+__all__ = ["LstsqResult", "Projection", "lstsq", "project", "variance", "where_free"]
 
 Array = Any
 _METHODS = ("auto", "normal", "cholesky_qr")
@@ -158,23 +157,9 @@ class _Problem:
     b: Any
     w: Any
     ridge: Any
-    vector: bool
-    folded: tuple[int, ...] | None
+    sides: Sides
     kind: Any
     dual: bool
-
-
-def _lead(**given: Any) -> tuple[int, ...]:
-    shapes = list(given.values())
-    if all(shape == shapes[0] for shape in shapes):
-        return shapes[0]
-    try:
-        return np.broadcast_shapes(*shapes)
-    except ValueError:
-        raise ArgumentError(
-            "the leading axes must broadcast, got "
-            + ", ".join(f"{shape} of {name}" for name, shape in given.items())
-        ) from None
 
 
 def _problem(a: Any, b: Any, weights: Any, ridge: Any) -> _Problem:
@@ -190,37 +175,25 @@ def _problem(a: Any, b: Any, weights: Any, ridge: Any) -> _Problem:
         )
     a, b = arguments.solvable(be, a, b)
     kind = a.dtype
-    if be.is_half(kind):
-        a, b = (_ops.cast(v, be.dtype("float32")) for v in (a, b))
+    a, b = arguments.summable(be, a, b)
     w = None if weights is None else weights_of(a, weights)
     gamma = _ridge(be, a, ridge_array if _is_array(ridge) else ridge)
     if w is not None and be.concrete(be.xp.any(primal(w) < 0)) is True:
         raise ArgumentError("weights must be 0 or more")
-    if vector:
-        b = _ops.reshape(b, (*b.shape, 1))
-    folded = None
-    if (
-        a.ndim == 2
-        and b.ndim > 2
-        and (w is None or w.ndim == 1)
-        and (gamma is None or gamma.ndim == 1)
-    ):
-        # One matrix, many right-hand sides: they become columns.
-        folded = (*b.shape[:-2], b.shape[-1])
-        order = (b.ndim - 2, *range(b.ndim - 2), b.ndim - 1)
-        b = _ops.reshape(_ops.permute(b, order), (m, -1 if 0 not in b.shape else 0))
-    shapes = {"A": tuple(a.shape[:-2]), "b": tuple(b.shape[:-2])}
+    single = a.ndim == 2 and all(v is None or v.ndim == 1 for v in (w, gamma))
+    b, sides = as_columns(b, vector=vector, single=single)
+    shapes = {"A": a.shape[:-2], "b": b.shape[:-2]}
     if w is not None:
-        shapes["weights"] = tuple(w.shape[:-1])
+        shapes["weights"] = w.shape[:-1]
     if gamma is not None:
-        shapes["ridge"] = tuple(gamma.shape[:-1])
-    lead = _lead(**shapes)
+        shapes["ridge"] = gamma.shape[:-1]
+    lead = arguments.leading(**shapes)
     a = _ops.broadcast_to(a, (*lead, *a.shape[-2:]))
     b = _ops.broadcast_to(b, (*lead, *b.shape[-2:]))
     w = None if w is None else _ops.broadcast_to(w, (*lead, m))
     gamma = None if gamma is None else _ops.broadcast_to(gamma, (*lead, a.shape[-1]))
     dual = m < a.shape[-1] and w is None and not _is_array(ridge) and 0 < ridge < float("inf")
-    return _Problem(be, a, b, w, gamma, vector, folded, kind, dual)
+    return _Problem(be, a, b, w, gamma, sides, kind, dual)
 
 
 def _is_array(value: Any) -> bool:
@@ -292,11 +265,7 @@ def _stacked(p: _Problem) -> Array:
     if p.w is not None:
         a = xp.astype(xp.sqrt(primal(p.w)), a.dtype)[..., None] * a
     if p.ridge is not None:
-        root = xp.sqrt(primal(p.ridge))[..., None]
-        n = a.shape[-1]
-        i = be.arange(n, a, be.default_int(a))
-        eye = i[:, None] == i[None, :]
-        a = xp.concat([a, xp.astype(xp.where(eye, root, xp.zeros_like(root)), a.dtype)], axis=-2)
+        a = xp.concat([a, diagonal_matrix(be, xp.sqrt(primal(p.ridge)), a)], axis=-2)
     return a
 
 
@@ -461,9 +430,8 @@ def _solve_dual(p: _Problem, way: _Way) -> LstsqResult:
     lead = tuple(p.a.shape[:-2])
     size = _ops.root(p.ridge)
     shrunk = _ops.divide(p.a, _ops.cast(_ops.reshape(size, (*lead, 1, n)), p.a.dtype))
-    i = be.arange(m, primal(p.a), be.default_int(primal(p.a)))
-    eye = xp.astype(i[:, None] == i[None, :], p.a.dtype)
-    joined = _ops.concat([shrunk, _ops.broadcast_to(eye, (*lead, m, m))], axis=-1)
+    eye = _ops.broadcast_to(be.eye(m, primal(p.a)), (*lead, m, m))
+    joined = _ops.concat([shrunk, eye], axis=-1)
     r = _solve(replace(p, a=joined, ridge=None, dual=False), replace(way, on_deficient="min_norm"))
     every = [slice(None)] * len(lead)
     y = _ops.cut(r.x, *every, slice(0, n))
@@ -516,28 +484,14 @@ def _dropped(p: _Problem, way: _Way) -> LstsqResult:
     )
 
 
-def _back(p: _Problem, v: Any, tail: tuple[int, ...]) -> Any:
-    """A result (..., *tail, k) with the leading axes that b had; tail is () or one axis."""
-    if p.folded is not None:
-        lead, k = p.folded[:-1], p.folded[-1]
-        v = _ops.reshape(v, (*tail, *lead, k))
-        t = len(tail)
-        v = _ops.permute(v, (*range(t, t + len(lead)), *range(t), t + len(lead)))
-    return _ops.reshape(v, tuple(v.shape[:-1])) if p.vector else v
-
-
 def _shaped(p: _Problem, r: LstsqResult) -> LstsqResult:
     """Back to the shape of b, and the caller's dtype."""
-    n = p.a.shape[-1]
-
-    back = partial(_back, p)
-    be = p.be
+    n, back = p.a.shape[-1], p.sides.back
     x = _ops.cast(back(r.x, (n,)), p.kind)
-    real = p.kind if be.is_half(p.kind) else None
     others = {"residuals": back(r.residuals, ()), "stderr": back(r.stderr, (n,))}
     others |= {"condition": r.condition, "inverse_root": r.inverse_root}
-    if real is not None:
-        others = {k: None if v is None else _ops.cast(v, real) for k, v in others.items()}
+    if p.be.is_half(p.kind):
+        others = {k: None if v is None else _ops.cast(v, p.kind) for k, v in others.items()}
     return replace(r, x=x, **others)
 
 
@@ -731,7 +685,7 @@ def project(A: Any, b: Any, *, rcond: float | None = None) -> Projection:
     >>> found.projection.round(12), found.distance.round(8)
     (array([2., 2.]), np.float64(1.41421356))
     """
-    p, back = _in_range(_problem(A, b, None, 0))
+    p, unit = _in_range(_problem(A, b, None, 0))
     r = _solve(p, _Way(rcond=check_rcond(rcond)))
     point = _ops.matmul(p.a, r.x)
     # The length scaled by its largest entry, which neither overflows nor vanishes.
@@ -745,12 +699,11 @@ def project(A: Any, b: Any, *, rcond: float | None = None) -> Projection:
         distance = xp.sqrt(_residuals(be, scaled, None)) * safe[..., 0, :]
     else:
         distance = xp.sqrt(_residuals(be, scaled, None))
-    if back is not None:
-        point = _ops.multiply(point, xp.astype(back, point.dtype))
-        distance = distance * back[..., 0, :]
-    m = int(p.a.shape[-2])
-    shaped = partial(_back, p)
+    if unit is not None:
+        point = _ops.multiply(point, xp.astype(unit, point.dtype))
+        distance = distance * unit[..., 0, :]
+    back, real = p.sides.back, p.kind if be.is_half(p.kind) else distance.dtype
     return Projection(
-        projection=_ops.cast(shaped(point, (m,)), p.kind),
-        distance=_ops.cast(shaped(distance, ()), p.kind if be.is_half(p.kind) else distance.dtype),
+        projection=_ops.cast(back(point, (int(p.a.shape[-2]),)), p.kind),
+        distance=_ops.cast(back(distance, ()), real),
     )

@@ -107,9 +107,7 @@ def gram(A: Any, *, weights: Any = None) -> Any:
                 weights_of(a, w)
             a, w = arguments.promote(be, a, w)
     kind = a.dtype
-    if be.is_half(kind):
-        single = be.dtype("float32")
-        a, w = _ops.cast(a, single), None if w is None else _ops.cast(w, single)
+    a, w = arguments.summable(be, a, w)
     return _ops.cast(gram_product(a, w), kind)
 
 
@@ -143,6 +141,12 @@ class _Maps:
         if root or w is None:
             return weigh(self.be, w, v)
         return self.be.xp.astype(w, v.dtype) * v
+
+    def root_slope(self) -> Array:
+        """The derivative of √w (only with weights); 0 where w is."""
+        root = self.be.xp.sqrt(self.w)
+        safe = self.be.xp.where(root > 0, root, self.be.xp.ones_like(root))
+        return self.be.xp.where(root > 0, 0.5 / safe, self.be.xp.zeros_like(root))
 
     def shrink(self, z: Array) -> Array:
         """Γ z (only with ridge)."""
@@ -306,10 +310,7 @@ def _moved_transposed(
             results[0] = s.weigh(rows, root=True)
         if s.w is not None and wanted[place]:
             part = xp.real(rows * s.a) if complex_ else rows * s.a
-            root = xp.sqrt(s.w)
-            safe = xp.where(root > 0, root, xp.ones_like(root))
-            slope = xp.where(root > 0, 0.5 / safe, xp.zeros_like(root))
-            results[place] = slope * xp.sum(part, axis=-1, dtype=s.w.dtype)
+            results[place] = s.root_slope() * xp.sum(part, axis=-1, dtype=s.w.dtype)
         return results
     right = be.matmul(conj(be, s.a), bar)
     if wanted[0]:
@@ -332,10 +333,7 @@ def _wide_moved(s: _Maps, da: Any, dw: Any, v: Array) -> Array:
     if da is not None:
         parts.append(s.weigh(da, root=True))
     if dw is not None:
-        root = xp.sqrt(s.w)
-        safe = xp.where(root > 0, root, xp.ones_like(root))
-        slope = xp.where(root > 0, 0.5 / safe, xp.zeros_like(root)) * dw
-        parts.append(xp.astype(slope, s.a.dtype)[..., None] * s.a)
+        parts.append(xp.astype(s.root_slope() * dw, s.a.dtype)[..., None] * s.a)
     x = s.weigh(s.a, root=True)
     for dx in parts:
         found = found + be.matmul(dx, adjoint_times(be, x, v))
@@ -429,7 +427,7 @@ class _Solution(Core):
         return problems(geometry, shapes, len(lead), (n + 2, k))
 
     def forward(self, be: Backend, geometry: Plan, *arrays: Array) -> Array:
-        return refined(be, geometry, list(arrays))
+        return refined(be, geometry, arrays)
 
     def push(
         self,

@@ -16,7 +16,6 @@ from .. import _ops, arguments
 from .._backends import Backend, backend_of, register_result, try_backend
 from ..autodiff import primal
 from ..errors import ArgumentError, ArgumentTypeError, describe, explain
-from ._scaling import identity
 
 __all__ = ["Gram", "Operator", "Product", "Scaled", "Sum", "Transposed", "container"]
 
@@ -115,6 +114,10 @@ class Operator:
 
     def _anchor(self) -> Array:
         return primal(next(iter(self._leaves().values())))
+
+    def _like(self) -> Array:
+        """An array of the operator's library, device and dtype."""
+        return self._be().new_like(self._anchor(), (), dtype=self.dtype)
 
     @property
     def ndim(self) -> int:
@@ -340,8 +343,7 @@ class Operator:
     def to_dense(self) -> Any:
         """The matrix (m, n) as an array."""
         be, n = self._be(), self.shape[1]
-        like = be.new_like(self._anchor(), (), dtype=self.dtype)
-        return self._dot(be.xp.astype(identity(be, n, like), self.dtype))
+        return self._dot(be.eye(n, self._like()))
 
     def diagonal(self) -> Any:
         """The entries (d, d), (min(m, n),)."""
@@ -500,21 +502,13 @@ def _times(be: Backend, factor: Any, x: Any) -> Any:
 
 def _one_number(name: str, value: Any, base: Operator) -> Any:
     """A number beside the arrays of an operator, of its dtype where that can hold it."""
-    be, (value, _) = arguments.arrays(
-        **{name: value, "A": be_like(base)},
-    )
+    be, (value, _) = arguments.arrays(**{name: value, "A": base._like()})
     arguments.numeric(be, name, value)
     if prod(value.shape) != 1:
         raise ArgumentTypeError(
             f"{name} must be one number, got {describe(primal(value))}; A @ x applies the operator"
         )
     return _ops.reshape(value, ())
-
-
-def be_like(base: Operator) -> Array:
-    """An array of the operator's library, device and dtype."""
-    be = base._be()
-    return be.new_like(base._anchor(), (), dtype=base.dtype)
 
 
 @container
@@ -615,6 +609,6 @@ class Gram(Operator):
         except NotImplementedError:
             return super().diagonal()
         # Σ_i |A[i, j]|²: the transpose of the squared sizes, of ones.
-        ones = be.new_like(be_like(squares), (self.base.shape[0], 1), fill=1)
+        ones = be.new_like(squares._like(), (self.base.shape[0], 1), fill=1)
         sums = squares.T._dot(ones)
         return _total(be, _ops.reshape(sums, sums.shape[:1]), self.ridge)

@@ -13,7 +13,7 @@ from ..geometry import Sliding, Span
 from ..sliding import correlate, spread
 from . import layer_entries, structured
 from .layer_entries import Layer, layer_of
-from .operator_algebra import Operator, container
+from .operator_algebra import Gram, Operator, container
 from .toeplitz_product import diagonals, multiply
 
 __all__ = ["ConvOperator", "ConvolutionOperator", "ToeplitzOperator"]
@@ -93,8 +93,8 @@ class ToeplitzOperator(Operator):
         return self.c.shape[-1], (self.c if self.r is None else self.r).shape[-1]
 
     @property
-    def T(self) -> Operator:
-        """The transpose, a ToeplitzOperator."""
+    def T(self) -> ToeplitzOperator:
+        """The transpose."""
         be, r = self._be(), self._row()
         c, r = arguments.promote(be, self.c, r)
         column = _ops.concat([_ops.cut(c, slice(0, 1)), _ops.cut(r, slice(1, None))], axis=0)
@@ -116,7 +116,7 @@ class ToeplitzOperator(Operator):
 
     def _transposed(self, y: Any) -> Any:
         turned = self.T
-        return self._times(turned.c, turned.r, y)  # type: ignore[attr-defined]
+        return self._times(turned.c, turned.r, y)
 
     def to_dense(self) -> Any:
         """The matrix (M, N) as an array."""
@@ -240,7 +240,7 @@ class ConvolutionOperator(Operator):
         Operator
             (n, n), Hermitian.
         """
-        found = super().gram(ridge=ridge)
+        found = Gram._of(self, ridge)
         if self.mode != "full":
             return found
         # c[k] = Σ_j conj(a[j]) a[j + k]
@@ -250,7 +250,7 @@ class ConvolutionOperator(Operator):
         c = correlate(g, _ops.reshape(self.a, shape), _ops.conj(_ops.reshape(self.a, shape)))
         c = _ops.cut(_ops.reshape(c, (taps,)), slice(0, min(taps, self.n)))
         c = _ops.pad(c, [(0, self.n - c.shape[0])])
-        c, ridge = arguments.promote(self._be(), c, found.ridge)  # type: ignore[attr-defined]
+        c, ridge = arguments.promote(self._be(), c, found.ridge)
         first = _ops.pad(_ops.reshape(ridge, (1,)), [(0, self.n - 1)])
         return ToeplitzOperator._made(c=_ops.add(c, first), r=_ops.conj(c))
 

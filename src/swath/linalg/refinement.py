@@ -16,7 +16,9 @@ All loops run over the scaled unknowns D⁻¹x.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import ceil, log2
 from typing import Any
 
@@ -87,15 +89,15 @@ def plan_for(
     return Plan(system, full, block_count(be, a), slabs, full_rank)
 
 
-def refined(be: Backend, plan: Plan, arrays: list[Array]) -> Array:
+def refined(be: Backend, plan: Plan, arrays: Sequence[Array]) -> Array:
     """x (..., n, k), and below it Σ w|b − A x|² and the relative size of the last correction."""
 
     def found(be: Backend, *arrays: Array) -> tuple[Array, ...]:
         if plan.full:
-            return ((_full_wide if plan.system.wide else _full)(be, plan, list(arrays)),)
+            return ((_full_wide if plan.system.wide else _full)(be, plan, arrays),)
 
         def some(*arrays: Array) -> tuple[Array, ...]:
-            return (_standard(be, plan, list(arrays)),)
+            return (_standard(be, plan, arrays),)
 
         # Infinities less infinities are NaN, as they should be.
         with be.quiet():
@@ -108,11 +110,10 @@ def _packed(be: Backend, x: Array, *rows: Array) -> Array:
     return be.xp.concat([x, *(be.xp.astype(r, x.dtype) for r in rows)], axis=-2)
 
 
-def _standard(be: Backend, plan: Plan, arrays: list[Array]) -> Array:
+def _standard(be: Backend, plan: Plan, arrays: Sequence[Array]) -> Array:
     xp, system = be.xp, plan.system
-    a, b, *rest = arrays
-    w = rest.pop(0)[..., None] if system.weighted else None
-    ridge = rest.pop(0) if system.ridged else None
+    a, b, w, ridge, rest = system.named(arrays)
+    w = None if w is None else w[..., None]
     root, scale, start, square, goal, again, many = rest
     d = scale[..., None]
 
@@ -262,12 +263,10 @@ def _residual(
     return extended.two_sum(hi, lo)
 
 
-def _full(be: Backend, plan: Plan, arrays: list[Array]) -> Array:
-    xp, system = be.xp, plan.system
-    a, b, *rest = arrays
-    w = rest.pop(0)[..., None] if system.weighted else None
-    ridge = rest.pop(0)[..., None] if system.ridged else None
-    root, scale, start, *_ = rest
+def _full(be: Backend, plan: Plan, arrays: Sequence[Array]) -> Array:
+    xp = be.xp
+    a, b, w, ridge, (root, scale, start, *_) = plan.system.named(arrays)
+    w, ridge = (None if v is None else v[..., None] for v in (w, ridge))
     b = quiet(be, b)
     d = scale[..., None, :]
     start = start * (1 / xp.matrix_transpose(d))
@@ -375,15 +374,14 @@ def iterated(
     return _packed(be, x, square, xp.abs(last))
 
 
-def _full_wide(be: Backend, plan: Plan, arrays: list[Array]) -> Array:
+def _full_wide(be: Backend, plan: Plan, arrays: Sequence[Array]) -> Array:
     """The minimum-norm solution x = Aᴴy: y as a pair, x and b − A x from it in extended precision.
 
     Weights other than 0 do not matter where all equations can be met.
     """
-    xp, system = be.xp, plan.system
-    a, b, *rest = arrays
-    w = rest.pop(0)[..., None] if system.weighted else None
-    root, scale, start, *_ = rest
+    xp = be.xp
+    a, b, w, _, (root, scale, start, *_) = plan.system.named(arrays)
+    w = None if w is None else w[..., None]
     b = quiet(be, b)
     d = scale[..., None]
     start = start * (1 / d)
@@ -398,15 +396,20 @@ def _full_wide(be: Backend, plan: Plan, arrays: list[Array]) -> Array:
     model, turned = start, adjoint(be, root)
     kind = xp.real(a).dtype if be.is_complex(a) else a.dtype
 
+    def times(a: Array, v: tuple[Array, Array]) -> tuple[Array, Array]:
+        """a v as a pair of real rows, of such a pair."""
+        hi, lo = (extended.matmul(be, a, _like(be, word, model)) for word in v)
+        return extended.add(
+            extended.both(partial(_real, be), hi), extended.both(partial(_real, be), lo)
+        )
+
     def raised(y: tuple[Array, Array]) -> tuple[Array, Array]:
         """Aᴴ y as a pair of real rows."""
-        found = [extended.matmul(be, adjoint(be, a), _like(be, v, model)) for v in y]
-        return extended.add(*(tuple(_real(be, v) for v in pair) for pair in found))  # type: ignore[arg-type]
+        return times(adjoint(be, a), y)
 
     def correction(y: tuple[Array, Array]) -> tuple[Array, Array]:
         x = raised(y)
-        found = [extended.matmul(be, a, _like(be, v, model)) for v in x]
-        pair = extended.add(*(tuple(_real(be, v) for v in one) for one in found))  # type: ignore[arg-type]
+        pair = times(a, x)
         r = extended.add((_real(be, b), xp.zeros_like(pair[0])), (-pair[0], -pair[1]))
         return r[0], squares(be, r[0])
 

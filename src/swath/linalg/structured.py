@@ -11,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from .. import _ops, arguments
 from .._backends import Backend
 from ..autodiff import Core, apply, primal
@@ -21,10 +19,12 @@ from ..primitives import sliding_windows
 from ..registry import operation
 
 __all__ = [
+    "MODES",
     "circulant",
     "convolution_matrix",
     "correlation_matrix",
     "hankel",
+    "margins",
     "toeplitz",
 ]
 
@@ -80,14 +80,8 @@ def _vectors(*, scalars: bool = False, **given: Any) -> list[Any]:
                 f"{describe(primal(value))}"
             )
     values = arguments.promote(be, *values)
-    present = [v for v in values if v is not None]
-    try:
-        lead = np.broadcast_shapes(*(tuple(v.shape[:-1]) for v in present))
-    except ValueError:
-        shapes = " and ".join(str(tuple(v.shape)) for v in present)
-        raise ArgumentError(
-            f"the leading axes of {' and '.join(given)} must broadcast, got shapes {shapes}"
-        ) from None
+    named = zip(given, values, strict=True)
+    lead = arguments.leading(**{name: v.shape[:-1] for name, v in named if v is not None})
     return [None if v is None else _ops.broadcast_to(v, (*lead, v.shape[-1])) for v in values]
 
 

@@ -10,8 +10,6 @@ from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
-import numpy as np
-
 from .. import _ops, arguments
 from .._backends import Backend
 from ..autodiff import Core, apply, primal, with_batch
@@ -231,16 +229,12 @@ def _moved(v: Any, source: int, target: int) -> Any:
 
 def _solved(be: Backend, g: Shape, names: tuple[str, str], a: Any, b: Any, ridge: Any) -> Any:
     """The minimisers (..., n) for a (..., N), b (..., rows) and ridge (...)."""
-    leads = {names[0]: tuple(a.shape[:-1]), "ridge": tuple(ridge.shape)}
+    leads = {names[0]: a.shape[:-1], "ridge": ridge.shape}
     own = max(map(len, leads.values()))
     whole = tuple(b.shape[:-1])
     extra = whole[: max(0, len(whole) - own)]
     leads[names[1]] = whole[len(extra) :]
-    try:
-        lead = np.broadcast_shapes(*leads.values())
-    except ValueError:
-        said = ", ".join(f"{shape} of {name}" for name, shape in leads.items())
-        raise ArgumentError(f"the leading axes must broadcast, got {said}") from None
+    lead = arguments.leading(**leads)
     lanes, k, count, n = prod(lead), prod(extra), len(extra), g.unknowns
     if lanes * k == 0:
         return _ops.fill_like(a, (*extra, *lead, n))

@@ -24,7 +24,7 @@ from ..sliding import correlate
 from ..sliding.plan import capturing
 from ._integer_product import valid_products
 
-__all__ = ["matmul_toeplitz", "multiply", "toeplitz_arguments"]
+__all__ = ["check_all_finite", "diagonals", "matmul_toeplitz", "multiply", "toeplitz_arguments"]
 
 Array = Any
 
@@ -62,18 +62,6 @@ def toeplitz_arguments(c_or_cr: Any, name: str, x: Any) -> tuple[Backend, Any, A
             raise ArgumentError(f"{key} must have at least one axis, got {describe(primal(value))}")
     c, r, x = values
     return be, c, _ops.conj(c) if r is None else r, x
-
-
-def check_lead(**given: Any) -> tuple[int, ...]:
-    """The broadcast leading shape of arrays, given with the number of their own axes."""
-    leads = {k: tuple(v.shape[: v.ndim - own]) for k, (v, own) in given.items()}
-    try:
-        return np.broadcast_shapes(*leads.values())
-    except ValueError:
-        said = ", ".join(f"{k}: {s}" for k, s in leads.items())
-        raise ArgumentError(
-            f"the leading (batch) axes must broadcast against each other, got {said}"
-        ) from None
 
 
 def check_all_finite(be: Backend, **given: Any) -> None:
@@ -283,7 +271,9 @@ def matmul_toeplitz(
             f"x must have one row for each of the matrix's {r.shape[-1]} columns, (N,) or "
             f"(..., N, k); got {describe(primal(x))}"
         )
-    lead = check_lead(c=(c, 1), r=(r, 1), x=(x, 1 if vector else 2))
+    lead = arguments.leading(
+        c=c.shape[:-1], r=r.shape[:-1], x=x.shape[:-1] if vector else x.shape[:-2]
+    )
     if check_finite:
         check_all_finite(be, c=c, r=r, x=x)
     c, r, x = arguments.promote(be, c, r, x)

@@ -14,14 +14,15 @@ from typing import Any
 
 from .. import _ops, arguments
 from .._backends import Backend, register_result
-from ..autodiff import Core, apply, primal
+from ..autodiff import Core, apply, primal, with_batch
 from ..division import Division, problems
 from ..errors import ArgumentError, ArgumentTypeError, SingularError, describe
 from ..registry import operation
 from ..sliding.fft import fast_length
+from ._sides import as_columns
 from ._toeplitz_costs import cheapest
 from ._toeplitz_systems import Route, solution
-from .toeplitz_product import check_all_finite, check_lead, toeplitz_arguments
+from .toeplitz_product import check_all_finite, toeplitz_arguments
 
 __all__ = ["ToeplitzSolution", "solve_toeplitz"]
 
@@ -182,12 +183,7 @@ class _Inverse(_Implicit):
                 return xp.moveaxis(xp.reshape(out, (*out.shape[:-1], count, k)), -2, 0)
 
             return geometry, (c, r, columns), finish
-        size = next(a.shape[0] for a, lane in zip(arrays, batched, strict=True) if lane)
-        full = [
-            a if lane else xp.broadcast_to(a, (size, *a.shape))
-            for a, lane in zip(arrays, batched, strict=True)
-        ]
-        return geometry, full, lambda out: out
+        return geometry, with_batch(be, arrays, batched), lambda out: out
 
 
 class _Solution(_Implicit):
@@ -387,22 +383,16 @@ def solve_toeplitz(
             f"b must have one row for each of the matrix's {n} rows, ({n},) or (..., {n}, k); got "
             f"{describe(primal(b))}"
         )
-    lead = check_lead(c=(c, 1), r=(r, 1), b=(b, 1 if vector else 2))
+    lead = arguments.leading(
+        c=c.shape[:-1], r=r.shape[:-1], b=b.shape[:-1] if vector else b.shape[:-2]
+    )
     if check_finite:
         check_all_finite(be, c=c, r=r, b=b)
     c, r, b = arguments.solvable(be, c, r, b)
     kind = c.dtype
-    if be.is_half(kind):
-        c, r, b = (_ops.cast(v, be.dtype("float32")) for v in (c, r, b))
-    if vector:
-        b = _ops.reshape(b, (n, 1))
-    folded = None
-    if c.ndim == 1 and r.ndim == 1 and b.ndim > 2:
-        # One matrix: all right-hand sides become its columns.
-        folded = (*b.shape[:-2], b.shape[-1])
-        order = (b.ndim - 2, *range(b.ndim - 2), b.ndim - 1)
-        b = _ops.reshape(_ops.permute(b, order), (n, prod(folded)))
-    inner = () if folded else lead
+    c, r, b = arguments.summable(be, c, r, b)
+    b, sides = as_columns(b, vector=vector, single=c.ndim == r.ndim == 1)
+    inner = () if sides.folded else lead
     c, r = (_ops.broadcast_to(v, (*inner, n)) for v in (c, r))
     b = _ops.broadcast_to(b, (*inner, n, b.shape[-1]))
 
@@ -411,13 +401,12 @@ def solve_toeplitz(
 
     g = _route(be, primal(c), method, prod(inner), b.shape[-1], hermitian, rtol, maxiter)
     found = _solved(be, replace(g, statement=bool(full_output)), g, c, r, b)
-    x = _shaped(found[0], folded, vector, (n,))
-    x = _ops.cast(x, kind)
+    x = _ops.cast(sides.back(found[0], (n,)), kind)
     if not full_output:
         return x
     residual, condition, error, iterations, fallback, success = found[1:7]
     rows = (residual, error, iterations, success)
-    residual, error, iterations, success = (_shaped(v, folded, vector, ()) for v in rows)
+    residual, error, iterations, success = (sides.back(v, ()) for v in rows)
     return ToeplitzSolution(x, residual, condition, error, iterations, fallback, success, g.method)
 
 
@@ -437,13 +426,3 @@ def _solved(be: Backend, asked: Route, g: Route, c: Any, r: Any, b: Any) -> tupl
     values = be.run(solution, asked, *(be.detach(v) for v in plain))
     _raise(be, g, values, n)
     return (apply(_SOLUTION, g, c, r, b, values[0]), *values[1:])
-
-
-def _shaped(v: Any, folded: Any, vector: bool, tail: tuple[int, ...]) -> Any:
-    """A result (..., *tail, k) with the leading axes that b had."""
-    if folded is not None:
-        lead, t = folded[:-1], len(tail)
-        v = _ops.reshape(v, (*tail, *folded))
-        order = (*range(t, t + len(lead)), *range(t), t + len(lead))
-        v = _ops.permute(v, order)
-    return _ops.reshape(v, tuple(v.shape[:-1])) if vector else v
