@@ -514,7 +514,7 @@ def test_plan_computes_nothing(monkeypatch):
 
     monkeypatch.setattr(base.Backend, "matmul", refuse)
     monkeypatch.setattr(numpy_.NumpyBackend, "fft", refuse)
-    monkeypatch.setattr(plan.slabs, "sweep", refuse)
+    monkeypatch.setattr(plan.slabs, "run", refuse)
     # 8 GiB of it, were it ever touched.
     x = np.broadcast_to(np.float32(1.0), (2**31,))
     p = swath.plan(swath.signal.convolve, x, np.ones(64, np.float32), axes=-1)

@@ -14,6 +14,7 @@ own forward, and `pull` is made of sibling cores.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -320,24 +321,17 @@ def vjp(
     """
     from .registry import lookup
 
-    operation = lookup(op)
-    tape = Tape()
-
-    nodes = [_lifted(a, tape) for a in args]
-    allowed = operation.differentiable
-    keywords = {k: _lifted(v, tape) if k in allowed else v for k, v in kwargs.items()}
-    for name, value in (*zip(operation.parameters, args, strict=False), *kwargs.items()):
+    operation, tape = lookup(op), Tape()
+    names, allowed = operation.parameters[: len(args)], operation.differentiable
+    for name, value in (*zip(names, args, strict=False), *kwargs.items()):
         if name in allowed and isinstance(value, list) and _holds_arrays(value):
             raise ArgumentTypeError(
                 f"vjp: {name} is a list of arrays, which has no cotangent of its own; stack it "
                 f"into one array first"
             )
     # Arrays without a derivative (tables, frequencies) stay plain.
-    parameters = operation.parameters
-    for i in range(len(nodes)):
-        name = parameters[i] if i < len(parameters) else None
-        if name not in allowed:
-            nodes[i] = args[i]
+    nodes = [_lifted(a, tape) if n in allowed else a for n, a in zip_longest(names, args)]
+    keywords = {k: _lifted(v, tape) if k in allowed else v for k, v in kwargs.items()}
     result = operation.function(*nodes, **keywords)
     value, output = operation.split(result)
     default = with_kwargs

@@ -25,6 +25,7 @@ __all__ = [
     "Windows",
     "pooling_span",
     "resolve_padding",
+    "same_padding",
     "strided",
 ]
 

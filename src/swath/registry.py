@@ -17,7 +17,16 @@ from ._backends import library
 from .autodiff import primal
 from .errors import ArgumentError, ArgumentTypeError, describe, explain
 
-__all__ = ["Feature", "Operation", "lookup", "operation", "operations", "supports"]
+__all__ = [
+    "Feature",
+    "Operation",
+    "features",
+    "find",
+    "lookup",
+    "operation",
+    "operations",
+    "supports",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -70,6 +79,9 @@ class Operation:
         What it can do, by name: what the tests run, and the documentation's table shows.
     lacks : mapping of str to str
         Features that it refuses on every library, each with the words of the error.
+    first, replace_first : callable, optional
+        The output of a result that is differentiated, and the result with another array in its
+        place; where there are none, the result itself or the first of a tuple.
     """
 
     name: str
@@ -104,14 +116,20 @@ class Operation:
             return f"{' and '.join(what.only)} alone"
         return what.gaps.get(library)
 
+    def output(self, result: Any) -> Any:
+        """The output of a result that is differentiated."""
+        if self.first is not None:
+            return self.first(result)
+        return result[0] if isinstance(result, tuple) else result
+
     def split(self, result: Any) -> tuple[Any, Any]:
         """The result with plain arrays, and its first output (perhaps a node)."""
-        if self.first is not None and self.replace_first is not None:
-            output = self.first(result)
+        output = self.output(result)
+        if self.replace_first is not None:
             return self.replace_first(result, primal(output)), output
         if isinstance(result, tuple):
-            return tuple(primal(r) for r in result), result[0]
-        return primal(result), result
+            return tuple(primal(r) for r in result), output
+        return primal(result), output
 
 
 _OPERATIONS: dict[str, Operation] = {}

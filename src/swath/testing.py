@@ -13,7 +13,7 @@ import numpy as np
 from ._backends import backend_of, try_backend
 from .autodiff import differentiable, vjp
 from .errors import ArgumentError, ArgumentTypeError, describe
-from .registry import Operation, lookup
+from .registry import lookup
 from .sliding.plan import Plan
 
 __all__ = ["assert_close", "check_adjoint", "check_vjp", "tolerance"]
@@ -164,12 +164,6 @@ def assert_close(
         )
 
 
-def _first(value: Any, record: Operation) -> Any:
-    if record.first is not None:
-        return record.first(value)
-    return value[0] if isinstance(value, tuple) else value
-
-
 def _random_like(rng: np.random.Generator, x: Any) -> Any:
     """A random array of x's library, device, shape and dtype."""
     be = backend_of(x)
@@ -228,14 +222,14 @@ def check_adjoint(
         probe = _random_like(rng, value)
         # A constant term (the bias of a layer) is no part of the linear map.
         zero = backend_of(value).new_like(value, tuple(value.shape))
-        origin = _first(_replaced(record.function, args, kwargs, key, zero), record)
+        origin = record.output(_replaced(record.function, args, kwargs, key, zero))
         given, named = list(args), dict(kwargs)
         if isinstance(key, int):
             given[key] = probe
         else:
             named[key] = probe
         result, pullback = vjp(op, *given, **named)
-        out = _first(result, record)
+        out = record.output(result)
         y = _random_like(rng, out)
         positional, keywords = pullback(y, with_kwargs=True)
         back = positional[key] if isinstance(key, int) else keywords[key]
@@ -326,7 +320,7 @@ def check_vjp(
     names = record.parameters
     rng = np.random.default_rng(seed)
     value, pullback = vjp(op, *args, **kwargs)
-    out = _first(value, record)
+    out = record.output(value)
     if not differentiable(out):
         raise AssertionError(f"{record.name}: nothing to differentiate was given")
     y = _random_like(rng, out)
@@ -348,13 +342,9 @@ def check_vjp(
                 f"expected {tuple(x.shape)} {x.dtype}"
             )
         direction = _random_like(rng, x)
+        ends = (x + sign * h * direction for sign in (1.0, -1.0))
         sides = [
-            _host(
-                _first(
-                    _replaced(record.function, args, kwargs, key, x + sign * h * direction), record
-                )
-            )
-            for sign in (1.0, -1.0)
+            _host(record.output(_replaced(record.function, args, kwargs, key, end))) for end in ends
         ]
         slope = (sides[0].astype(complex) - sides[1].astype(complex)) / (2 * h)
         # Real parts: the derivative may be linear over the reals only (a conjugate, |x|), and

@@ -30,7 +30,7 @@ from .sliding import costs, plan
 from .sliding.costs import Costs, Measured
 from .sliding.problem import Problem
 
-__all__ = ["Product", "Timed", "drawn", "fitted", "read_off", "timed", "tune"]
+__all__ = ["Product", "Timed", "drawn", "fitted", "rates_of", "read_off", "timed", "tune"]
 
 # Multiply-adds of a drawn product: about 10 ms of one core.
 _MOST = 4e8

@@ -23,7 +23,7 @@ from swath.demo.given import Given
 from swath.demo.tone import Conditions, find_tones, notch
 from swath.scale import map_blocks
 
-__all__ = ["PARTS", "Outcome", "Score"]
+__all__ = ["PARTS", "Outcome", "Score", "feature_kernels", "widest"]
 
 Array = NDArray[np.float64]
 

@@ -14,7 +14,7 @@ from ..geometry import Span, Windows
 from ..registry import operation
 from ..sliding import sum_windows
 from ..sliding.reduce import Mean, mean_windows
-from ..sliding.sweep import Slab, slabs
+from ..sliding.sweep import Slab, in_slabs
 from ._slide import check_mode, convolve_axes, mode_span, prepare
 
 __all__ = ["correlation_score", "match_template"]
@@ -112,11 +112,7 @@ def correlation_score(
         )
     x, f, bias = arguments.promote(be, x, f, bias)
     kind = x.dtype
-    if be.is_half(kind):
-        # Half precision accumulates in float32 and rounds once.
-        x, f, bias = (
-            None if v is None else _ops.cast(v, be.dtype("float32")) for v in (x, f, bias)
-        )
+    x, f, bias = arguments.summable(be, x, f, bias)
     z = _dot(be, x, f)
     if bias is not None:
         z = _ops.add(z, _ops.reshape(bias, ()))
@@ -231,8 +227,7 @@ def match_template(
             f'exchange them or use mode="same" or "full"'
         )
     kind = x.dtype
-    if be.is_half(kind):
-        x, template = (_ops.cast(v, be.dtype("float32")) for v in (x, template))
+    x, template = arguments.summable(be, x, template)
     spans = [mode_span(n, k, mode) for n, k in zip(lengths, sizes, strict=True)]
     widths = [(0, 0)] * x.ndim
     for axis, span in zip(places, spans, strict=True):
@@ -307,7 +302,7 @@ def _scores(be: Backend, windows: Windows, x: Any, dot: Any, plain: Array, *, ce
         out[outputs] = score(part, x[inputs], dot[outputs])
 
     # Their sums are as wide as float64.
-    be.each(slabs(windows, 8, be.wide(x)), lambda: None, one)
+    be.each(in_slabs(windows, 8, be.wide(x)), lambda: None, one)
     return out
 
 

@@ -20,13 +20,14 @@ from .._backends import Backend
 from ..geometry import Sliding, Span, strided
 from .costs import Costs
 from .problem import Estimate, Problem, as_is
-from .sweep import Scratch
+from .scratch import Scratch
 
 __all__ = [
     "UNROLLED",
     "estimate",
+    "exact",
+    "fitted",
     "last",
-    "one_pass",
     "roles",
     "run",
     "scratch",
@@ -85,8 +86,8 @@ def _unrolled(g: Sliding, depth: int) -> bool:
     return depth * prod(g.sizes) <= UNROLLED
 
 
-def one_pass(p: Problem) -> bool:
-    """Whether a compiler makes one pass of it, and holds the padded operand beside."""
+def exact(p: Problem) -> bool:
+    """Where a compiler makes one pass of it, and holds the padded operand beside."""
     return p.traces and p.role == "y" and _unrolled(p.g, p.depth)
 
 
@@ -193,7 +194,7 @@ def scratch(p: Problem) -> int:
             + 4 * max(min(_BLOCK * p.wide * (4 if p.fuses else 1), max(x, y)), plane)
             + p.g.groups * p.taps * p.width
         )
-    if one_pass(p) or (p.traces and p.role == "x" and _unrolled(p.g, p.rows)):
+    if exact(p) or (p.traces and p.role == "x" and _unrolled(p.g, p.rows)):
         return x
     if p.single and p.role != "w":
         return x + y if p.traces else max(x, y)
@@ -650,10 +651,7 @@ def _contract(be: Backend, g: Sliding, xs: Array, ys: Array, depth: int, rows: i
 
 
 def _taps(g: Sliding) -> list[tuple[int, ...]]:
-    taps: list[tuple[int, ...]] = [()]
-    for size in g.sizes:
-        taps = [(*t, j) for t in taps for j in range(size)]
-    return taps
+    return list(product(*map(range, g.sizes)))
 
 
 def window(be: Backend, x: Array, spans: Sequence[Span], tap: Sequence[Any], first: int) -> Array:

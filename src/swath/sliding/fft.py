@@ -20,19 +20,19 @@ from typing import Any, NamedTuple
 from .._backends import Backend
 from ..geometry import Sliding
 from .costs import Costs
-from .problem import Estimate, Problem, as_is
+from .problem import Estimate, Problem, as_is, roughly
 
 __all__ = [
     "alone",
     "bound",
     "dilated",
     "estimate",
+    "exact",
     "fast_length",
     "few",
     "last",
     "lonely",
     "mix",
-    "of_dtype",
     "roles",
     "run",
     "scratch",
@@ -43,6 +43,7 @@ __all__ = [
 
 Array = Any
 pack = unpack = as_is
+exact = roughly
 # Points from which a transform by itself is slow, and how many of them are not.
 _LONG = 2**17
 _LINES = 4
@@ -246,13 +247,13 @@ def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
     lengths = [reading.length for reading in readings]
     is_real = not (be.is_complex(a) or be.is_complex(b))
     if not is_real:
-        left, right = of_dtype(be, left, kind), of_dtype(be, right, kind)
+        left, right = be.cast(left, kind), be.cast(right, kind)
     product = mix(be, be.fft(left, axes, lengths), be.fft(right, axes, lengths))
     out = be.ifft(product, axes, lengths, real=is_real)
     none = slice(None)
     out = out[(none, none, none, *(reading.cut for reading in readings))]
     out = be.pad(out, [*[(0, 0)] * 3, *(reading.zeros for reading in readings)])
-    out = of_dtype(be, out, kind)
+    out = be.cast(out, kind)
     if role == "w":  # (O/G, D, G, *K) -> (O, D, *K)
         out = be.permute(out, (2, 0, 1, *space))
         return be.reshape(out, (out.shape[0] * out.shape[1], *out.shape[2:]))
@@ -260,8 +261,3 @@ def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
     if groups > 1:
         out = be.permute(out, (0, 2, 1, *space))
     return be.reshape(out, (out.shape[0], out.shape[1] * out.shape[2], *out.shape[3:]))
-
-
-def of_dtype(be: Backend, a: Array, kind: Any) -> Array:
-    """The array in a dtype, itself where it has it."""
-    return a if a.dtype == kind else be.xp.astype(a, kind)

@@ -24,12 +24,24 @@ from ..geometry import Sliding
 from . import col2im
 from .costs import Costs
 from .direct import fitted
-from .problem import Estimate, Problem, Slabs
+from .problem import Estimate, Problem, Slabs, roughly
 
-__all__ = ["estimate", "last", "pack", "pieces", "roles", "run", "scratch", "tile", "unpack"]
+__all__ = [
+    "estimate",
+    "exact",
+    "last",
+    "pack",
+    "pieces",
+    "roles",
+    "run",
+    "scratch",
+    "tile",
+    "unpack",
+]
 
 Array = Any
 Windows = list[tuple[int, Array]]
+exact = roughly
 
 # Bytes of gathered windows at a time: near the caches until the product, which begins its threads
 # seldom enough.

@@ -13,7 +13,7 @@ from ..geometry import Sliding
 from .costs import Costs
 from .problem import Estimate, Problem, as_is
 
-__all__ = ["estimate", "last", "pack", "roles", "run", "scratch", "tile", "unpack"]
+__all__ = ["estimate", "exact", "last", "pack", "roles", "run", "scratch", "tile", "unpack"]
 
 Array = Any
 pack = unpack = as_is
@@ -51,6 +51,11 @@ def scratch(p: Problem) -> int:
         return 2 * p.w_bytes
     copies = 1 if p.traces or p.role == "y" else 2
     return copies * (p.x_bytes + p.y_bytes) + p.w_bytes
+
+
+def exact(p: Problem) -> bool:
+    """Where the library says it."""
+    return p.native.scratch is not None
 
 
 def tile(p: Problem) -> tuple[int, int]:

@@ -21,15 +21,15 @@ from typing import Any, NamedTuple
 from .._backends import Backend
 from ..geometry import Sliding, Span
 from .costs import Costs
-from .fft import alone, bound, dilated, fast_length, few, lonely, mix, of_dtype, sum_bound
+from .fft import alone, bound, dilated, fast_length, few, lonely, mix, sum_bound
 from .problem import Estimate, Problem, as_is
 
 __all__ = [
     "estimate",
+    "exact",
     "frames_for",
     "frames_of",
     "last",
-    "parted",
     "roles",
     "run",
     "scratch",
@@ -158,8 +158,8 @@ def _together(g: Sliding, depth: int, rows: int, wide: int) -> int:
     return max(1, most // (one * max(depth, rows)))
 
 
-def parted(p: Problem) -> bool:
-    """Whether the kernel is cut into parts."""
+def exact(p: Problem) -> bool:
+    """Where the kernel is cut into parts."""
     return any(f.parts > 1 for f in frames_for(p))
 
 
@@ -248,14 +248,14 @@ def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
     kind = be.xp.result_type(a, b)
     is_real = not (be.is_complex(a) or be.is_complex(b))
     if not is_real:
-        a, b = of_dtype(be, a, kind), of_dtype(be, b, kind)
+        a, b = be.cast(a, kind), be.cast(b, kind)
     if role == "w":
-        return of_dtype(be, _kernel(be, g, a, b, is_real), kind)
+        return be.cast(_kernel(be, g, a, b, is_real), kind)
     b = dilated(be, b, [s.dilation for s in g.spans])
     frames = frames_of(g.spans, _lone(a.shape[0], a.shape[1], b.shape[0], be.wide(a)))
     in_parts = any(f.parts > 1 for f in frames)
     out = (_of_parts if in_parts else _outputs)(be, g, frames, a, b, is_real)
-    return of_dtype(be, out, kind)
+    return be.cast(out, kind)
 
 
 def _of_parts(be: Backend, g: Sliding, frames: Frames, x: Array, w: Array, is_real: bool) -> Array:

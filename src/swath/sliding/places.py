@@ -14,7 +14,8 @@ from .._backends import Backend
 from ..geometry import Span, Windows
 from . import sweep
 from .padded import Extreme, elements, first_places
-from .sweep import Index, Scratch, Slab, filled, slabs
+from .scratch import Scratch
+from .sweep import Index, Slab, filled, in_slabs
 
 __all__ = ["ahead_of_start", "extreme_places", "put_back", "taken_at"]
 
@@ -159,7 +160,7 @@ def taken_at(be: Backend, g: Windows, t: Array, ahead: Array) -> Array:
     def one(inputs: Index, at: Index, places: Array) -> None:
         y[at] = be.reshape(be.take_at(t[inputs], places), y[at].shape)
 
-    parts = slabs(g, be.itemsize(be.default_int(t)), be.wide(t))
+    parts = in_slabs(g, be.itemsize(be.default_int(t)), be.wide(t))
     _at_places(be, g, t, ahead, parts, one)
     for cut in _lost(g):
         y[cut] = 0
@@ -173,7 +174,7 @@ def put_back(be: Backend, g: Windows, y: Array, ahead: Array) -> Array:
         y = be.xp.asarray(y, copy=True)
         for cut in lost:
             y[cut] = 0
-    parts = slabs(g, be.itemsize(be.default_int(y)), be.wide(y))
+    parts = in_slabs(g, be.itemsize(be.default_int(y)), be.wide(y))
     # Neighbours along a sliding axis share points: never two of them at once, for the same sums
     # every time.
     shared = not parts or parts[0].windows.spans != g.spans

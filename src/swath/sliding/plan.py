@@ -40,6 +40,8 @@ __all__ = [
     "Candidate",
     "Plan",
     "capture",
+    "capturing",
+    "check_method",
     "choose",
     "predicted",
     "run",
@@ -412,10 +414,10 @@ def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
         asked[2].append(plan)
         raise Captured
     # Half precision accumulates in float32 and rounds once.
-    a, b = fft.of_dtype(be, a, work), fft.of_dtype(be, b, work)
+    a, b = be.cast(a, work), be.cast(b, work)
     if call.plain:
-        return fft.of_dtype(be, form.algorithm.run(be, role, g, a, b), kind)
-    return fft.of_dtype(be, slabs.sweep(form, plan.slabs, a, b), kind)
+        return be.cast(form.algorithm.run(be, role, g, a, b), kind)
+    return be.cast(slabs.run(form, plan.slabs, a, b), kind)
 
 
 def run_gradients(

@@ -25,6 +25,7 @@ __all__ = [
     "as_is",
     "channels",
     "result_shape",
+    "roughly",
 ]
 
 Array = Any
@@ -271,6 +272,10 @@ class Algorithm(Protocol):
         """Bytes beyond operands and result."""
         ...
 
+    def exact(self, p: Problem) -> bool:
+        """Whether `scratch` tells what a compiled program holds, and not about what."""
+        ...
+
     def tile(self, p: Problem) -> tuple[int, int]:
         """Bytes of what should stay in the cache, and how many may."""
         ...
@@ -280,6 +285,12 @@ def as_is(be: Backend, g: Sliding, w: Array, sizes: tuple[int, int] = (0, 0)) ->
     """`pack` and `unpack` of an algorithm that takes the kernel as it is."""
     del be, g, sizes
     return w
+
+
+def roughly(p: Problem) -> bool:
+    """`exact` of an algorithm whose scratch arrays a compiler arranges as it likes."""
+    del p
+    return False
 
 
 def channels(g: Sliding, shapes: dict[str, tuple[int, ...]]) -> tuple[int, int, int]:

@@ -18,7 +18,7 @@ from dataclasses import replace
 from typing import Any
 
 from .._backends import Backend
-from ..autodiff import Core, Node, apply
+from ..autodiff import Core, Node, apply, with_batch
 from ..division import Along, Cuts, Division, Piece, back, part, replaced, whole
 from ..geometry import Sliding, Span
 from . import plan
@@ -81,41 +81,25 @@ class Trilinear(Core):
         Each array is brought to split form — x (V·, B, G, C, *S), w (G, V·, O, C, *K), … — and
         merged again, so that the batched product is the same core.
         """
-        xp, g = be.xp, geometry.groups
-        marks = dict(zip(self.operands, batched, strict=True))
-        given = dict(zip(self.operands, arrays, strict=True))
-        size = next(a.shape[0] for a, b in zip(arrays, batched, strict=True) if b)
-        merged: dict[str, Array] = {}
-        if not marks.get("w", False) and self.role != "w":
+        xp, role, last = be.xp, self.role, geometry.last
+        if role != "w" and not batched[self.operands.index("w")]:
             # Only x (or y): the new axis joins the batch.
-            letter = "x" if self.role == "y" else "y"
-            a = given[letter]
-            merged = {letter: xp.reshape(a, (-1, *a.shape[2:])), "w": given["w"]}
-            count = a.shape[1]
-            return (
-                geometry,
-                [merged[c] for c in self.operands],
-                lambda out: xp.reshape(out, (size, count, *out.shape[1:])),
-            )
+            at = batched.index(True)
+            size, count = arrays[at].shape[:2]
+            merged = list(arrays)
+            merged[at] = xp.reshape(arrays[at], (size * count, *arrays[at].shape[2:]))
+            return geometry, merged, lambda out: xp.reshape(out, (size, count, *out.shape[1:]))
         # Otherwise each batch entry becomes a group of its own.
-        geometry = replace(geometry, groups=size * g)
-        last = geometry.last
-        for letter in self.operands:
-            a = given[letter]
-            if not marks[letter]:
-                a = xp.broadcast_to(a[None, ...], (size, *a.shape))
-            merged[letter] = _groups_join(xp, a, letter, last)
-        channels = {
-            "y": lambda: given["w"].shape[-1 if last else int(marks["w"])],
-            "x": lambda: given["w"].shape[-2 if last else 1 + int(marks["w"])] * g,
-            "w": lambda: 0,
-        }[self.role]()
-        role = self.role
+        full = with_batch(be, arrays, batched)
+        size = full[0].shape[0]
+        merged = [
+            _groups_join(xp, a, letter, last) for letter, a in zip(self.operands, full, strict=True)
+        ]
 
         def finish(out: Array) -> Array:
-            return _groups_split(xp, out, role, last, size, channels)
+            return _groups_split(xp, out, role, last, size)
 
-        return geometry, [merged[c] for c in self.operands], finish
+        return replace(geometry, groups=size * geometry.groups), merged, finish
 
 
 def _groups_join(xp: Any, a: Array, letter: str, last: bool) -> Array:
@@ -132,13 +116,13 @@ def _groups_join(xp: Any, a: Array, letter: str, last: bool) -> Array:
     return xp.reshape(a, (*a.shape[:-2], -1))
 
 
-def _groups_split(xp: Any, a: Array, letter: str, last: bool, size: int, channels: int) -> Array:
+def _groups_split(xp: Any, a: Array, letter: str, last: bool, size: int) -> Array:
     """The inverse of `_groups_join`."""
-    if letter == "w" and not last:
-        return xp.reshape(a, (size, a.shape[0] // size, *a.shape[1:]))
     if last:
         return xp.moveaxis(xp.reshape(a, (*a.shape[:-1], size, a.shape[-1] // size)), -2, 0)
-    return xp.moveaxis(xp.reshape(a, (a.shape[0], size, channels, *a.shape[2:])), 1, 0)
+    if letter == "w":
+        return xp.reshape(a, (size, a.shape[0] // size, *a.shape[1:]))
+    return xp.moveaxis(xp.reshape(a, (a.shape[0], size, a.shape[1] // size, *a.shape[2:])), 1, 0)
 
 
 class _Product(Trilinear):

@@ -38,7 +38,8 @@ from .padded import (
 from .passes import by_axis
 from .pieces import in_pieces
 from .places import ahead_of_start, extreme_places, put_back, taken_at
-from .sweep import Index, Scratch, filled, lowest
+from .scratch import Scratch
+from .sweep import Index, filled, lowest
 
 __all__ = [
     "Mean",
@@ -160,7 +161,7 @@ class _Scatter(_Keyed):
         if out is None:
             ahead = places[0] if ours else ahead_of_start(be, geometry, x)[1]
             out = put_back(be, g, y, ahead)
-        return out if out.dtype == kind else be.xp.astype(out, kind)
+        return be.cast(out, kind)
 
     def pull(
         self,
@@ -265,6 +266,11 @@ class Mean(NamedTuple):
     divisor: float | None = None
 
 
+def _parted(geometry: Windows | Mean) -> tuple[Windows, Mean | None]:
+    """The windows, and what divides their sums if anything does."""
+    return (geometry.windows, geometry) if isinstance(geometry, Mean) else (geometry, None)
+
+
 @lru_cache(maxsize=256)
 def _counts(span: Span, first: int, last: int) -> np.ndarray:
     """Taps of every window of an axis that lie in first … last−1; of length 1 where all agree."""
@@ -333,8 +339,7 @@ class _Linear(_Reduction):
         self._spreads = spreads
 
     def divide(self, geometry: Any, shapes: Sequence[tuple[int, ...]]) -> Division:
-        mean = geometry if isinstance(geometry, Mean) else None
-        g: Windows = geometry if mean is None else mean.windows  # type: ignore[assignment]
+        g, mean = _parted(geometry)
 
         def piece(cuts: Cuts) -> Piece:
             windows, reads = reaching(g, cuts) if self._spreads else inside(g, cuts)
@@ -357,8 +362,7 @@ class _Linear(_Reduction):
         if be.is_half(kind):
             # Half precision accumulates in float32 and rounds once.
             x = be.xp.astype(x, be.dtype("float32"))
-        mean = geometry if isinstance(geometry, Mean) else None
-        g: Windows = geometry if mean is None else mean.windows  # type: ignore[assignment]
+        g, mean = _parted(geometry)
         divisors = [] if mean is None else _divisors(be, mean, x, None)
         with be.quiet():
             found = self._native(be, g, divisors, x)
@@ -368,7 +372,7 @@ class _Linear(_Reduction):
                 found = self._sweep(be, g, mean, divisors, x)
             elif found is None:
                 found = self._fold(be, g, divisors, x)
-        return found if found.dtype == kind else be.xp.astype(found, kind)
+        return be.cast(found, kind)
 
     def _native(self, be: Backend, g: Windows, divisors: list[Any], x: Array) -> Array | None:
         divisor, *more = divisors or [1.0]
@@ -432,11 +436,9 @@ class _Linear(_Reduction):
     def batch(
         self, be: Backend, geometry: Any, arrays: Sequence[Array], batched: Sequence[bool]
     ) -> tuple[Any, Sequence[Array], Callable[[Array], Array]]:
-        lead = (arrays[0].shape[0],)
-        if isinstance(geometry, Mean):
-            moved: Any = geometry._replace(windows=geometry.windows.shifted(1, lead))
-        else:
-            moved = geometry.shifted(1, lead)
+        g, mean = _parted(geometry)
+        windows = g.shifted(1, (arrays[0].shape[0],))
+        moved = windows if mean is None else mean._replace(windows=windows)
         return moved, arrays, lambda out: out
 
 

@@ -17,11 +17,11 @@ from dataclasses import replace
 from typing import Any
 
 from .._backends import Backend
-from . import direct, forms, native, overlap_save
+from . import direct, forms, native
 from .forms import Form
 from .problem import Algorithm, Problem, Slabs, result_shape
 
-__all__ = ["count", "fit", "held", "repeated", "sweep", "within"]
+__all__ = ["count", "fit", "held", "repeated", "run", "within"]
 
 Array = Any
 
@@ -103,10 +103,7 @@ def _fit(algorithm: Algorithm, p: Problem, most: int) -> Slabs:
 
 def _share(algorithm: Algorithm, p: Problem, limit: int) -> int:
     """Bytes that scratch arrays may take: how a compiler arranges them is known roughly, mostly."""
-    told = algorithm is native and p.native.scratch is not None
-    told = told or (algorithm is direct and direct.one_pass(p))
-    told = told or (algorithm is overlap_save and overlap_save.parted(p))
-    most = limit if told or not p.traces else limit // 2
+    most = limit // 2 if p.traces and not algorithm.exact(p) else limit
     return min(most, _KEPT) if p.traces and p.wide == 1 and algorithm is direct else most
 
 
@@ -136,7 +133,7 @@ def repeated(p: Problem, slabs: Slabs) -> float:
     return max(1.0, count * each / max(1, whole))
 
 
-def sweep(form: Form, slabs: Slabs, a: Array, b: Array) -> Array:
+def run(form: Form, slabs: Slabs, a: Array, b: Array) -> Array:
     """The product, slab by slab."""
     p, be = form.p, form.be
     if not slabs.taps:

@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 from .._backends import Backend
 from ..geometry import Sliding, Span
 
-__all__ = ["Tiles", "Tiling", "counts", "extra", "runs", "steps_of", "tiling"]
+__all__ = ["SHORT", "Tiles", "Tiling", "counts", "extra", "runs", "steps_of", "tiling"]
 
 Array = Any
 

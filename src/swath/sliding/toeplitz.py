@@ -22,16 +22,17 @@ from typing import Any
 from .._backends import Backend, backend_of
 from ..geometry import Sliding, Span
 from .costs import Costs
-from .problem import Estimate, Problem, as_is
+from .problem import Estimate, Problem, as_is, roughly
 from .tiles import SHORT, Tiling, counts, extra, runs, tiling
 from .tiles_gathered import GatheredTiles
 from .tiles_interleaved import BUFFER, InterleavedTiles, steps
 from .tiles_near import Laid, NearTiles, alone, laid
 
-__all__ = ["estimate", "frame_length", "last", "roles", "run", "scratch", "tile"]
+__all__ = ["estimate", "exact", "frame_length", "last", "roles", "run", "scratch", "tile"]
 
 Array = Any
 pack = unpack = as_is
+exact = roughly
 
 # Results of channels that a compiler takes twice as long for, of as many channels or more.
 _FEW = 8

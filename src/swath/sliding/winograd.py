@@ -34,10 +34,11 @@ from ..geometry import Sliding
 from .costs import Costs
 from .direct import fitted
 from .im2col import pieces
-from .problem import Estimate, Problem, as_is
+from .problem import Estimate, Problem, as_is, roughly
 
 __all__ = [
     "estimate",
+    "exact",
     "last",
     "pack",
     "roles",
@@ -51,6 +52,7 @@ __all__ = [
 Array = Any
 Table = tuple[tuple[float, ...], ...]
 unpack = as_is
+exact = roughly
 _BOUND = "|err| <= 2·(C+{slack})·eps·|Aᵀ|((|G||w|)⊙(|Bᵀ||x|)), C = {depth}, F({size}, 3)"
 
 # Bytes of gathered tiles and of their products at a time.
