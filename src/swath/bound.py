@@ -181,16 +181,17 @@ class Bound:
             return self.asarray(value)
         return self.asarray(value) if hasattr(value, "__dlpack__") else value
 
+    def _makes(self, function: Callable[..., Any]) -> dict[str, Any]:
+        """What a function that takes it is told of where to make arrays."""
+        known = inspect.signature(function).parameters
+        place = {"xp": self.xp, "device": self.device}
+        return {k: v for k, v in place.items() if k in known and v is not None}
+
     def _operation(
         self, record: registry.Operation, owner: Bound | Namespace
     ) -> Callable[..., Any]:
         function = record.function
-        signature = inspect.signature(function)
-        makes = {
-            k: v
-            for k, v in (("xp", self.xp), ("device", self.device))
-            if k in signature.parameters and v is not None
-        }
+        makes = self._makes(function)
 
         @functools.wraps(function)
         def bound(_: Any, /, *args: Any, **kwargs: Any) -> Any:
@@ -232,7 +233,7 @@ class Bound:
         return maker
 
     def _maker(self, function: Callable[..., Any], owner: Bound | Namespace) -> Callable[..., Any]:
-        makes = {"xp": self.xp} if self.device is None else {"xp": self.xp, "device": self.device}
+        makes = self._makes(function)
 
         @functools.wraps(function)
         def bound(_: Any, /, *args: Any, **kwargs: Any) -> Any:

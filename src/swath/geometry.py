@@ -14,6 +14,7 @@ from functools import cached_property
 from itertools import product
 from math import gcd, prod
 from operator import index
+from typing import Any
 
 from .errors import ArgumentError
 
@@ -473,7 +474,7 @@ _NAMED = ("valid", "same", "same_lower", "full", "causal")
 
 
 def resolve_padding(
-    padding: object,
+    padding: Any,
     lengths: Sequence[int],
     sizes: Sequence[int],
     strides: Sequence[int],
@@ -482,27 +483,12 @@ def resolve_padding(
     """(low, high) per axis from an int, one per axis, pairs, or a name."""
     rank = len(lengths)
     if isinstance(padding, str):
-        if padding not in _NAMED:
-            raise ArgumentError(
-                f"padding must be an int, one per axis, (low, high) per axis or one of "
-                f"{', '.join(map(repr, _NAMED))}; got {padding!r}"
-            )
-        named: list[tuple[int, int]] = []
-        for n, k, s, d in zip(lengths, sizes, strides, dilations, strict=True):
-            reach = d * (k - 1)
-            if padding == "valid":
-                named.append((0, 0))
-            elif padding == "full":
-                named.append((reach, reach))
-            elif padding == "causal":
-                named.append((reach, 0))
-            else:
-                named.append(same_padding(n, k, s, d, lower=padding == "same_lower"))
-        return tuple(named)
+        axes = zip(lengths, sizes, strides, dilations, strict=True)
+        return tuple(_named(padding, *numbers) for numbers in axes)
     if isinstance(padding, bool):
         raise ArgumentError(f"padding must be an int or a name, got {padding!r}")
     if _is_int(padding):
-        p = int(padding)  # type: ignore[call-overload]
+        p = int(padding)
         return tuple(_pair(p, p) for _ in range(rank))
     # A number that jit traces is iterable to its class only.
     if not isinstance(padding, Iterable) or getattr(padding, "ndim", 1) == 0:
@@ -533,12 +519,25 @@ def resolve_padding(
     return tuple(pairs)
 
 
-def _is_int(value: object) -> bool:
+def _named(name: str, length: int, size: int, stride: int, dilation: int) -> tuple[int, int]:
+    """(low, high) of one axis from a name."""
+    if name not in _NAMED:
+        raise ArgumentError(
+            f"padding must be an int, one per axis, (low, high) per axis or one of "
+            f"{', '.join(map(repr, _NAMED))}; got {name!r}"
+        )
+    if name in ("same", "same_lower"):
+        return same_padding(length, size, stride, dilation, lower=name == "same_lower")
+    reach = dilation * (size - 1)
+    return {"valid": (0, 0), "full": (reach, reach), "causal": (reach, 0)}[name]
+
+
+def _is_int(value: Any) -> bool:
     """Whether value stands for one integer; arrays of several have `__index__` and do not."""
     if isinstance(value, bool):
         return False
     try:
-        index(value)  # type: ignore[arg-type]
+        index(value)
     except TypeError:
         return False
     return True

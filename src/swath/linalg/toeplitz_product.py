@@ -24,13 +24,20 @@ from ..sliding import correlate
 from ..sliding.plan import capturing
 from ._integer_product import valid_products
 
-__all__ = ["check_all_finite", "diagonals", "matmul_toeplitz", "multiply", "toeplitz_arguments"]
+__all__ = [
+    "check_all_finite",
+    "diagonals",
+    "matmul_toeplitz",
+    "multiply",
+    "parted",
+    "toeplitz_arguments",
+]
 
 Array = Any
 
 
-def _parted(c_or_cr: Any) -> tuple[Any, Any]:
-    """c, and r or None."""
+def parted(c_or_cr: Any) -> tuple[Any, Any]:
+    """The first column, and the first row or None."""
     return c_or_cr if isinstance(c_or_cr, tuple) and len(c_or_cr) == 2 else (c_or_cr, None)
 
 
@@ -51,7 +58,7 @@ def toeplitz_arguments(c_or_cr: Any, name: str, x: Any) -> tuple[Backend, Any, A
     be, c, r, x
         The adapter and the arrays; a matrix without r has conj(c).
     """
-    c, r = _parted(c_or_cr)
+    c, r = parted(c_or_cr)
     given = {"c": c, "r": r, name: x}
     be, values = arguments.arrays("r", **given)
     for key, value in zip(given, values, strict=True):
@@ -251,7 +258,7 @@ def matmul_toeplitz(
            [ 33, 218]])
     """
     del workers
-    c, r = _parted(c_or_cr)
+    c, r = parted(c_or_cr)
     try:
         key = (
             c.__class__, c.shape, c.dtype, r.__class__, r.shape, r.dtype,

@@ -22,7 +22,7 @@ from ..sliding.fft import fast_length
 from ._sides import as_columns
 from ._toeplitz_costs import cheapest
 from ._toeplitz_systems import Route, solution
-from .toeplitz_product import check_all_finite, toeplitz_arguments
+from .toeplitz_product import check_all_finite, parted, toeplitz_arguments
 
 __all__ = ["ToeplitzSolution", "solve_toeplitz"]
 
@@ -203,7 +203,7 @@ _INVERSE, _SOLUTION = _Inverse(), _Solution()
 
 def _hermitian(be: Backend, c_or_cr: Any, c: Any, r: Any) -> bool:
     """Whether T is Hermitian: told by a column alone, or read from the values."""
-    if not (isinstance(c_or_cr, tuple) and len(c_or_cr) == 2):
+    if parted(c_or_cr)[1] is None:
         return True
     xp = be.xp
     c, r = primal(c), primal(r)

@@ -47,9 +47,9 @@ class _Frozen(tuple[Any, ...]):
     __slots__ = ()
     __hash__ = tuple.__hash__
 
-    def __eq__(self, other: object) -> bool:
+    def __eq__(self, other: Any) -> bool:
         same = tuple.__eq__(self, other)
-        return same is True and [*map(type, self)] == [*map(type, other)]  # type: ignore[call-overload]
+        return same is True and [*map(type, self)] == [*map(type, other)]
 
     def __ne__(self, other: object) -> bool:
         return not self == other

@@ -12,7 +12,7 @@ from typing import Any
 
 from .. import _ops, arguments
 from .._backends import Backend
-from ..autodiff import Core, apply, primal
+from ..autodiff import Core, apply, primal, with_batch
 from ..division import Along, Cuts, Division, Piece
 from ..errors import ArgumentError, ArgumentTypeError, describe
 from ..geometry import resolve_padding
@@ -136,13 +136,8 @@ class _Unpool(Core):
     def batch(
         self, be: Backend, geometry: int, arrays: Sequence[Array], batched: Sequence[bool]
     ) -> tuple[Any, Sequence[Array], Callable[[Array], Array]]:
-        xp = be.xp
-        size = next(a.shape[0] for a, b in zip(arrays, batched, strict=True) if b)
-        full = [
-            a if b else xp.broadcast_to(a[None, ...], (size, *a.shape))
-            for a, b in zip(arrays, batched, strict=True)
-        ]
-        rows = full[0].shape[1]
+        xp, full = be.xp, with_batch(be, arrays, batched)
+        size, rows = full[0].shape[:2]
         merged = [xp.reshape(a, (size * rows, a.shape[2])) for a in full]
         return geometry, merged, lambda out: xp.reshape(out, (size, rows, out.shape[1]))
 

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from .. import _ops, arguments
-from .._backends import Backend, backend_named
+from .._backends import Backend, backend_named, backend_of
 from ..autodiff import Node, primal
 from ..errors import ArgumentError, ArgumentTypeError, UnsupportedError, describe
 from ..sliding.plan import capturing
 
 __all__ = [
     "angles_of",
+    "arrays_among",
     "coefficients",
     "constant_only",
     "design_arrays",
@@ -190,6 +191,18 @@ def placed(be: Backend, table: np.ndarray, device: Any, dtype: Any) -> Array:
     return be.constant(np.array(table, order="C"), probe, be.dtype(name))
 
 
+def arrays_among(xp: Any, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The arguments, lists of arrays joined, and those that are arrays, of xp if that is given."""
+    given = {k: arguments.gathered(k, v) for k, v in given.items()}
+    found = {k: v for k, v in given.items() if arguments.strong(v) is not None}
+    asked = None if xp is None else library(xp)
+    for name, value in found.items():
+        be = backend_of(primal(value))
+        if asked is not None and be is not asked:
+            raise ArgumentTypeError(f"xp is {asked.name}, but {name} is an array of {be.name}")
+    return given, found
+
+
 def design_arrays(
     xp: Any, device: Any, dtype: Any, *optional: str, **given: Any
 ) -> tuple[Backend, list[Any], Callable[[Any], Any]]:
@@ -199,13 +212,7 @@ def design_arrays(
     `device` and `dtype`. An array's library and device stand, and its dtype unless `dtype` is
     given; half precision is worked on in float32. Those named in `optional` may be None.
     """
-    given = {k: arguments.gathered(k, v) for k, v in given.items()}
-    found = {k: v for k, v in given.items() if arguments.strong(v) is not None}
-    for name, value in found.items():
-        if xp is not None and library(xp) is not arguments.strong(value):
-            raise ArgumentTypeError(
-                f"xp is {library(xp).name}, but {name} is {describe(primal(value))}"
-            )
+    given, found = arrays_among(xp, given)
     be, values = arguments.arrays(*optional, **given)
     for name, value in zip(given, values, strict=True):
         if value is not None:

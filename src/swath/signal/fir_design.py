@@ -20,6 +20,7 @@ from ..linalg import hankel, lstsq, toeplitz
 from ..registry import operation
 from ._coefficients import (
     angles_of,
+    arrays_among,
     design_arrays,
     float_name,
     host_values,
@@ -34,20 +35,12 @@ Array = Any
 
 def _gains(freqs: Any, gains: Any, weight: Any, xp: Any, device: Any) -> tuple[Backend, Any, Any]:
     """Gains and weight as arrays of the library and on the device of the arrays, or of xp's."""
-    given = {"freqs": freqs, "gains": gains, "weight": weight}
-    given = {k: arguments.gathered(k, v) for k, v in given.items()}
-    arrays = {k: v for k, v in given.items() if arguments.strong(v) is not None}
-    asked = None if xp is None else library(xp)
-    if arrays:
-        name, found = next((k, arguments.strong(v)) for k, v in arrays.items())
-        if asked is not None and found is not asked:
-            raise ArgumentTypeError(
-                f"xp is {asked.name}, but {name} is an array of {found.name}"  # type: ignore[union-attr]
-            )
-        beside: Any = {k: v for k, v in arrays.items() if k == "freqs"}
+    given, found = arrays_among(xp, {"freqs": freqs, "gains": gains, "weight": weight})
+    if found:
+        beside: Any = {k: v for k, v in found.items() if k == "freqs"}
     else:
         # An array that stands beside lists tells them where to go.
-        be = asked or backend_named("numpy")
+        be = backend_named("numpy") if xp is None else library(xp)
         place = arguments.device_of(be, device)
         beside = {"freqs": be.from_host(np.zeros(1, np.int32), place)}
     beside = {**beside, "gains": given["gains"], "weight": given["weight"]}
