@@ -175,7 +175,7 @@ class GramAccumulator:
             Of the same n, nrhs and dtype, beside this one; it stays as it is.
         """
         with explain("GramAccumulator.merge", {}):
-            theirs = _state_of("other", other)
+            theirs = _state_of(other)
             if theirs is None:
                 if (other.n, other.nrhs) != (self.n, self.nrhs):
                     raise ArgumentError(
@@ -322,7 +322,7 @@ class GramAccumulator:
         """
         with explain("GramAccumulator.join", {}):
             self._own("state", state)
-            return joined(state, _state_of("other", other))
+            return joined(state, _state_of(other))
 
     def solution(
         self,
@@ -429,10 +429,10 @@ class GramAccumulator:
         return rows[:, :n], rows[:, n:-1], w
 
 
-def _state_of(name: str, value: Any) -> Any:
+def _state_of(other: Any) -> Any:
     """The state of an accumulator, or a state as it is."""
-    if isinstance(value, GramAccumulator):
-        return value.state
-    if isinstance(value, GramState):
-        return value
-    raise ArgumentTypeError(f"{name} must be a GramAccumulator or a state, got {describe(value)}")
+    if isinstance(other, GramAccumulator):
+        return other.state
+    if isinstance(other, GramState):
+        return other
+    raise ArgumentTypeError(f"other must be a GramAccumulator or a state, got {describe(other)}")

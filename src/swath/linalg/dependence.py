@@ -32,6 +32,8 @@ Array = Any
 # A column counts as a pivot if its distance from the others is at least this part of the largest:
 # earlier columns are preferred, which makes the choice predictable, at no loss of safety.
 _PREFERENCE = 0.5
+# Most columns that are named in one combination, and most combinations in one error.
+_TERMS, _SENTENCES = 6, 4
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ def _number(value: complex | float) -> str:
     return f"({value:.6g})" if isinstance(value, complex) else f"{value:.6g}"
 
 
-def sentence(be: Backend, found: Dependence, place: int, terms: int = 6) -> str:
+def sentence(be: Backend, found: Dependence, place: int) -> str:
     """One dependent column in words: "column 2 = 1·column 0 + 1·column 1"."""
     xp, column = be.xp, found.combination[:, place]
     complex_ = be.is_complex(column)
@@ -137,14 +139,14 @@ def sentence(be: Backend, found: Dependence, place: int, terms: int = 6) -> str:
                 values = [v if abs(v) > limit else 0.0 for v in values]
                 value = complex(*values) if any(values[1:]) else values[0]
                 parts.append(f"{_number(value)}·column {kept}")
-    if len(parts) > terms:
-        parts = [*parts[:terms], f"… ({len(parts)} columns in all)"]
+    if len(parts) > _TERMS:
+        parts = [*parts[:_TERMS], f"… ({len(parts)} columns in all)"]
     return f"column {found.dependent[place]} = {' + '.join(parts) or '0'}"
 
 
-def sentences(be: Backend, found: Dependence, limit: int = 4) -> str:
+def sentences(be: Backend, found: Dependence) -> str:
     """Dependent columns in words, the first few."""
-    said = [sentence(be, found, i) for i in range(min(limit, len(found.dependent)))]
+    said = [sentence(be, found, i) for i in range(min(_SENTENCES, len(found.dependent)))]
     more = len(found.dependent) - len(said)
     return "; ".join(said) + (f"; and {more} more" if more else "")
 

@@ -70,6 +70,8 @@ __all__ = [
 Array = Any
 # Rows of a block of `matmul` and `gram_words`: more rows leave fewer bits for each slice.
 _BLOCK = {53: 256, 24: 64}
+# Of `distill`.
+_PASSES = 3
 
 
 def precision(be: Backend, dtype: Any) -> int:
@@ -159,10 +161,10 @@ def total(be: Backend, a: tuple[Array, Array], axis: int) -> tuple[Array, Array]
     return hi[0, ...], lo[0, ...]
 
 
-def distill(terms: Sequence[Array], *, passes: int = 3) -> tuple[Array, Array]:
-    """The sum of some arrays as a pair, computed as in (passes + 1)-fold precision."""
+def distill(terms: Sequence[Array]) -> tuple[Array, Array]:
+    """The sum of some arrays as a pair, computed as in (_PASSES + 1)-fold precision."""
     values = list(terms)
-    for _ in range(passes):
+    for _ in range(_PASSES):
         for i in range(1, len(values)):
             values[i], values[i - 1] = two_sum(values[i], values[i - 1])
     rest = values[0] * 0 if len(values) == 1 else values[0]

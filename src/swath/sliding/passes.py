@@ -13,7 +13,7 @@ places of extremes (ties to the left).
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from math import gcd
 from typing import NamedTuple
@@ -127,7 +127,7 @@ class Program(NamedTuple):
 
 
 _UNTOUCHED, _MERGED = -1, -2
-# A place in an operand for outputs first … last−1.
+# What outputs first … last−1 are so far: one of these, or the number of the one tap they have.
 Run = tuple[int, int, int]
 
 
@@ -149,7 +149,6 @@ def _chained(
     count: int,
     taps: Sequence[_Tap],
     place: tuple[int, int] = (0, 1),
-    runs: Iterable[Run] | None = None,
 ) -> list[Step]:
     """Merge taps one after the other into outputs 0 … count−1 of a register.
 
@@ -162,7 +161,7 @@ def _chained(
         start = offset + step * first
         return slice(start, start + step * (last - first - 1) + 1, step)
 
-    pieces: list[Run] = [(0, count, _UNTOUCHED)] if runs is None else list(runs)
+    pieces: list[Run] = [(0, count, _UNTOUCHED)]
     found: list[Step] = []
     for number, tap in enumerate(taps):
         later: list[Run] = []
