@@ -19,6 +19,11 @@ import numpy as np
 ROWS_FILE = Path(__file__).parents[1] / "ci" / "rows.toml"
 # Names of distributions and of the modules they install.
 _MODULES = {"array-api-strict": "array_api_strict", "intel-opencl-rt": None}
+# Rows of what is slow where every step is compiled by itself: on eager JAX generic tests do.
+COMPILED_ONCE = (
+    "numpy", "numpy-readonly", "jax-jit", "torch", "strict", "strict-device1", "strict-no-float64",
+    "dpnp",
+)  # fmt: skip
 _NAMESPACES = {"strict": "array_api_strict", "jax": "jax.numpy", "dask": "dask.array"}
 
 
@@ -156,6 +161,18 @@ class Row:
             return fn(*full, **{**kwargs, **named})
 
         return traced([args[i] for i in places], {k: kwargs[k] for k in names})
+
+
+def count(xp: Row, many: int, few: int) -> int:
+    """How many shapes to draw: JAX compiles each one; second rows of a library take a share."""
+    if xp.backend == "jax":
+        return few
+    return many if xp.name in ("numpy", "torch", "strict") else max(few, many // 6)
+
+
+def widest(xp: Row, taps: int) -> int:
+    """Largest window per axis to draw: eagerly, JAX compiles for every tap."""
+    return 2 if xp.backend == "jax" else taps
 
 
 @contextmanager

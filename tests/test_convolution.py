@@ -10,23 +10,12 @@ import pytest
 
 import oracles_nn
 import swath
+from rows import count, widest
 from swath import nn
 from swath.testing import assert_close, check_adjoint, check_vjp
 
 conv_tests = pytest.mark.op("nn.conv")
 transpose_tests = pytest.mark.op("nn.conv_transpose")
-
-
-def count(xp, many, few):
-    """How many shapes to draw: JAX compiles each one; second rows of a library take a share."""
-    if xp.backend == "jax":
-        return few
-    return many if xp.name in ("numpy", "torch", "strict") else max(few, many // 6)
-
-
-def widest(xp, taps):
-    """Largest window per axis to draw: eagerly, JAX compiles for every tap."""
-    return 2 if xp.backend == "jax" else taps
 
 
 def to_last(a):

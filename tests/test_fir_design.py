@@ -9,6 +9,7 @@ import scipy.signal
 
 import oracles_signal as oracle
 import swath
+from rows import COMPILED_ONCE
 from swath.signal import (
     amplitude_response,
     convolve,
@@ -231,17 +232,6 @@ def test_many_conditions_are_met_exactly(xp, rng, taps):
 # -- firls
 
 BANDS = pytest.mark.op("signal.firls")
-# Eager JAX compiles every step by itself; its rows run the generic tests over the cases.
-COMPILED_ONCE = pytest.mark.on(
-    "numpy",
-    "numpy-readonly",
-    "jax-jit",
-    "torch",
-    "strict",
-    "strict-device1",
-    "strict-no-float64",
-    "dpnp",
-)
 LEAST = [
     (1, [0, 0.5], [1, 0.5], None),
     (3, [0, 0.4, 0.6, 1], [1, 1, 0, 0], [1.0, 100.0]),
@@ -283,7 +273,7 @@ def least_squares_taps(taps, bands, desired, weight):
         return np.array([*side[::-1], float(2 * a[0]), *side])
 
 
-@COMPILED_ONCE
+@pytest.mark.on(*COMPILED_ONCE)
 @BANDS
 @pytest.mark.parametrize("taps, bands, desired, weight", LEAST)
 def test_band_designs_equal_scipy(xp, taps, bands, desired, weight):
@@ -312,7 +302,7 @@ def test_band_designs_equal_exact_normal_equations(xp, taps, bands, desired, wei
     assert_close(h, want, rtol=1e-12)
 
 
-@COMPILED_ONCE
+@pytest.mark.on(*COMPILED_ONCE)
 @BANDS
 @pytest.mark.op("signal.amplitude_response")
 def test_narrow_bands_leave_many_best_filters(xp):
@@ -323,7 +313,7 @@ def test_narrow_bands_leave_many_best_filters(xp):
     assert_close(got, [1, 1, 0, 0], atol=slack)
 
 
-@COMPILED_ONCE
+@pytest.mark.on(*COMPILED_ONCE)
 @BANDS
 def test_derivatives_in_bands_gains_and_weights(xp):
     tolerance = {"rtol": 2e-2} if xp.float == "float32" else {}

@@ -10,6 +10,7 @@ import pytest
 
 import oracles_nn
 import swath
+from rows import count, widest
 from swath import nn
 from swath.testing import assert_close, check_adjoint, check_vjp
 
@@ -20,18 +21,6 @@ p_norm = pytest.mark.op("nn.lp_pool")
 whole = pytest.mark.op("nn.global_max_pool", "nn.global_avg_pool", "nn.global_lp_pool")
 adaptive = pytest.mark.op("nn.adaptive_max_pool", "nn.adaptive_avg_pool")
 unpool = pytest.mark.op("nn.max_unpool")
-
-
-def count(xp, many, few):
-    """How many shapes to draw: JAX compiles each one; second rows of a library take a share."""
-    if xp.backend == "jax":
-        return few
-    return many if xp.name in ("numpy", "torch", "strict") else max(few, many // 6)
-
-
-def widest(xp, taps):
-    """Largest window per axis to draw: eagerly, JAX compiles for every tap."""
-    return 2 if xp.backend == "jax" else taps
 
 
 def to_last(a):

@@ -10,6 +10,7 @@ import scipy.signal
 
 import oracles_signal as oracle
 import swath
+from rows import COMPILED_ONCE
 from swath.signal import amplitude_response, convolve, freqz, group_delay, lfilter
 from swath.testing import assert_close, check_vjp
 
@@ -229,20 +230,9 @@ def test_a_filter_multiplies_its_eigenvectors_by_the_response(xp, rng):
 # -- group_delay
 
 DELAY = pytest.mark.op("signal.group_delay")
-# Eager JAX compiles every step by itself; its rows run the generic tests over the cases.
-COMPILED_ONCE = pytest.mark.on(
-    "numpy",
-    "numpy-readonly",
-    "jax-jit",
-    "torch",
-    "strict",
-    "strict-device1",
-    "strict-no-float64",
-    "dpnp",
-)
 
 
-@COMPILED_ONCE
+@pytest.mark.on(*COMPILED_ONCE)
 @DELAY
 def test_group_delay_equals_scipy(xp, rng):
     b = rng.standard_normal(6)
@@ -316,7 +306,7 @@ def test_traced_there_is_no_warning(xp):
     assert_close(delay, [0.0, 0.5], atol=1e-14)
 
 
-@COMPILED_ONCE
+@pytest.mark.on(*COMPILED_ONCE)
 @DELAY
 def test_derivatives_of_the_delay(xp):
     tolerance = {"rtol": 2e-2} if xp.float == "float32" else {}
