@@ -338,6 +338,34 @@ def test_many_rows_deficient_or_not_finite(xp, rng):
     assert_close(got.success, np.array([True, True, True, False, False]))
 
 
+@pytest.mark.on("numpy", "torch", "strict", "jax-jit")
+@pytest.mark.op("linalg.lstsq")
+@pytest.mark.parametrize("kind", ["well", "ill", "rest is ill", "sample is ill", "deficient"])
+def test_one_tall_matrix_whatever_a_sample_of_its_rows_says(xp, rng, kind):
+    # So many entries that PyTorch takes a sample too; it is of every 128th row.
+    a = rng.standard_normal((2**17, 6))
+    taken = np.arange(2**17) % 128 == 0
+    bad = {"well": ~taken & taken, "rest is ill": ~taken, "sample is ill": taken}
+    turn, _ = np.linalg.qr(rng.standard_normal((6, 6)))
+    a = np.where(
+        bad.get(kind, taken | ~taken)[:, None], a @ (turn * 10.0 ** -np.arange(6)) @ turn.T, a
+    )
+    if kind == "rest is ill":
+        a[~taken] *= 2.0**30
+    if kind == "deficient":
+        a[:, 4] = a[:, 1] - a[:, 2]
+    x = rng.standard_normal(6)
+    got = xp.call(linalg.lstsq, xp.asarray(a), xp.asarray(a @ x))
+    if kind == "deficient":
+        assert_close(a @ xp.numpy(got.x), a @ x, rtol=1e-9)
+        assert int(got.rank) == 5
+        return
+    kappa = np.linalg.cond(a / np.linalg.norm(a, axis=0))
+    assert_close(got.x, x, rtol=16 * kappa * xp.eps)
+    assert_close(got.condition, kappa, rtol=2.0)
+    assert int(got.rank) == 6
+
+
 @pytest.mark.on("numpy", "torch", "strict")
 @pytest.mark.op("linalg.lstsq")
 @pytest.mark.parametrize("kind", ["real", "complex"])

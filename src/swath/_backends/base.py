@@ -50,6 +50,8 @@ WIDE = 2**8
 # Processors of a GPU, and results on a side of the block that one of them computes.
 _PROCESSORS, _BLOCK = 128, 64
 
+# Columns from which on products of a quarter of them are as fast, for each number, as the whole.
+_PARTED = 256
 # Channels that a vector holds.
 LANES = 16
 # Runs of points, a stride long, that windows are joined from at most: more are gathered by index.
@@ -98,6 +100,12 @@ class Core(Protocol):
 def blocks(kind: str) -> int:
     """How many blocks, each of which fits a core's cache, are taken at once on a kind of device."""
     return 1 if kind == "cpu" else WIDE
+
+
+def column_parts(n: int) -> list[slice]:
+    """Columns of a matrix to take together on a processor where only a triangle is computed."""
+    step = n if n < _PARTED else -(-n // 4)
+    return [slice(i, min(i + step, n)) for i in range(0, n, max(1, step))]
 
 
 class NativeKernel(NamedTuple):

@@ -14,7 +14,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from ..errors import UnsupportedError
 from . import threads
-from .base import Array, Backend, NativeKernel, strided
+from .base import Array, Backend, NativeKernel, column_parts, strided
 from .host import levinson, levinson_seconds, line, line_seconds, triangle
 
 __all__ = ["NumpyBackend", "make"]
@@ -211,6 +211,15 @@ class NumpyBackend(Backend):
 
     def matmul_into(self, out: Array, a: Array, b: Array) -> None:
         np.matmul(a, b, out=out)
+
+    def times_upper(self, a: Array, z: Array) -> Array:
+        parts = column_parts(z.shape[-1])
+        if len(parts) <= 1:
+            return np.matmul(a, z)
+        out = np.empty((*a.shape[:-1], z.shape[-1]), a.dtype)
+        for part in parts:
+            np.matmul(a[..., : part.stop], z[..., : part.stop, part], out=out[..., part])
+        return out
 
     native = NativeKernel(("y",), _line_seconds)
 

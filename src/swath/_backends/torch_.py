@@ -11,7 +11,7 @@ import array_api_compat.torch as xp
 import numpy as np
 import torch
 
-from .base import WIDE, Array, Backend, Core, NativeKernel
+from .base import WIDE, Array, Backend, Core, NativeKernel, column_parts
 from .host import levinson, levinson_seconds, line, triangle
 from .torch_layers import by_line, layer, layer_gradients, layer_seconds
 from .torch_pools import pool
@@ -27,8 +27,6 @@ _REAL = (torch.float32, torch.float64)
 # Dtypes of which NumPy has arrays in the same memory.
 _SHARED = (*_REAL, torch.bool, torch.int64)
 _HALF = (torch.float16, torch.bfloat16)
-# Columns from which on products of a quarter of them are as fast, for each number, as the whole.
-_PARTED = 256
 # Rows that the Gram matrix of fewer columns takes at a time.
 _STRETCH = 2048
 
@@ -275,7 +273,7 @@ class TorchBackend(Backend):
 
     def gram(self, a: Array) -> Array:
         parts = self._parts(a)
-        if len(parts) == 1:
+        if len(parts) <= 1:
             many = a.shape[-2] // _STRETCH
             if a.ndim > 2 or many < 2 or not a.is_cpu:
                 return super().gram(a)
@@ -292,7 +290,7 @@ class TorchBackend(Backend):
 
     def times_upper(self, a: Array, z: Array) -> Array:
         parts = self._parts(a)
-        if len(parts) == 1:
+        if len(parts) <= 1:
             return self.matmul(a, z)
         out = a.new_empty(a.shape[0], z.shape[1])
         for part in parts:
@@ -302,10 +300,8 @@ class TorchBackend(Backend):
     def _parts(self, a: Array) -> list[slice]:
         """Columns to take together where only a triangle of blocks need be computed."""
         n = a.shape[-1]
-        if a.ndim > 2 or not a.is_cpu or n < _PARTED or _differentiated((a,)):
-            return [slice(0, n)]
-        step = -(-n // 4)
-        return [slice(i, min(i + step, n)) for i in range(0, n, step)]
+        whole = a.ndim > 2 or not a.is_cpu or _differentiated((a,))
+        return [slice(0, n)] if whole else column_parts(n)
 
     def vecdot(self, a: Array, b: Array, axis: int) -> Array:
         # The standard's form, which moves axes first, takes ten times as long for small arrays.

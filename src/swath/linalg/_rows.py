@@ -21,7 +21,6 @@ __all__ = [
     "by_rows",
     "few",
     "gram_of_rows",
-    "narrow",
     "residual_sums",
     "through_rows",
     "weigh",
@@ -32,13 +31,8 @@ Array = Any
 _BATCH = 8 << 20
 # Entries of A up to which calls count for more than what they compute.
 _FEW = 2**12
-# Wider matrices are computed with long enough for reading them not to matter.
-_WIDEST = 192
-
-
-def narrow(columns: int) -> bool:
-    """Whether a pass over rows is bound by memory."""
-    return columns <= _WIDEST
+# Rows of a block at least: products of fewer are slow where there are many columns.
+_ROWS = 1024
 
 
 def few(a: Array) -> bool:
@@ -63,10 +57,10 @@ def beside(
 
 def block_count(be: Backend, a: Array) -> int:
     """Blocks of rows of a (..., m, n) for a pass; 1 where a library does better with the whole."""
-    if be.traces or be.wide(a) > 1 or not be.mutable or a.ndim > 2 or not narrow(a.shape[-1]):
+    if be.traces or be.wide(a) > 1 or not be.mutable or a.ndim > 2 or 0 in a.shape:
         return 1
-    size = a.shape[-1] * a.shape[-2] * be.itemsize(a.dtype)
-    return max(1, -(-size // be.block_bytes))
+    m, n = a.shape
+    return -(-m // max(_ROWS, be.block_bytes // (n * be.itemsize(a.dtype))))
 
 
 def by_problems(

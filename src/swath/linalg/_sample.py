@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from .._backends import Backend
-from ._rows import gram_of_rows, residual_sums, through_rows, weigh
+from ._rows import gram_of_rows, residual_sums, weigh
 from ._scaling import (
     adjoint,
     all_finite,
@@ -18,7 +18,7 @@ from ._scaling import (
     diagonal_matrix,
     squares,
 )
-from ._triangles import orthogonalise, scaled_cholesky
+from ._triangles import reflected, scaled_cholesky
 
 __all__ = ["Sample", "preview", "sample_step", "with_ridge"]
 
@@ -75,10 +75,13 @@ def preview(
     b: Array,
     w: Array | None,
     ridge: Array | None,
-) -> Sample:
+    *,
+    insists: bool,
+) -> Sample | None:
     """What every step-th row says; `limit` is the condition up to which a Gram matrix does.
 
-    A column without a sampled entry says nothing; the whole is tried.
+    A column without a sampled entry says nothing; the whole is tried. None where a Gram matrix is
+    not known to be likely to do and the caller `insists` on it.
     """
     xp, m = be.xp, int(a.shape[-2])
     a, b, w = (None if v is None else be.packed(v[..., ::step, :]) for v in (a, b, w))
@@ -86,6 +89,8 @@ def preview(
     first = scaled_cholesky(be, g if ridge is None else g + diagonal_matrix(be, ridge, g), m)
     good = first.definite & (first.condition <= limit)
     likely = xp.all(good | ~first.usable) & (limit > 0)
+    if insists and be.concrete(likely) is not True:
+        return None
 
     def through(scale: Array, root: Array, x: Array | None) -> Array:
         """Zᴴ D AᴴW(b − A x) − Zᴴ D Γ x."""
@@ -125,15 +130,11 @@ def _triangle(be: Backend, tall: Array, right: Array) -> tuple[Array, Array, Arr
     Z is the identity where the matrix has not full rank to working precision. Last (B D Z)ᴴ c of
     the matrix B and a right-hand side c.
     """
-    xp, (m, n) = be.xp, (int(v) for v in tall.shape[-2:])
+    xp, n = be.xp, int(tall.shape[-1])
     fine = all_finite(be, tall)[..., None, None]
     tall = xp.where(fine, tall, xp.zeros_like(tall))
-    scale = column_scales(be, tall)
-    tall = tall * scale[..., None, :]
-    eye = be.eye(n, tall)
-    eye = xp.broadcast_to(eye, (*tall.shape[:-2], n, n))
-    root, condition, settled, y = orthogonalise(
-        be, lambda z: through_rows(be, tall, right, None, z), m, (eye, None), None
-    )
-    good = settled & (condition * n * float(xp.finfo(tall.dtype).eps) < 1)
-    return scale, xp.where(good[..., None, None], root, eye), good, y
+    first = column_scales(be, tall)
+    scale, (root, condition, whole, y, _) = reflected(be, tall * first[..., None, :], right)
+    good = whole & (condition * n * float(xp.finfo(tall.dtype).eps) < 1)
+    root = xp.where(good[..., None, None], root, be.eye(n, tall))
+    return first * scale, root, good, y

@@ -220,6 +220,9 @@ def reflected(be: Backend, tall: Array, right: Array) -> tuple[Array, tuple[Arra
     # The triangle has the column lengths of B.
     scale, usable = _scales(be, squares(be, found[..., :n])[..., 0, :], m)
     triangle = found[..., :n] * scale[..., None, :]
+    # A plain library's inverse raises at an exact 0.
+    usable = usable & xp.all(diagonal(be, triangle) != 0, axis=-1)
+    triangle = xp.where(usable[..., None, None], triangle, be.eye(n, tall))
     root = be.upper_inverse(adjoint(be, triangle))
     whole = usable & all_finite(be, root)
     size = _norm(be, be.matmul(adjoint(be, triangle), triangle))

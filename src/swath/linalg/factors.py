@@ -12,7 +12,8 @@ has fewer rows than columns. Three ways to Z, tried in this order:
 
 In a batch of small matrices Householder QR of [B √W b] stands for the second: products of matrices
 as small are slow. A few of the batch tell beforehand whether the first is worth a trial. Where a
-library takes no longer for it than for the passes of the first, it stands for both.
+library is as fast with one tall matrix of few columns, so it is there, and a sample of many rows
+tells; of fewer rows QR stands for both.
 
 Of a matrix with very many rows a sample of them tells beforehand which way it will be, and gives a
 first solution x₀ and a first Z (`_sample`). One pass over A then makes AᴴW(b − A x₀), a step of
@@ -26,7 +27,8 @@ system itself, and each step gains as many digits as Z has. Nothing here is diff
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 from .._backends import Backend
@@ -71,6 +73,9 @@ Array = Any
 _REFLECTED = 32
 # Problems that are looked at before all of a batch are, which are so many times as many or more.
 _PROBLEMS, _SHARE = 64, 8
+# Entries of a tall matrix from which on a sample of its rows costs less than the Gram matrix saves
+# where Householder QR is fast.
+_SAMPLED = 3 << 18
 
 
 @dataclass(frozen=True)
@@ -112,7 +117,8 @@ class Recipe:
     blocks, step : int
         Blocks of rows of a pass; distance of the rows of a sample, 1 for none.
     reflects, tries : bool
-        Whether Householder QR stands for CholeskyQR, and whether the Gram matrix is tried before.
+        Whether Householder QR stands for CholeskyQR, and whether the Gram matrix is tried before:
+        of one matrix only where a sample of its rows thinks it likely to do.
     """
 
     system: System
@@ -197,9 +203,12 @@ def _recipe(be: Backend, system: System, method: str, rcond: float, a: Array, b:
     passes = system.wide or be.wide(a) > 1
     columns = int(a.shape[-1] + b.shape[-1])
     small = columns <= _REFLECTED and not few(a) and not passes and method == "auto"
-    tries = not (small and a.ndim == 2 and be.reflects)
-    step = sample_step(tuple(a.shape)) if tries and not passes else 1
-    reflects = small and step == 1 and not (tries and a.ndim == 2)
+    step = 1 if passes else sample_step(tuple(a.shape))
+    alone = small and a.ndim == 2 and be.reflects
+    if alone and prod(a.shape) < _SAMPLED:
+        step = 1
+    tries = not alone or step > 1
+    reflects = alone or (small and a.ndim > 2 and step == 1)
     return Recipe(system, method, rcond, block_count(be, a), step, reflects, tries)
 
 
@@ -213,7 +222,11 @@ def _factorise(be: Backend, recipe: Recipe, *given: Array) -> tuple[Array, ...]:
     # "normal" insists: up to where the Gram matrix in working precision says anything.
     limit = 0.1 * eps**-0.5 if recipe.method == "normal" else condition_limit(eps)
     limit = -1.0 if recipe.method == "cholesky_qr" else min(limit, 1 / max(recipe.rcond, eps))
-    sample = preview(be, recipe.step, limit, *rows, ridge) if recipe.step > 1 else None
+    sample = None
+    if recipe.step > 1:
+        sample = preview(be, recipe.step, limit, *rows, ridge, insists=recipe.reflects)
+        if sample is None:
+            recipe = replace(recipe, tries=False)
     likely = None if sample is None else sample.likely
     if not recipe.tries:
         likely = be.new_like(a, (), dtype=be.dtype("bool"), fill=False)
