@@ -29,7 +29,6 @@ __all__ = [
     "real_product",
     "ridge_number",
     "ridge_values",
-    "scaled_gram",
     "scaled_root",
     "squared_lengths",
     "squares",
@@ -172,12 +171,6 @@ def quiet(be: Backend, b: Array) -> Array:
 def default_rcond(be: Backend, a: Array) -> float:
     """max(m, n)·eps, NumPy's and LAPACK's usual choice."""
     return max(a.shape[-2:]) * float(be.xp.finfo(a.dtype).eps)
-
-
-def scaled_gram(be: Backend, a: Array) -> Array:
-    """aᴴa, Hermitian bit for bit."""
-    g = be.matmul(adjoint(be, a), a)
-    return 0.5 * g + 0.5 * adjoint(be, g)
 
 
 def weights_of(a: Any, weights: Any) -> Any:

@@ -16,7 +16,8 @@ from .._backends import Backend
 from ..autodiff import primal
 from ..errors import ArgumentError, UnsupportedError, describe
 from ..registry import operation
-from ._scaling import adjoint, column_scales, default_rcond, real_product, scaled_gram
+from ._scaling import adjoint, column_scales, default_rcond, real_product
+from .normal_equations import gram_product
 
 __all__ = [
     "Dependence",
@@ -367,7 +368,7 @@ def gram_report(A: Any, *, rcond: float | None = None) -> GramReport:
     s = xp.linalg.svdvals(r)
     least = float(be.concrete(s[-1, ...])) if m >= n else 0.0
     condition = float(be.concrete(s[0, ...])) / least if least > 0 else float("inf")
-    gram = scaled_gram(be, a)
+    gram = gram_product(a)
     symmetric = bool(be.concrete(xp.all(gram == adjoint(be, gram))))
     vectors = _null_space(be, found, a)
     residual = 0.0
