@@ -389,10 +389,30 @@ def test_files_go_from_library_to_library(xp, rng, tmp_path):
     assert_close(xp.numpy(back.solve().x), want, bound=16 * xp.eps * np.abs(want).max())
 
 
-def test_other_files_are_refused(tmp_path):
-    np.savez(tmp_path / "other.npz", high=np.ones(2))
-    with pytest.raises(ValueError, match=r"load: file is none that GramAccumulator\.save wrote"):
-        GramAccumulator.load(tmp_path / "other.npz")
+@pytest.mark.parametrize("kind", ["other", "future", "array", "text", "empty", "cut", "changed"])
+def test_other_and_damaged_files_are_refused(tmp_path, kind):
+    sums = GramAccumulator(2)
+    sums.update(np.eye(3, 2), np.ones(3))
+    file = tmp_path / "sums.npz"
+    sums.save(file)
+    whole = file.read_bytes()
+    at = whole.index(b"NUMPY", len(whole) // 2) + 100
+    if kind == "other":
+        np.savez(file, high=np.ones(2))
+    elif kind == "future":
+        with np.load(file) as found:
+            np.savez(file, **{**found, "problem": found["problem"] + 1})
+    elif kind == "array":
+        with file.open("wb") as f:
+            np.save(f, np.ones(2))
+    else:
+        changed = whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]
+        parts = {"text": b"a text", "empty": b"", "cut": whole[: len(whole) // 2]}
+        file.write_bytes(parts.get(kind, changed))
+    with pytest.raises(
+        ValueError, match=r"load: file is none that GramAccumulator\.save wrote, or"
+    ):
+        GramAccumulator.load(file)
 
 
 @pytest.mark.on("numpy", "torch", "strict", "jax-x32")

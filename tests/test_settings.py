@@ -12,20 +12,14 @@ import swath
 from swath.settings import current_workspace
 
 
-def test_levels_are_checked():
-    with (
-        pytest.raises(
-            ValueError, match="level must be one of 'highest', 'high', 'fast', got 'best'"
-        ),
-        swath.precision("best"),
+def test_levels_are_checked_before_the_block_begins():
+    with pytest.raises(
+        ValueError, match="level must be one of 'highest', 'high', 'fast', got 'best'"
     ):
-        pass
+        swath.precision("best")
     for limit in (0, -1, 1.5, True, "1"):
-        with (
-            pytest.raises(ValueError, match="limit must be a positive int"),
-            swath.workspace(limit),
-        ):
-            pass
+        with pytest.raises(ValueError, match="limit must be a positive int"):
+            swath.workspace(limit)
 
 
 def test_workspace_holds_inside_the_block_and_in_this_thread_only():

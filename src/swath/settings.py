@@ -7,7 +7,7 @@ operation runs or is traced.
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from operator import index
 
 from ._backends import PRECISION, WORKSPACE, backend_named, known_names, loaded
@@ -20,8 +20,7 @@ _LEAST = 2**16
 _LEVELS = ("highest", "high", "fast")
 
 
-@contextmanager
-def precision(level: str) -> Generator[None]:
+def precision(level: str) -> AbstractContextManager[None]:
     """Set the precision of matrix products inside a `with` block.
 
     Parameters
@@ -31,6 +30,16 @@ def precision(level: str) -> Generator[None]:
         ``"high"`` allows three-pass bfloat16 or TF32 products where the device has them, ``"fast"``
         one-pass ones, and on every device Winograd's F(4, 3) in place of F(2, 3), with some six
         times the error (see "Accuracy" in the documentation). Else the three are the same on a CPU.
+
+    Returns
+    -------
+    context manager
+        For one `with` block.
+
+    Raises
+    ------
+    ValueError
+        If `level` is none of these.
 
     Notes
     -----
@@ -48,6 +57,11 @@ def precision(level: str) -> Generator[None]:
         raise ArgumentError(
             f"precision: level must be one of {', '.join(map(repr, _LEVELS))}, got {level!r}"
         )
+    return _precision(level)
+
+
+@contextmanager
+def _precision(level: str) -> Generator[None]:
     with ExitStack() as stack:
         stack.callback(PRECISION.reset, PRECISION.set(level))
         for name in known_names():
@@ -56,8 +70,7 @@ def precision(level: str) -> Generator[None]:
         yield
 
 
-@contextmanager
-def workspace(limit: int) -> Generator[None]:
+def workspace(limit: int) -> AbstractContextManager[None]:
     """Bound the scratch memory of operations inside a `with` block.
 
     Parameters
@@ -66,6 +79,16 @@ def workspace(limit: int) -> Generator[None]:
         Bytes beyond the output that one operation may hold; fewer than 64 KiB count as 64 KiB.
         Outside of any block it is max(64 MiB, the largest input). Binding when traced: a jitted
         function keeps the limit it was traced under.
+
+    Returns
+    -------
+    context manager
+        For one `with` block.
+
+    Raises
+    ------
+    ValueError
+        If `limit` is no positive int.
 
     Examples
     --------
@@ -79,7 +102,12 @@ def workspace(limit: int) -> Generator[None]:
         count = 0
     if count < 1:
         raise ArgumentError(f"workspace: limit must be a positive int, got {describe(limit)}")
-    token = WORKSPACE.set(max(count, _LEAST))
+    return _workspace(max(count, _LEAST))
+
+
+@contextmanager
+def _workspace(limit: int) -> Generator[None]:
+    token = WORKSPACE.set(limit)
     try:
         yield
     finally:

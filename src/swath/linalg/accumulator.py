@@ -7,8 +7,10 @@ that are summed, and with them the bits, do not depend on the chunks. `solve` is
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from os import PathLike
 from typing import IO, Any, ClassVar
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -23,6 +25,8 @@ __all__ = ["GramAccumulator"]
 
 Array = Any
 _FORMAT = 1
+# What a file holds.
+_TABLES = ("problem", "high", "low", "top", "rows")
 
 
 class GramAccumulator:
@@ -251,16 +255,16 @@ class GramAccumulator:
         GramAccumulator
             With NumPy arrays; from a bound library (``swath.jax.linalg.GramAccumulator.load``) with
             that library's.
+
+        Raises
+        ------
+        ValueError
+            If the file is another one, or damaged.
         """
         with explain("GramAccumulator.load", {}):
-            with np.load(file, allow_pickle=False) as found:
-                if "problem" not in found or int(found["problem"][0]) != _FORMAT:
-                    raise ArgumentError("file is none that GramAccumulator.save wrote")
-                _, n, k, is_complex = map(int, found["problem"])
-                convert = cls.__swath_convert__
-                high, low, top, rows = (
-                    convert(found[name]) for name in ("high", "low", "top", "rows")
-                )
+            problem, *tables = _read(file)
+            _, n, k, is_complex = map(int, problem)
+            high, low, top, rows = map(cls.__swath_convert__, tables)
             made = cls(n, k)
             be = backend_of(high)
             rows = be.xp.astype(rows, be.default_int(high))
@@ -436,3 +440,24 @@ def _state_of(other: Any) -> Any:
     if isinstance(other, GramState):
         return other
     raise ArgumentTypeError(f"other must be a GramAccumulator or a state, got {describe(other)}")
+
+
+def _read(file: str | PathLike[str] | IO[bytes]) -> list[np.ndarray]:
+    """The tables of a file of `save`."""
+    try:
+        # NumPy leaves a file open that it cannot read.
+        with nullcontext(file) if hasattr(file, "read") else open(file, "rb") as stream:  # type: ignore[arg-type]
+            found = np.load(stream, allow_pickle=False)
+            if isinstance(found, np.ndarray):
+                raise ValueError("it holds a single array")
+            with found:
+                tables = [found[name] for name in _TABLES]
+        if tables[0][0] != _FORMAT:
+            raise ValueError(f"it has the format {tables[0][0]}")
+    except (BadZipFile, EOFError, KeyError, ValueError) as error:
+        # NumPy's advice, where nothing fits, is to trust the file.
+        text = str(error).partition(". ")[0]
+        raise ArgumentError(
+            f"file is none that GramAccumulator.save wrote, or damaged ({text})"
+        ) from None
+    return tables
