@@ -35,29 +35,41 @@ def run(backends: list[str], count: int = COUNT, seed: int = SEED) -> list[dict[
             results.append(tuning.timed(be, next(problems), place))
             if sys.stderr.isatty():
                 print(f"\r{name} {i + 1}/{count}", end="", file=sys.stderr)
-        found.append(summed(name, results))
-    return found
-
-
-def summed(name: str, results: list[tuning.Timed]) -> dict[str, Any]:
-    """Median, 95th percentile, and the worst with what they chose."""
-    regrets = sorted(r.regret for r in results)
-    worst = sorted(results, key=lambda r: -r.regret)[:10]
-    return {
-        "backend": name,
-        "problems": len(results),
-        "median": statistics.median(regrets),
-        "tail": regrets[min(len(regrets) - 1, int(0.95 * len(regrets)))],
-        "worst": [
+        worst = [
             {
                 "problem": str(r.product),
                 "chosen": r.chosen,
                 "regret": r.regret,
                 "ms": {m: 1e3 * t for m, t in sorted(r.seconds.items(), key=lambda p: p[1])},
             }
-            for r in worst
-        ],
+            for r in results
+        ]
+        found.append(summed(name, [r.regret for r in results], worst))
+    return found
+
+
+def summed(name: str, regrets: list[float], worst: list[dict[str, Any]]) -> dict[str, Any]:
+    """Median, 95th percentile, and the worst with what they chose."""
+    regrets = sorted(regrets)
+    return {
+        "backend": name,
+        "problems": len(regrets),
+        "median": statistics.median(regrets),
+        "tail": regrets[min(len(regrets) - 1, int(0.95 * len(regrets)))],
+        "worst": sorted(worst, key=lambda w: -w["regret"])[:10],
+        "regrets": regrets,
     }
+
+
+def merged(parts: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Outcomes of runs that drew other problems as those of one."""
+    by_name: dict[str, list[dict[str, Any]]] = {}
+    for outcome in (outcome for part in parts for outcome in part):
+        by_name.setdefault(outcome["backend"], []).append(outcome)
+    return [
+        summed(name, *([x for o in some for x in o[key]] for key in ("regrets", "worst")))
+        for name, some in by_name.items()
+    ]
 
 
 def text(found: list[dict[str, Any]]) -> str:

@@ -3,7 +3,7 @@
     swath bench [--quick] [--rows TEXT ...] [--backend NAME ...] [--threads N] [--device cpu|gpu]
                 [--json FILE] [--markdown] [--update FILE] [--plot FILE] [--least]
                 [--from FILE ...] [--list]
-    swath bench --growth | --regret [--problems N] | --digits
+    swath bench --growth | --regret [--problems N] [--seed N] | --digits
 
 A ratio is a peer's median time divided by swath's: above 1, swath is faster. `--rows` keeps the
 rows whose name (family-row-library) contains one of the texts. On a machine that others use,
@@ -159,6 +159,26 @@ def collected(files: list[str]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     return about, list(rows.values())
 
 
+def regretted(files: list[str]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The machine of the first file of `--regret --json`, and the outcomes of all as one."""
+    found = []
+    for name in files:
+        with open(name, encoding="utf-8") as file:
+            found.append(json.load(file))
+    about = found[0]["machine"] if found else {}
+    return about, regret.merged([part["regret"] for part in found])
+
+
+def _told(section: str, facts: str, text: str, found: Any, asked: argparse.Namespace) -> None:
+    """Print, and write where it was asked for."""
+    print(text)
+    if asked.update:
+        report.update(asked.update, section, f"{facts}\n\n{text}")
+    if asked.json:
+        with open(asked.json, "w", encoding="utf-8") as file:
+            json.dump(found, file, indent=1, ensure_ascii=False)
+
+
 def _count(text: str) -> int:
     """A positive whole number of the command line."""
     number = int(text)
@@ -236,6 +256,8 @@ def main() -> int:
                         help="time of the planner's choice over the best candidate's")  # fmt: skip
     parser.add_argument("--problems", type=_count, default=regret.COUNT, metavar="N",
                         help="drawn for --regret (default %(default)s)")  # fmt: skip
+    parser.add_argument("--seed", type=int, default=regret.SEED, metavar="N",
+                        help="what they are drawn by (default %(default)s)")  # fmt: skip
     parser.add_argument("--digits", action="store_true", help="print NIST's table and stop")
     asked = parser.parse_args()
     _check(asked, parser)
@@ -247,19 +269,24 @@ def main() -> int:
     if asked.digits:
         print(nist.tables())
         return 0
-    if asked.growth or asked.regret:
+    if asked.growth:
         backends = asked.backend or list(libraries.BACKENDS)
         facts = report.facts(machine.about(backends))
         print(facts + "\n")
-        found = growth.run(backends) if asked.growth else regret.run(backends, asked.problems)
-        text = growth.text(found) if asked.growth else regret.text(found)
-        print(text)
-        if asked.update:
-            section = "growth" if asked.growth else "regret"
-            report.update(asked.update, section, f"{facts}\n\n{text}")
-        if asked.json:
-            with open(asked.json, "w", encoding="utf-8") as file:
-                json.dump(found, file, indent=1, ensure_ascii=False)
+        found = growth.run(backends)
+        _told("growth", facts, growth.text(found), found, asked)
+        return 0
+    if asked.regret:
+        try:
+            about, parts = regretted(asked.files or [])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            parser.error(f"--from: no file of --regret --json: {error}")
+        backends = asked.backend or list(libraries.BACKENDS)
+        about = about or machine.about(backends)
+        facts = report.facts(about)
+        print(facts + "\n")
+        found = parts or regret.run(backends, asked.problems, asked.seed)
+        _told("regret", facts, regret.text(found), {"machine": about, "regret": found}, asked)
         return 0
     if asked.list:
         print("\n".join(row.id for row in chosen(asked.rows, asked.backend, asked.quick)))

@@ -63,6 +63,27 @@ def test_row_beside_its_peer(tmp_path):
     assert (written[0], "old" in written, written[-2]) == ("a", False, "b")
 
 
+def test_regret_of_several_runs_is_reported_as_of_one(tmp_path):
+    files = [tmp_path / "1", tmp_path / "2"]
+    regrets: list[float] = []
+    for seed, file in enumerate(files, 1):
+        done = bench(
+            "--regret", "--backend", "numpy", "--problems", seed, "--seed", seed, "--json", file
+        )
+        assert done.returncode == 0, done.stderr
+        (part,) = json.loads(file.read_text(encoding="utf-8"))["regret"]
+        assert len(part["regrets"]) == part["problems"] == seed
+        regrets += part["regrets"]
+    results = tmp_path / "RESULTS.md"
+    results.write_text("<!-- begin regret -->\n<!-- end regret -->\n", encoding="utf-8")
+    done = bench("--regret", "--from", *files, "--update", results, "--json", tmp_path / "3")
+    assert f"| numpy | 3 | {sorted(regrets)[1]:.3f} | {max(regrets):.2f} |" in done.stdout
+    assert done.stdout.strip() in results.read_text(encoding="utf-8")
+    (whole,) = json.loads((tmp_path / "3").read_text(encoding="utf-8"))["regret"]
+    assert whole["regrets"] == sorted(regrets)
+    assert [w["regret"] for w in whole["worst"]] == whole["regrets"][::-1]
+
+
 @pytest.mark.parametrize(
     "arguments, text",
     [
@@ -76,6 +97,7 @@ def test_row_beside_its_peer(tmp_path):
         (["--update", "none.md"], "--update: there is no file none.md"),
         (["--from", "none.json"], "--from: no file of --json: "),
         (["--from", "run.py"], "--from: no file of --json: "),
+        (["--regret", "--from", "run.py"], "--from: no file of --regret --json: "),
     ],
 )
 def test_wrong_options_are_refused_before_anything_is_measured(arguments, text):

@@ -55,6 +55,9 @@ _ROWS, _LONG = 16, 8
 # short its sum.
 _WINDOW, _FEW, _POINT, _RESULT = 30, 90, 90, 32
 _LANES = 8
+# Bytes of scratch that the allocator keeps from one call to the next, and the rate at which it gets
+# new ones, as a part of that of an elementwise pass.
+_KEPT, _NEW = 2**25, 0.1
 
 
 @cache
@@ -73,14 +76,22 @@ def _layer_seconds(p: Any, cost: Any) -> float | str:
         return "the gradient of a kernel of groups is slow"
     single = p.single and p.g.groups == 1
     if single and p.g.rank == 1 and p.role == "w":
-        # A plain loop, over neighbouring points at once, whatever the dtype.
-        seconds = 2 * p.flops / cost.native_single
+        # A plain loop over neighbouring points at once; entries of a batch, of float64 one by one,
+        # are laid side by side first. Points a stride apart are read one by one for all entries.
+        terms = 1.6 * p.flops * (p.heavy**3 if p.batch > 1 else 1)
+        seconds = terms / cost.native_single
+        if p.batch > 1:
+            seconds += p.outputs / (33 * cost.native_point)
+        if not p.g.strideless:
+            seconds += p.flops / p.batch / (7 * cost.native_point)
     elif single and p.role == "y" and p.g.rank == 1:
         # So is this, over rows. Points of a line that is none cost more, which terms hide; of rows,
         # terms whose points lie apart.
         if p.batch * _rows_of(p.g.spans[0], p.batch) > 1:
             terms = p.heavy * p.flops * (1 if p.g.strideless else 2) / (2 * cost.native_single)
             seconds = terms + p.heavy * p.outputs / (48 * cost.native_point)
+            if p.x_bytes + p.y_bytes > _KEPT:
+                seconds += (p.x_bytes + p.y_bytes) / (_NEW * cost.stream)
         else:
             terms = p.heavy * p.flops / (1.35 * cost.native_single)
             seconds = max(terms, p.outputs / (6 * cost.native_point))
@@ -103,9 +114,13 @@ def _layer_seconds(p: Any, cost: Any) -> float | str:
         # Volumes are cut into pictures, channels first are brought to the back.
         planes = p.g.sizes[0] if p.g.rank == 3 else 1
         if planes > 1 or not p.g.last:
-            copied += _POINT * (planes * p.inputs + p.outputs + p.w_bytes / p.width)
+            # Of a kernel (O, C, *K) neighbours in memory go furthest apart.
+            copied += _POINT * (planes * p.inputs + p.outputs + 4 * p.w_bytes / p.width)
         # Eigen's products of float64 take twice what its vectors would.
         seconds = p.heavy * (p.heavy * p.flops + copied) / cost.native
+        if p.role == "w" and p.batch < _LANES and p.width == 4:
+            # So few terms lie side by side, and those of one tap far apart.
+            seconds *= 2 if p.g.strideless else 4 if p.taps == 1 else 1
     return seconds + 20 * cost.call
 
 

@@ -42,16 +42,28 @@ def layer_seconds(p: Any, cost: Any) -> float | str:
     row = p.mutable and p.role == "y" and p.single and p.batch * g.groups == 1
     if row and by_line(g, p.width):
         return line_seconds(g.spans[0], p.width, p.heavy, cost.gemm) + 2 * cost.call
+    looped = p.role == "x" and p.single and g.groups == 1
     small = p.batch * g.groups == p.wide == 1 and p.inputs <= _SMALL
     if p.width > 4 or (small and (g.rank == 1 or (g.rank == 2 and min(g.sizes) <= 3))):
         columns = p.width * p.places * p.depth * p.taps
         seconds = p.heavy * p.flops * (1 + LANES / p.rows) / cost.native
-        seconds += columns / (cost.gather if columns < _FRESH else cost.gather / 16)
-        seconds += 4 * p.batch * g.groups * cost.call
+        # Points are copied one by one, into memory of each call.
+        seconds += columns / (cost.gather / (4 if columns < _FRESH else 8))
+        seconds += p.batch * g.groups * cost.call
+        if looped:
+            seconds += 7 * p.flops / cost.native_single
     else:
-        # Their threads begin twice.
-        seconds = channels_seconds(p, cost) + 4 * cost.call
-        if p.single and g.groups == 1:
+        seconds = channels_seconds(p, cost)
+        plain = g.rank < 3 and all(s.dilation == 1 for s in g.spans)
+        if p.single and g.groups > 1 and p.role != "w" and (g.last or plain):
+            # Channels are the lanes of a vector.
+            idle = max(1.0, LANES / g.groups)
+            seconds = idle * p.flops / (5 * cost.native_groups)
+            seconds += p.outputs / (12 * cost.native_point)
+        elif looped and (g.rank > 1 or p.taps <= _ROW):
+            # Points of x are summed by a plain loop.
+            seconds += 12 * p.flops / cost.native_single
+        elif p.single and g.groups == 1:
             if g.rank == 1 and p.taps > _ROW:
                 seconds += 10 * p.flops / cost.native_single
             if LANES * p.width * p.outputs > 2 * _FRESH:
@@ -62,6 +74,8 @@ def layer_seconds(p: Any, cost: Any) -> float | str:
             seconds *= 1.5
         elif g.rank == 3 and g.last:
             seconds += p.width * (p.inputs + p.outputs) / (cost.gather / 4)
+        # A primitive is looked up and run, and its threads begin twice.
+        seconds += 10 * cost.call
     if g.last:
         # The kernel is laid out anew: by PyTorch point by point, large ones as `_turned` and
         # `_beside` do it.

@@ -47,8 +47,8 @@ UNROLLED = 64
 # Bytes of output computed at a time: three such blocks stay in a core's cache.
 _BLOCK = 2**18
 # How much longer a compiler's loop over a single line takes that threads cannot share evenly (XLA),
-# and from how many points on they share it.
-_UNEVEN, _SHARED = 5, 2**13
+# and from how many multiply-adds of one pass on they share it.
+_UNEVEN, _SHARED = 8, 10**5
 # Neighbouring channels that fill a vector.
 _LANES = 8
 # Elements of one innermost loop over points and channels.
@@ -152,11 +152,12 @@ def _compiled(p: Problem, cost: Costs) -> Estimate:
         moved = 4.0 * p.taps * points * p.rows
         steps = 20.0
     elif unrolled or p.depth == 1:
-        # Points of several channels are read once for all results.
-        each = (0.3 if p.depth == 1 else 0.15) if unrolled else 0.7
+        # Points of several channels are read once for all results, of which a group has few.
+        each = (0.3 if p.depth == 1 or p.g.groups > 1 else 0.15) if unrolled else 0.7
         if p.g.spans[-1].stride > 1:
             each *= 2
-        if p.outputs == p.g.out[-1] >= _SHARED and p.outputs % 2:
+        once = p.outputs * (p.taps * p.depth if unrolled else 1)
+        if p.outputs == p.g.out[-1] and p.outputs % 2 and once >= _SHARED:
             # Its points are computed one by one.
             each *= _UNEVEN
         moved = (1 + each * p.taps * p.depth) * points * p.rows

@@ -34,7 +34,7 @@ Array = Any
 WINDOW_BOUND = "|err| <= 2·K·eps·(|x|⋆|k|) + K·tiny"
 
 # Multiply-adds of one large product of matrices in the time of one of many of a single row (XLA).
-_GROUPED = 120
+_GROUPED = 80
 _WIDTHS = {"float32": 4, "float64": 8, "complex64": 8, "complex128": 16}
 
 

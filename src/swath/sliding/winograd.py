@@ -189,6 +189,9 @@ def estimate(p: Problem, cost: Costs) -> Estimate | str:
     # Taps before the filtered axes read a copy of their tiles and add their products.
     added = (taps - 1) * (p.depth + 2 * p.rows)
     passed = 0.7 * p.width * tiles * cells * (p.depth + p.rows + added)
+    if p.traces and p.g.groups > 1:
+        # A compiler's products of groups are slow; these are smaller than those of windows.
+        work *= 2
     seconds = work + gathered / cost.gather + passed / cost.stream + 30 * cost.call
     bound = _BOUND.format(slack=f.slack, depth=_depth(p), size=f.size)
     excess = 0 if p.fast else _excess(p)
