@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import re
 import signal
 import subprocess
@@ -900,8 +899,12 @@ def test_journal_of_another_job(tmp_path):
     ]:
         with pytest.raises(ValueError, match=text):
             change()
-    (tmp_path / "journal").write_text("shopping list\n")
-    with pytest.raises(ValueError, match="is not a journal"):
-        go(np.ones(3), 20)
-    os.remove(tmp_path / "journal")
-    go(np.full(3, 2.0), 20)
+    for other in ("shopping list\n", "shopping list", '{"a": 1}'):
+        (tmp_path / "journal").write_text(other)
+        with pytest.raises(ValueError, match="is not a journal"):
+            go(np.ones(3), 20)
+        assert (tmp_path / "journal").read_text() == other
+    # A run that was killed before its first line was whole.
+    for torn in ("", '{"swath', '{"swath_journal": 1, "sou'):
+        (tmp_path / "journal").write_text(torn)
+        go(np.full(3, 2.0), 20)

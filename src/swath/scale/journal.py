@@ -23,6 +23,8 @@ from ..errors import ArgumentError
 __all__ = ["Journal", "checksum", "fingerprint"]
 
 _FORMAT = 1
+# How every journal begins.
+_HEAD = b'{"swath_journal": '
 
 
 def fingerprint(fn: Any, backend: str) -> str:
@@ -103,7 +105,8 @@ class Journal:
         except FileNotFoundError:
             return None
         whole = raw[: raw.rfind(b"\n") + 1]
-        if not whole:
+        if not whole and _HEAD.startswith(raw[: len(_HEAD)]):
+            # Empty, or torn within the first line.
             return None
         try:
             job, *entries = [json.loads(line) for line in whole.splitlines()]
