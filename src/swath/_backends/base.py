@@ -197,6 +197,8 @@ class Backend:
     narrow = 16
     #: Whether `triangle` of one tall matrix of few columns takes no longer than two passes over it.
     reflects = False
+    #: Whether `each` takes several threads.
+    shares = False
     #: Kind of device, "cpu" or "gpu".
     kind = "cpu"
     #: Bytes of what is best computed with at once: half of a second-level cache, and few calls.

@@ -62,6 +62,7 @@ class NumpyBackend(Backend):
 
     mutable = True
     in_place = True
+    shares = True
     # OpenBLAS brings every operand into blocks of its own first.
     narrow = 25
 

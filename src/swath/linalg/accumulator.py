@@ -16,10 +16,21 @@ import numpy as np
 
 from .. import arguments
 from .._backends import Backend, backend_of
+from ..autodiff import primal
 from ..errors import ArgumentError, ArgumentTypeError, describe, explain
 from ._pair_sums import block_rows
 from .gram_solution import GramResult, options, solved
-from .gram_state import GramState, filled, fitting, initial, joined, rows_of, same_problem, stepped
+from .gram_state import (
+    GramState,
+    filled,
+    fitting,
+    initial,
+    joined,
+    rows_of,
+    same_problem,
+    stepped,
+    stepped_apart,
+)
 
 __all__ = ["GramAccumulator"]
 
@@ -400,8 +411,16 @@ class GramAccumulator:
             self._state = stepped(state, a, b, w)
             return
         most = block_rows(be, state.high.dtype, filled(state.high.shape[0]))
+        apart = be.shares and all(v is primal(v) for v in (a, b, w, state.high))
         m, start = int(a.shape[0]), 0
         while start < m:
+            blocks = 0 if self._filled else (m - start) // most
+            if apart and blocks > 1:
+                part = slice(start, start + blocks * most)
+                start = part.stop
+                weights = None if w is None else w[part]
+                self._state = state = stepped_apart(state, a[part], b[part], weights, most)
+                continue
             take = min(most - self._filled, m - start)
             part = slice(start, start + take)
             start += take

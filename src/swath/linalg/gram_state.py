@@ -24,6 +24,7 @@ __all__ = [
     "rows_of",
     "same_problem",
     "stepped",
+    "stepped_apart",
 ]
 
 Array = Any
@@ -145,6 +146,24 @@ def stepped(state: GramState, a: Any, b: Any, w: Any) -> GramState:
     rows = (a, b) if w is None else (a, b, w)
     words = state.high, state.low, state.top, state.rows
     return _with(state, be.run(_stepped, geometry, *words, *rows))
+
+
+def stepped_apart(state: GramState, a: Any, b: Any, w: Any, size: int) -> GramState:
+    """As `stepped` for each block of `size` rows, bit for bit; blocks are summed side by side."""
+    be = backend_of(state.high)
+    fresh = initial(state.high, state.columns, state.rights, state.kind)
+    parts: dict[int, GramState] = {}
+
+    def work(_: None, start: int) -> None:
+        some = slice(start, start + size)
+        parts[start] = stepped(fresh, a[some], b[some], None if w is None else w[some])
+
+    starts = range(0, a.shape[0], size)
+    be.each(starts, lambda: None, work)
+    # A sum added to nothing is exact: what rounds comes in the order of the rows.
+    for start in starts:
+        state = joined(state, parts[start])
+    return state
 
 
 @dataclass(frozen=True)
