@@ -29,6 +29,7 @@ __all__ = [
     "NativeKernel",
     "blocks",
     "channels_seconds",
+    "column_parts",
     "cudnn_seconds",
     "no_kernel",
     "strided",

@@ -106,8 +106,8 @@ class CupyBackend(NumpyBackend):
         cp.add.at(x.reshape(-1), places, values.reshape(-1))
 
     # One thread starts what the device does; the rest of NumPy's forms are calls of its own.
-    each = Backend.each
-    matmul = Backend.matmul
+    each, shares = Backend.each, Backend.shares
+    matmul, times_upper = Backend.matmul, Backend.times_upper
     matmul_into = Backend.matmul_into
     # SciPy's recursion is for memory of the host.
     native_levinson_seconds = Backend.native_levinson_seconds
