@@ -118,9 +118,6 @@ def _layer_seconds(p: Any, cost: Any) -> float | str:
             copied += _POINT * (planes * p.inputs + p.outputs + 4 * p.w_bytes / p.width)
         # Eigen's products of float64 take twice what its vectors would.
         seconds = p.heavy * (p.heavy * p.flops + copied) / cost.native
-        if p.role == "w" and p.batch < _LANES and p.width == 4:
-            # So few terms lie side by side, and those of one tap far apart.
-            seconds *= 2 if p.g.strideless else 4 if p.taps == 1 else 1
     return seconds + 20 * cost.call
 
 

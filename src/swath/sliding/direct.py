@@ -152,8 +152,8 @@ def _compiled(p: Problem, cost: Costs) -> Estimate:
         moved = 4.0 * p.taps * points * p.rows
         steps = 20.0
     elif unrolled or p.depth == 1:
-        # Points of several channels are read once for all results, of which a group has few.
-        each = (0.3 if p.depth == 1 or p.g.groups > 1 else 0.15) if unrolled else 0.7
+        # Points of several channels are read once for all results.
+        each = (0.3 if p.depth == 1 else 0.15) if unrolled else 0.7
         if p.g.spans[-1].stride > 1:
             each *= 2
         once = p.outputs * (p.taps * p.depth if unrolled else 1)
