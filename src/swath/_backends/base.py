@@ -473,6 +473,16 @@ class Backend:
         for item in items:
             work(state, item)
 
+    def results(self, function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+        """function(item) of distinct items, in their order; computed as by `each`."""
+        found: dict[Any, Any] = {}
+
+        def work(_: None, item: Any) -> None:
+            found[item] = function(item)
+
+        self.each(items, lambda: None, work)
+        return [found[item] for item in items]
+
     def quiet(self) -> AbstractContextManager[Any]:
         """No warnings of overflow and invalid values inside: NumPy's, which others are made of."""
         return np.errstate(over="ignore", invalid="ignore")

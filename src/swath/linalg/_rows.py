@@ -81,16 +81,14 @@ def by_problems(
     if count <= 1:
         return function(a, *arrays)
     step = -(-a.shape[0] // count)
-    found: dict[int, tuple[Array, ...]] = {}
 
-    def work(_: None, i: int) -> None:
-        found[i] = function(*(v[i : i + step, ...] if v.ndim else v for v in (a, *arrays)))
+    def some(i: int) -> tuple[Array, ...]:
+        return function(*(v[i : i + step, ...] if v.ndim else v for v in (a, *arrays)))
 
-    starts = range(0, a.shape[0], step)
-    be.each(starts, lambda: None, work)
+    found = be.results(some, range(0, a.shape[0], step))
     return tuple(
         xp.concat(list(v), axis=0) if v[0].ndim else xp.any(xp.stack(list(v)))
-        for v in zip(*(found[i] for i in starts), strict=True)
+        for v in zip(*found, strict=True)
     )
 
 

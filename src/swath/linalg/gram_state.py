@@ -152,17 +152,14 @@ def stepped_apart(state: GramState, a: Any, b: Any, w: Any, size: int) -> GramSt
     """As `stepped` for each block of `size` rows, bit for bit; blocks are summed side by side."""
     be = backend_of(state.high)
     fresh = initial(state.high, state.columns, state.rights, state.kind)
-    parts: dict[int, GramState] = {}
 
-    def work(_: None, start: int) -> None:
+    def alone(start: int) -> GramState:
         some = slice(start, start + size)
-        parts[start] = stepped(fresh, a[some], b[some], None if w is None else w[some])
+        return stepped(fresh, a[some], b[some], None if w is None else w[some])
 
-    starts = range(0, a.shape[0], size)
-    be.each(starts, lambda: None, work)
     # A sum added to nothing is exact: what rounds comes in the order of the rows.
-    for start in starts:
-        state = joined(state, parts[start])
+    for part in be.results(alone, range(0, a.shape[0], size)):
+        state = joined(state, part)
     return state
 
 

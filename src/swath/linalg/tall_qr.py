@@ -206,8 +206,7 @@ def cholesky_qr(A: Any) -> tuple[Any, Any]:
         )
     (a,) = arguments.solvable(be, a)
     kind = a.dtype
-    if be.is_half(kind):
-        a = _ops.cast(a, be.dtype("float32"))
+    (a,) = arguments.summable(be, a)
     if 0 in a.shape:
         return _ops.cast(a, kind), _ops.fill_like(a, (*a.shape[:-2], n, n), 0, kind)
     q, r, whole = _steps(be, a)
