@@ -17,9 +17,9 @@ from swath.errors import ArgumentError
 from swath.geometry import Sliding, Span, Windows, pooling_span, resolve_padding, same_padding
 from swath.sliding import (
     correlate,
-    direct,
     kernel_gradient,
     plan,
+    planes,
     spread,
     tiles_interleaved,
     toeplitz,
@@ -286,7 +286,7 @@ def test_tiles_of_large_arrays_equal_loops(xp, monkeypatch):
 @pytest.mark.op("sliding.correlate", "sliding.spread", "sliding.kernel_gradient")
 def test_planes_of_several_entries_at_a_time_equal_loops(xp, monkeypatch):
     """Three entries of small planes, and then the last two."""
-    monkeypatch.setattr(direct, "_RUN", 150)
+    monkeypatch.setattr(planes, "_RUN", 150)
     for spans in (
         (Span(7, 3, 1, 1, 1, 1), Span(8, 2, 1, 2, -1, 3)),
         (Span(60, 4, 1, 3, 9, 0),),

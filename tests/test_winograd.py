@@ -127,6 +127,19 @@ def filtering_size(x, w, size):
     return out
 
 
+@pytest.mark.on("numpy")
+@pytest.mark.op("sliding.spread")
+def test_the_bound_of_a_strided_transpose_is_that_of_its_products(xp):
+    """Six taps of stride 2 are two forward products of three, which sum the outputs' channels."""
+    be = backend_of(xp.asarray([0.0]))
+    g = Sliding((Span(24, 6, 2), Span(30, 6, 2)), method="winograd")
+    problem = Problem("x", g, 1, 16, 40, "float32", be.traces, be.mutable)
+    found = plan.choose(problem, ("numpy", "cpu", ""))
+    assert found.method == "winograd"
+    assert found.terms == 40 + 2
+    assert "C = 40, F(2, 3)" in found.error_bound
+
+
 @pytest.mark.parametrize("level", SIZES)
 @pytest.mark.parametrize("depth", [1, 3, 8])
 @pytest.mark.parametrize("spread_of", [0, 6], ids=["even", "uneven"])

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from .._backends import Backend
 from ..geometry import Sliding
 from .costs import Costs
-from .problem import Estimate, Problem, as_is, roughly
+from .problem import Estimate, Problem, Slabs, as_is, roughly
 
 __all__ = [
     "alone",
@@ -30,6 +30,7 @@ __all__ = [
     "exact",
     "fast_length",
     "few",
+    "frames",
     "last",
     "lonely",
     "mix",
@@ -169,6 +170,12 @@ def _readings(role: str, g: Sliding) -> tuple[_Reading, ...]:
         cut = slice(begin, begin + step * (last - first - 1) + 1, step)
         found.append(_Reading(length, cut if last > first else slice(0, 0), (first, count - last)))
     return tuple(found)
+
+
+def frames(p: Problem, cut: Slabs) -> tuple[int, int]:
+    """Of a kernel's gradient every slab is a frame of its own."""
+    summed = p.batch * -(-p.points // cut.step) if p.role == "w" else 1
+    return prod(transform_lengths(p.role, p.slab(cut).g)), summed
 
 
 def transform_lengths(role: str, g: Sliding) -> list[int]:

@@ -53,6 +53,7 @@ def estimate(algorithm: Algorithm, p: Problem, cost: Costs) -> Estimate | str:
         seconds=sum(e.seconds for e in found) + laid / cost.gather,
         flops=sum(e.flops for e in found),
         moved=sum(e.moved for e in found) + laid,
+        terms=max(e.terms for e in found),
     )
 
 

@@ -23,12 +23,13 @@ from .._backends import Backend
 from ..geometry import Sliding
 from . import col2im
 from .costs import Costs
-from .direct import fitted
-from .problem import Estimate, Problem, Slabs, roughly
+from .problem import Estimate, Problem, Slabs, roughly, unframed
+from .taps import fitted
 
 __all__ = [
     "estimate",
     "exact",
+    "frames",
     "last",
     "pack",
     "pieces",
@@ -42,6 +43,7 @@ __all__ = [
 Array = Any
 Windows = list[tuple[int, Array]]
 exact = roughly
+frames = unframed
 
 # Bytes of gathered windows at a time: near the caches until the product, which begins its threads
 # seldom enough.

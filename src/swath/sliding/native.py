@@ -11,12 +11,13 @@ from typing import Any
 from .._backends import Backend
 from ..geometry import Sliding
 from .costs import Costs
-from .problem import Estimate, Problem, as_is
+from .problem import Estimate, Problem, as_is, unframed
 
 __all__ = ["estimate", "exact", "last", "pack", "roles", "run", "scratch", "tile", "unpack"]
 
 Array = Any
 pack = unpack = as_is
+frames = unframed
 
 
 def last(p: Problem) -> bool:

@@ -22,11 +22,12 @@ from .._backends import Backend
 from ..geometry import Sliding, Span
 from .costs import Costs
 from .fft import alone, bound, dilated, fast_length, few, lonely, mix, sum_bound
-from .problem import Estimate, Problem, as_is
+from .problem import Estimate, Problem, Slabs, as_is
 
 __all__ = [
     "estimate",
     "exact",
+    "frames",
     "frames_for",
     "frames_of",
     "last",
@@ -166,6 +167,17 @@ def exact(p: Problem) -> bool:
 def tile(p: Problem) -> tuple[int, int]:
     """Whatever the workspace allows: groups of frames that fit the cache are made by `run`."""
     return 0, 0
+
+
+def frames(p: Problem, cut: Slabs) -> tuple[int, int]:
+    """Of a kernel's gradient those of all outputs are summed, of an output those of parts of w."""
+    part = p.slab(cut)
+    # The transpose is made of forward products, of none where no tap reaches a point.
+    made = frames_for(next(part.residues(), part) if p.role == "x" else part)
+    summed = prod(f.parts for f in made)
+    if p.role == "w":
+        summed = p.batch * -(-p.points // cut.step) * prod(f.many for f in made)
+    return prod(f.points for f in made), summed
 
 
 def frames_for(p: Problem) -> Frames:

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from math import prod
 from typing import Any
 
 from .._backends import WORKSPACE, Backend, blocks
@@ -87,6 +86,8 @@ class Candidate:
         Bytes beyond inputs and output.
     error_bound : str
         The bound of the accuracy contract.
+    terms : int
+        Products summed in one output (K of the accuracy contract; C + 2 or C + 12 of Winograd's).
     transforms : bool
         Whether that bound is one per transformed frame, not per window.
     against : str
@@ -101,6 +102,7 @@ class Candidate:
     bytes: int
     workspace: int
     error_bound: str
+    terms: int = 0
     transforms: bool = False
     against: str = ""
     note: str = ""
@@ -115,7 +117,7 @@ class Plan:
     operation, method, why : str
         What is computed, by which algorithm, for what reason.
     terms : int
-        Products summed in one output (K of the accuracy contract; C + 2 or C + 12 of Winograd's).
+        As of the chosen candidate.
     points, frames : int
         Points of one transform, where the method is an FFT, and how many frames are summed (of a
         kernel those of all outputs, of an output those of a kernel in parts).
@@ -247,7 +249,16 @@ def _candidate(
             again = 2 * (slabs.repeated(p, cut) - 1) * max(p.x_bytes, p.y_bytes) / cost.stream
             e = replace(e, seconds=e.seconds + again)
     return Candidate(
-        method, e.seconds, e.flops, int(e.moved), scratch, e.bound, e.transforms, e.against, note
+        method=method,
+        seconds=e.seconds,
+        flops=e.flops,
+        bytes=int(e.moved),
+        workspace=scratch,
+        error_bound=e.bound,
+        terms=whole.terms or p.terms,
+        transforms=e.transforms,
+        against=e.against,
+        note=note,
     )
 
 
@@ -255,56 +266,56 @@ _NAMES = {"y": "correlate", "x": "spread", "w": "kernel_gradient"}
 
 
 def _decide(p: Problem, found: list[Candidate], cuts: dict[str, Slabs], workspace: int) -> Plan:
-    role, g = p.role, p.g
     ranked = sorted(found, key=lambda c: c.seconds)
-    by_name = {c.method: c for c in ranked}
-    if g.method != "auto":
-        asked = by_name[g.method]
-        # A forced method holds for the forward; where it cannot do a derivative, its kin does.
-        kin = {"overlap_save": "fft"}.get(g.method, "direct")
-        method = g.method if asked.seconds < float("inf") else kin
-        if by_name[method].seconds == float("inf"):
-            method = "direct"
-        why = "asked for" if method == g.method else f"{g.method}: {asked.note}"
-    else:
+    asked = p.g.method
+    method, why = _best(ranked, workspace) if asked == "auto" else _forced(asked, ranked)
+    chosen = next(c for c in ranked if c.method == method)
+    told = tuple(_told(c, chosen, forced=asked != "auto") for c in ranked)
+    points, frames = ALGORITHMS[method].frames(p, cuts[method])
+    name = _NAMES[p.role]
+    return Plan(name, method, why, told, cuts[method], chosen.terms, points, frames)
 
-        def rank(c: Candidate) -> tuple[int, float]:
-            # Where nothing stays within the workspace, what exceeds it least.
-            return max(c.workspace, workspace), c.seconds
 
-        possible = [c for c in ranked if c.seconds < float("inf") and not c.against]
-        exact = min((c for c in possible if not c.transforms), key=rank)
-        spectral = min((c for c in possible if c.transforms), key=rank, default=None)
-        method, why = exact.method, "least predicted time with a bound per window"
-        if spectral is not None and spectral.workspace <= max(workspace, exact.workspace):
-            slower = exact.seconds / spectral.seconds
-            if slower > FFT_ADVANTAGE:
-                method, why = spectral.method, f"{method} is predicted {slower:.1f}× slower"
-    candidates = []
-    for c in ranked:
-        note = c.note
-        if not note and c.method != method:
-            ratio = c.seconds / max(by_name[method].seconds, 1e-12)
-            note = f"predicted {ratio:.2f}× the time"
-            if c.against and g.method == "auto":
-                note += f", {c.against}"
-            if c.transforms and ratio < 1:
-                note += ", not the 4× that an error bound per frame must buy"
-        candidates.append(replace(c, note=note))
-    points = frames = 1
-    if method in TRANSFORMS:
-        cut = cuts[method]
-        part, parts = p.slab(cut), 1
-        if method == "fft":
-            points = prod(fft.transform_lengths(role, part.g))
-        else:
-            # The transpose is made of forward products, of none where no tap reaches a point.
-            made = overlap_save.frames_for(next(part.residues(), part) if role == "x" else part)
-            points, frames = prod(f.points for f in made), prod(f.many for f in made)
-            parts = prod(f.parts for f in made)
-        frames = p.batch * -(-p.points // cut.step) * frames if role == "w" else parts
-    terms = winograd.terms(p) if method == "winograd" else p.terms
-    return Plan(_NAMES[role], method, why, tuple(candidates), cuts[method], terms, points, frames)
+def _forced(asked: str, candidates: list[Candidate]) -> tuple[str, str]:
+    """The method that was asked for, and why it may be another.
+
+    It holds for the forward; where it cannot do a derivative, its kin does.
+    """
+    notes = {c.method: c.note for c in candidates}
+    able = {c.method for c in candidates if c.seconds < float("inf")}
+    kin = (asked, {"overlap_save": "fft"}.get(asked, "direct"), "direct")
+    method = next(m for m in kin if m in able)
+    return method, "asked for" if method == asked else f"{asked}: {notes[asked]}"
+
+
+def _best(candidates: list[Candidate], workspace: int) -> tuple[str, str]:
+    """The fastest of a bound per window, unless a transform is that much faster; and why."""
+
+    def rank(c: Candidate) -> tuple[int, float]:
+        # Where nothing stays within the workspace, what exceeds it least.
+        return max(c.workspace, workspace), c.seconds
+
+    possible = [c for c in candidates if c.seconds < float("inf") and not c.against]
+    exact = min((c for c in possible if not c.transforms), key=rank)
+    spectral = min((c for c in possible if c.transforms), key=rank, default=None)
+    if spectral is not None and spectral.workspace <= max(workspace, exact.workspace):
+        slower = exact.seconds / spectral.seconds
+        if slower > FFT_ADVANTAGE:
+            return spectral.method, f"{exact.method} is predicted {slower:.1f}× slower"
+    return exact.method, "least predicted time with a bound per window"
+
+
+def _told(c: Candidate, chosen: Candidate, *, forced: bool) -> Candidate:
+    """A candidate with a note of why it was not taken."""
+    if c.note or c is chosen:
+        return c
+    ratio = c.seconds / max(chosen.seconds, 1e-12)
+    note = f"predicted {ratio:.2f}× the time"
+    if c.against and not forced:
+        note += f", {c.against}"
+    if c.transforms and ratio < 1:
+        note += ", not the 4× that an error bound per frame must buy"
+    return replace(c, note=note)
 
 
 _CAPTURE: ContextVar[tuple[Backend, tuple[str, str, str], list[Plan]] | None] = ContextVar(

@@ -228,6 +228,8 @@ class Estimate:
         that two slabs share are computed twice, not only read twice.
     against : str
         Why it is taken only where it is asked for; empty where it may be chosen.
+    terms : int
+        Products summed in one output, where they are not those of a window.
     """
 
     seconds: float
@@ -236,6 +238,7 @@ class Estimate:
     bound: str = WINDOW_BOUND
     transforms: bool = False
     against: str = ""
+    terms: int = 0
 
 
 class Algorithm(Protocol):
@@ -276,6 +279,10 @@ class Algorithm(Protocol):
         """Whether `scratch` tells what a compiled program holds, and not about what."""
         ...
 
+    def frames(self, p: Problem, cut: Slabs) -> tuple[int, int]:
+        """Points of one transform, and transformed frames that a value of the result sums."""
+        ...
+
     def tile(self, p: Problem) -> tuple[int, int]:
         """Bytes of what should stay in the cache, and how many may."""
         ...
@@ -291,6 +298,12 @@ def roughly(p: Problem) -> bool:
     """`exact` of an algorithm whose scratch arrays a compiler arranges as it likes."""
     del p
     return False
+
+
+def unframed(p: Problem, cut: Slabs) -> tuple[int, int]:
+    """`frames` of an algorithm that transforms nothing."""
+    del p, cut
+    return 1, 1
 
 
 def channels(g: Sliding, shapes: dict[str, tuple[int, ...]]) -> tuple[int, int, int]:

@@ -213,90 +213,120 @@ def _in_place(form: Form, slabs: Slabs, a: Array, b: Array, total: Any) -> Array
     return form.zero(a) if out is None else out
 
 
+class _Equal:
+    """Slabs of one size, for a compiled loop: the last one begins earlier and repeats a few points.
+
+    Attributes
+    ----------
+    total : int
+        How many there are.
+    geometry : Sliding
+        Of each of them.
+    """
+
+    def __init__(self, be: Backend, p: Problem, slabs: Slabs) -> None:
+        self.be, self.p, self.chunk = be, p, slabs.chunk
+        span, self.hop = p.g.spans[0], min(slabs.step, p.points)
+        self.axis = 1 if p.g.last else 2
+        # Every slab of x begins at the same phase of the stride, the last one too.
+        whole = p.role != "x" or self.hop == p.points
+        self.width = self.hop if whole else self.hop + p.points % span.stride
+        self.final = p.points - self.width
+        self.lines = 1 + -(-self.final // self.hop)
+        self.total = (p.batch // self.chunk) * self.lines
+        self.geometry = p.slab(Slabs(self.chunk, self.width)).g
+        first = self.geometry.spans[0]
+        self.reach = first.out if p.role == "x" else first.length
+
+    def _begins(self, i: Any) -> tuple[Any, Any, Any]:
+        """Batch entry and first point of a slab, and where it begins."""
+        entry, first = (i // self.lines) * self.chunk, (i % self.lines) * self.hop
+        inside = self.be.xp.minimum(first, self.final) if self.final % self.hop else first
+        return entry, first, inside
+
+    def _source(self, start: Any) -> Any:
+        """Where the operand of the slab that begins at `start` begins."""
+        span = self.p.g.spans[0]
+        if self.p.role == "x":
+            return span.source_start(0) + start // span.stride
+        return start * span.stride - span.low
+
+    def _entries(self, x: Array, i: Any) -> Array:
+        return (
+            self.be.slab(x, 0, self._begins(i)[0], self.chunk) if self.chunk < self.p.batch else x
+        )
+
+    def read(self, x: Array, i: Any) -> Array:
+        """What a slab reads of the operand that is longer or shorter than the result."""
+        x = self._entries(x, i)
+        if self.width == self.p.points:
+            return x
+        ends = self._source(0), self._source(self.final)
+        return within(self.be, x, self.axis, self._source(self._begins(i)[2]), self.reach, *ends)
+
+    def part(self, x: Array, i: Any) -> Array:
+        """A slab of what is as long as the result."""
+        x = self._entries(x, i)
+        if self.width == self.p.points:
+            return x
+        return self.be.slab(x, self.axis, self._begins(i)[2], self.width)
+
+    def fresh(self, value: Array, i: Any) -> Array:
+        """A slab with zeros where the one before has been."""
+        if not self.final % self.hop:
+            return value
+        be, (_, first, start) = self.be, self._begins(i)
+        index = be.arange(self.width, value, be.default_int(value)) + start
+        index = be.xp.reshape(index, (-1, *[1] * (value.ndim - self.axis - 1)))
+        return be.xp.where(index >= first, value, be.xp.zeros_like(value))
+
+    def put(self, out: Array, value: Array, i: Any) -> Array:
+        """The result with a slab of it."""
+        entry, _, start = self._begins(i)
+        return self.be.put_slab(out, value, (entry, *[0] * (self.axis - 1), start))
+
+
 def _loop(form: Form, slabs: Slabs, a: Array, b: Array, added: Any) -> Array:
-    """A compiled loop over equal slabs; the last one begins earlier and repeats a few points.
+    """A compiled loop over equal slabs.
 
     On a processor what a slab reads is fetched while the one before is computed, and carried: XLA
     would else make the slice anew for every term that reads it, point by point.
     """
-    be, p, product = form.be, form.p, form.product
-    xp, role, g, span = be.xp, p.role, p.g, p.g.spans[0]
-    chunk, hop = slabs.chunk, min(slabs.step, p.points)
-    at = 1 if g.last else 2
-    # Every slab of x begins at the same phase of the stride, the last one too.
-    width = hop + p.points % span.stride if role == "x" and hop < p.points else hop
-    cut = width < p.points
-    final = p.points - width
-    count = 1 + -(-final // hop)
-    sub = p.slab(Slabs(chunk, width)).g
-    reach = sub.spans[0].out if role == "x" else sub.spans[0].length
-
-    def begin_of(start: Any) -> Any:
-        """Where the operand of the slab that begins at `start` begins."""
-        if role == "x":
-            return span.source_start(0) + start // span.stride
-        return start * span.stride - span.low
-
-    ends = begin_of(0), begin_of(final)
-    read, other = _outside(be, b if role == "x" else a), _outside(be, b)
-
-    def entries(x: tuple[Array, tuple[int, ...]], entry: Any) -> Array:
-        whole = be.reshape(*x)
-        return be.slab(whole, 0, entry, chunk) if chunk < p.batch else whole
-
-    def new(first: Any, start: Any, value: Array) -> Array:
-        """A slab with zeros where the one before has been."""
-        if not final % hop:
-            return value
-        index = be.arange(width, value, be.default_int(value)) + start
-        index = xp.reshape(index, (-1, *[1] * (value.ndim - at - 1)))
-        return xp.where(index >= first, value, xp.zeros_like(value))
-
-    def begins(i: Any) -> tuple[Any, Any, Any]:
-        """Batch entry and first point of a slab, and where it begins."""
-        entry, first = (i // count) * chunk, (i % count) * hop
-        return entry, first, xp.minimum(first, final) if final % hop else first
+    be, p = form.be, form.p
+    role, equal = p.role, _Equal(be, p, slabs)
+    operand, shape = _outside(be, b if role == "x" else a)
+    cotangent = _outside(be, b)
 
     def fetched(i: Any) -> Array:
-        """What a slab reads of the operand."""
-        entry, _, start = begins(i)
-        source = entries(read, entry)
-        return within(be, source, at, begin_of(start), reach, *ends) if cut else source
-
-    def body(i: Any, carried: tuple[Array, ...]) -> tuple[Array, ...]:
-        if ahead:
-            out, source = carried
-            return computed(i, out, source), fetched(i + 1)
-        (out,) = carried
-        return (computed(i, out, fetched(i)),)
+        return equal.read(be.reshape(operand, shape), i)
 
     def computed(i: Any, out: Array, source: Array) -> Array:
-        entry, first, start = begins(i)
-        if role == "x":
-            value = product(sub, a, source)
-        elif role == "y":
-            value = product(sub, source, b)
-        else:
-            y = entries(other, entry)
-            if cut:
-                y = be.slab(y, at, start, width)
-            return out + product(sub, source, new(first, start, y))
+        if role == "w":
+            y = equal.fresh(equal.part(be.reshape(*cotangent), i), i)
+            return out + form.product(equal.geometry, source, y)
+        pair = (a, source) if role == "x" else (source, b)
+        value = form.product(equal.geometry, *pair)
         if added is not None:
-            before = be.slab(be.slab(out, 0, entry, chunk), at, start, width)
-            value = before + new(first, start, value)
-        return be.put_slab(out, value, (entry, *[0] * (at - 1), start))
+            value = equal.part(out, i) + equal.fresh(value, i)
+        return equal.put(out, value, i)
 
-    # The library's kernel reads a slab as it lies: none is made anew.
-    total, ahead = (p.batch // chunk) * count, p.wide == 1 and form.algorithm is not native
     if role == "w":
         begun = form.zero(a)
     elif added is None:
-        shape = result_shape(role, g, p.batch, p.depth, p.rows)
-        begun = be.new_like(b if role == "x" else a, shape)
+        begun = be.new_like(
+            a if role == "y" else b, result_shape(role, p.g, p.batch, p.depth, p.rows)
+        )
     else:
         begun = added
-    carried = (begun, fetched(0)) if ahead else (begun,)
-    return be.fori_loop(0, total, body, carried)[0]
+    if p.wide > 1 or form.algorithm is native:
+        # The library's kernel reads a slab as it lies: none is made anew.
+        return be.fori_loop(0, equal.total, lambda i, out: computed(i, out, fetched(i)), begun)
+
+    def body(i: Any, carried: tuple[Array, Array]) -> tuple[Array, Array]:
+        out, source = carried
+        return computed(i, out, source), fetched(i + 1)
+
+    return be.fori_loop(0, equal.total, body, (begun, fetched(0)))[0]
 
 
 def _outside(be: Backend, x: Array) -> tuple[Array, tuple[int, ...]]:

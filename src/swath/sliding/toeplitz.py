@@ -22,7 +22,7 @@ from typing import Any
 from .._backends import Backend, backend_of
 from ..geometry import Sliding, Span
 from .costs import Costs
-from .problem import Estimate, Problem, as_is, roughly
+from .problem import Estimate, Problem, as_is, roughly, unframed
 from .tiles import SHORT, Tiling, counts, extra, runs, tiling
 from .tiles_gathered import GatheredTiles
 from .tiles_interleaved import BUFFER, InterleavedTiles, steps
@@ -33,6 +33,7 @@ __all__ = ["estimate", "exact", "frame_length", "last", "roles", "run", "scratch
 Array = Any
 pack = unpack = as_is
 exact = roughly
+frames = unframed
 
 # Results of channels that a compiler takes twice as long for, of as many channels or more.
 _FEW = 8

@@ -32,19 +32,19 @@ import numpy as np
 from .._backends import Backend
 from ..geometry import Sliding
 from .costs import Costs
-from .direct import fitted
 from .im2col import pieces
-from .problem import Estimate, Problem, as_is, roughly
+from .problem import Estimate, Problem, as_is, roughly, unframed
+from .taps import fitted
 
 __all__ = [
     "estimate",
     "exact",
+    "frames",
     "last",
     "pack",
     "roles",
     "run",
     "scratch",
-    "terms",
     "tile",
     "unpack",
 ]
@@ -53,6 +53,7 @@ Array = Any
 Table = tuple[tuple[float, ...], ...]
 unpack = as_is
 exact = roughly
+frames = unframed
 _BOUND = "|err| <= 2·(C+{slack})·eps·|Aᵀ|((|G||w|)⊙(|Bᵀ||x|)), C = {depth}, F({size}, 3)"
 
 # Bytes of gathered tiles and of their products at a time.
@@ -155,18 +156,17 @@ def _filtered(g: Sliding) -> int:
 
 def _depth(p: Problem) -> int:
     """Products summed in one transformed output (C of the bound)."""
-    depth = p.rows if p.role == "x" else p.depth
-    return depth * prod(p.g.sizes[: p.g.rank - _filtered(p.g)])
+    return p.depth * prod(p.g.sizes[: p.g.rank - _filtered(p.g)])
 
 
-def terms(p: Problem) -> int:
+def _terms(p: Problem) -> int:
     """C of the bound, and what transforms add to it."""
     return _depth(p) + _filter(p.fast).slack
 
 
 def _excess(p: Problem) -> float:
     """The bound for data of one size, over that of windows: each axis makes 3 terms 8."""
-    return (8 / 3) ** _filtered(p.g) * terms(p) / p.terms
+    return (8 / 3) ** _filtered(p.g) * _terms(p) / p.terms
 
 
 def estimate(p: Problem, cost: Costs) -> Estimate | str:
@@ -196,7 +196,8 @@ def estimate(p: Problem, cost: Costs) -> Estimate | str:
     bound = _BOUND.format(slack=f.slack, depth=_depth(p), size=f.size)
     excess = 0 if p.fast else _excess(p)
     against = f"its error bound is {excess:.1f}× that of windows" if excess > 1 else ""
-    return Estimate(seconds, flops + turned, gathered + passed, bound, against=against)
+    moved = gathered + passed
+    return Estimate(seconds, flops + turned, moved, bound, against=against, terms=_terms(p))
 
 
 def _tiles(p: Problem) -> int:
