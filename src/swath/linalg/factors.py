@@ -255,12 +255,7 @@ def _factorise(be: Backend, recipe: Recipe, *given: Array) -> tuple[Array, ...]:
 
         def hard(*arrays: Array) -> tuple[Array, ...]:
             found = _hard(be, recipe, rows, ridge, (g, low), first, sample)
-            if recipe.reflects:
-                return found
-            return tuple(
-                xp.where(xp.reshape(good, (*good.shape, *[1] * (new.ndim - good.ndim))), old, new)
-                for old, new in zip(easy(), found, strict=True)
-            )
+            return found if recipe.reflects else _either(be, good, easy(), found)
 
         found = be.cond(everywhere, easy, hard)
     root, scale, rank, condition, finite, triangular, *inner = found
@@ -539,11 +534,67 @@ def _hard(
     `sums` are the Gram matrix and AᴴW b, `first` is the `Cholesky` of BᴴB, needed without a sample.
     With one they are those of B Z with its Z, where it did not think BᴴB likely to do.
     """
-    xp, system = be.xp, recipe.system
-    a, (g, low) = rows[0], sums
-    s, count = min(a.shape[-2:]) if system.wide else a.shape[-1], max(a.shape[-2:])
-    eye = be.eye(s, a)
-    eye = xp.broadcast_to(eye, (*a.shape[:-2], s, s))
+    xp, a, low = be.xp, rows[0], sums[1]
+    scale, finite, found = _orthonormal(be, recipe, rows, ridge, sums, first, sample)
+    root, condition, settled, *inner = found
+    if recipe.system.wide:
+        inner = [_begun_wide(be, root, scale, low)]
+    integer = be.default_int(a)
+    rank = be.new_like(a, tuple(a.shape[:-2]), dtype=integer, fill=int(root.shape[-1]))
+    accepted = settled & (condition <= 1.0 / max(recipe.rcond, float(xp.finfo(a.dtype).eps)))
+
+    def kept(*arrays: Array) -> tuple[Array, ...]:
+        return root, scale, rank, condition, accepted | ~accepted, accepted, *inner
+
+    def decided(*arrays: Array) -> tuple[Array, ...]:
+        z, d, count, kappa, sound, *rest = _decided(be, recipe, rows, ridge, low, len(inner))
+        return _either(be, accepted, kept(), (z, d, count, kappa, sound, accepted, *rest))
+
+    enough = accepted if finite is None else accepted | ~finite
+    root, scale, rank, condition, sound, accepted, *inner = be.cond(xp.all(enough), kept, decided)
+    finite = sound if finite is None else finite
+    bad = ~finite
+
+    def marked(v: Array) -> Array:
+        mask = xp.reshape(bad, (*bad.shape, *[1] * (v.ndim - bad.ndim)))
+        return xp.where(mask, be.new_like(v, (), fill=float("nan")), v)
+
+    scale = xp.where(bad[..., None], xp.ones_like(scale), scale)
+    rank = xp.where(bad, xp.zeros_like(rank), rank)
+    return marked(root), scale, rank, marked(condition), finite, accepted, *map(marked, inner)
+
+
+def _either(
+    be: Backend, mask: Array, old: Sequence[Array], new: Sequence[Array]
+) -> tuple[Array, ...]:
+    """The old arrays where the mask of problems holds, the new ones elsewhere."""
+    return tuple(
+        be.xp.where(be.xp.reshape(mask, (*mask.shape, *[1] * (v.ndim - mask.ndim))), u, v)
+        for u, v in zip(old, new, strict=True)
+    )
+
+
+def _begun_wide(be: Backend, root: Array, scale: Array, low: Array) -> Array:
+    """Zᴴ D √W b, of a wide system."""
+    return be.matmul(adjoint(be, root), scale[..., None] * low)
+
+
+def _orthonormal(
+    be: Backend,
+    recipe: Recipe,
+    rows: tuple[Array, ...],
+    ridge: Array | None,
+    sums: tuple[Array, Array],
+    first: Any,
+    sample: Sample | None,
+) -> tuple[Array, Array | None, Any]:
+    """D, which problems are finite, where that is known, and what `orthogonalise` finds: `_hard`'s.
+
+    It goes on from a sample's Z, or from the Gram matrix; a batch of small problems goes by
+    Householder QR, which has what is left of √W b beside.
+    """
+    xp, system, (g, low) = be.xp, recipe.system, sums
+    count = max(rows[0].shape[-2:])
 
     def wide(tall: Array, z: Array) -> tuple[Array]:
         q = be.matmul(tall, z)
@@ -558,7 +609,6 @@ def _hard(
         )
         return found if ridge is None else found + _gram_of_ridge(be, ridge, found, z), right
 
-    finite = None
     if sample is not None:
         scale = sample.scale
 
@@ -566,78 +616,59 @@ def _hard(
             return (through(scaled_root(be, scale, z))[0],)
 
         known = be.cond(sample.likely, lambda: scaled(sample.root), lambda: (g,))
-        found = orthogonalise(be, scaled, count, (sample.root, sample.good), known)
-    elif recipe.reflects:
+        start = sample.root, sample.good
+        return scale, None, orthogonalise(be, scaled, count, start, known)
+    if recipe.reflects:
         scale, found = reflected(be, *_tall(be, system, rows, ridge))
-    elif be.concrete(xp.all(first.usable)) is True:
+        return scale, None, found
+    start = xp.broadcast_to(be.eye(int(g.shape[-1]), g), tuple(g.shape)), None
+    if be.concrete(xp.all(first.usable)) is True:
         # The rows are multiplied as they are; the scales go with the small matrices.
-        finite, scale = first.usable, first.scale
+        scale = first.scale
         known = (first.scaled,) if system.wide else (first.scaled, scale[..., None] * low)
         found = orthogonalise(
-            be, lambda z: through(scaled_root(be, scale, z)), count, (eye, None), known, first
+            be, lambda z: through(scaled_root(be, scale, z)), count, start, known, first
         )
-    else:
-        tall, right = _tall(be, system, rows, ridge)
-        finite = all_finite(be, tall)
-        tall = xp.where(finite[..., None, None], tall, xp.ones_like(tall))
-        # Squares that over- or underflowed: the scales are those of the largest entries.
-        scale = xp.where(first.usable[..., None], first.scale, column_scales(be, tall))
-        tall = tall * scale[..., None, :]
-        blocks = block_count(be, tall)
+        return scale, first.usable, found
+    tall, right = _tall(be, system, rows, ridge)
+    finite = all_finite(be, tall)
+    tall = xp.where(finite[..., None, None], tall, xp.ones_like(tall))
+    # Squares that over- or underflowed: the scales are those of the largest entries.
+    scale = xp.where(first.usable[..., None], first.scale, column_scales(be, tall))
+    tall = tall * scale[..., None, :]
+    blocks = block_count(be, tall)
 
-        def products(z: Array) -> tuple[Array, ...]:
-            if system.wide:
-                return wide(tall, z)
-            return by_rows(be, blocks, lambda u, v: through_rows(be, u, v, None, z), tall, right)
-
-        found = orthogonalise(be, products, count, (eye, None), None)
-    root, condition, settled, *inner = found
-    integer = be.default_int(a)
-    rank = be.new_like(a, tuple(a.shape[:-2]), dtype=integer, fill=int(root.shape[-1]))
-    accepted = settled & (condition <= 1.0 / max(recipe.rcond, float(xp.finfo(a.dtype).eps)))
-
-    def begun(root: Array, scale: Array) -> Array:
-        """Zᴴ D √W b, of a wide system."""
-        return be.matmul(adjoint(be, root), scale[..., None] * low)
-
-    if system.wide:
-        inner = [begun(root, scale)]
-
-    def kept(*arrays: Array) -> tuple[Array, ...]:
-        return root, scale, rank, condition, accepted | ~accepted, accepted, *inner
-
-    def decided(*arrays: Array) -> tuple[Array, ...]:
-        tall, right = _tall(be, system, rows, ridge)
-        sound = all_finite(be, tall)[..., None, None]
-        tall = xp.where(sound, tall, xp.ones_like(tall))
-        own = column_scales(be, tall)
-        z, d, *known = orthogonal(be, tall * own[..., None, :], own, recipe.rcond)
-        others = z, d, *known, sound[..., 0, 0], accepted
+    def products(z: Array) -> tuple[Array, ...]:
         if system.wide:
-            others = *others, begun(z, d)
-        elif inner:
-            y = adjoint_times(be, be.matmul(tall, scaled_root(be, d, z)), right)
-            others = *others, y, *(squares(be, right) - squares(be, y) for _ in inner[1:])
-        return tuple(
-            xp.where(xp.reshape(accepted, (*accepted.shape, *[1] * (v.ndim - accepted.ndim))), u, v)
-            for u, v in zip(kept(), others, strict=True)
-        )
+            return wide(tall, z)
+        return by_rows(be, blocks, lambda u, v: through_rows(be, u, v, None, z), tall, right)
 
-    enough = accepted if finite is None else accepted | ~finite
-    found = be.cond(xp.all(enough), kept, decided)
-    root, scale, rank, condition, sound, accepted, *inner = found
-    finite = sound if finite is None else finite
-    nan = be.new_like(condition, (), fill=float("nan"))
-    bad = ~finite
-    return (
-        xp.where(bad[..., None, None], xp.full_like(root, float("nan")), root),
-        xp.where(bad[..., None], xp.ones_like(scale), scale),
-        xp.where(bad, xp.zeros_like(rank), rank),
-        xp.where(bad, nan, condition),
-        finite,
-        accepted,
-        *(xp.where(bad[..., None, None], xp.full_like(v, float("nan")), v) for v in inner),
-    )
+    return scale, finite, orthogonalise(be, products, count, start, None)
+
+
+def _decided(
+    be: Backend,
+    recipe: Recipe,
+    rows: tuple[Array, ...],
+    ridge: Array | None,
+    low: Array,
+    many: int,
+) -> tuple[Array, ...]:
+    """Z, scale, rank, condition and finite by singular values, and `many` of what follows them."""
+    xp, system = be.xp, recipe.system
+    tall, right = _tall(be, system, rows, ridge)
+    sound = all_finite(be, tall)
+    tall = xp.where(sound[..., None, None], tall, xp.ones_like(tall))
+    own = column_scales(be, tall)
+    z, d, rank, condition = orthogonal(be, tall * own[..., None, :], own, recipe.rcond)
+    found = z, d, rank, condition, sound
+    if system.wide:
+        return *found, _begun_wide(be, z, d, low)
+    if not many:
+        return found
+    y = adjoint_times(be, be.matmul(tall, scaled_root(be, d, z)), right)
+    rest = (squares(be, right) - squares(be, y),) if many > 1 else ()
+    return *found, y, *rest
 
 
 def orthogonal(
