@@ -541,3 +541,23 @@ def test_torch_differentiates_through_chunks(xp, rng, kind):
     assert torch.autograd.gradcheck(ours, given, rtol=1e-5, atol=1e-7)
     if kind == "real":
         assert torch.autograd.gradgradcheck(ours, given, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.on("torch")
+def test_torch_rows_of_one_block_may_be_differentiated_or_not(xp, rng):
+    import torch
+
+    a, b = (xp.asarray(v) for v in (rng.standard_normal((9, 2)), rng.standard_normal(9)))
+
+    def solved(b, parts):
+        sums = GramAccumulator(2)
+        for part in parts:
+            sums.update(a[part], b[part] if part.start == 3 else b[part].detach())
+        return sums.solve().x
+
+    b.requires_grad_()
+    parts = [slice(0, 3), slice(3, 6), slice(6, 9)]
+    (got,) = torch.autograd.grad(solved(b, parts)[0], b)
+    want = torch.linalg.pinv(a)[0].clone()
+    want[:3] = want[6:] = 0
+    assert_close(xp.numpy(got), xp.numpy(want), rtol=64 * xp.eps)

@@ -21,14 +21,21 @@ from ..autodiff import Core, apply
 from ..division import Division, problems
 from . import extended
 
-__all__ = ["block_rows", "pair_sums"]
+__all__ = ["block_rows", "narrow", "pair_sums"]
 
 Array = Any
 # Rows of one exact product, and bytes of what is sliced at once on a processor with caches.
 _LENGTH = {53: 512, 24: 64}
-_TILE_BYTES = 1 << 19
+_TILE_BYTES = 1 << 20
 # Bytes and most rows of what is summed before it is added with care.
 _BLOCK_BYTES, _BLOCK_ROWS = 1 << 21, 1 << 14
+# Columns of which OpenBLAS makes each product in one thread, and none is waited for.
+_NARROW = 32
+
+
+def narrow(columns: int) -> bool:
+    """Whether blocks, and what is sliced at once, are best summed side by side on a processor."""
+    return columns <= _NARROW
 
 
 def block_rows(be: Backend, dtype: Any, columns: int) -> int:
@@ -191,10 +198,11 @@ def _block(
     tile = m
     if be.mutable and be.wide(inverse) == 1:
         # Slices stay in the cache.
-        tile = max(length, _TILE_BYTES // (q * be.itemsize(inverse.dtype)) // length * length)
-    found = []
+        tiles = round(m * q * be.itemsize(inverse.dtype) / _TILE_BYTES)
+        tile = -(-m // max(1, tiles) // length) * length
     scales = inverse[:, None]
-    for start in range(0, m, tile):
+
+    def products(start: int) -> tuple[Array, ...]:
         a, b, ones, w = (None if v is None else v[start : start + tile, :] for v in rows)
         parts = [xp.matrix_transpose(v) for v in (*_parts(be, layout, a, b), ones)]
         used, count = sum(v.shape[0] for v in parts), parts[0].shape[1]
@@ -204,7 +212,10 @@ def _block(
         if count % length:
             more = [(0, 0), (0, -count % length)]
             z, w = be.pad(z, more), None if w is None else be.pad(w, more)
-        found.append(_products(be, z, w, one, bits, length))
+        return _products(be, z, w, one, bits, length)
+
+    starts = range(0, m, tile)
+    found = be.results(products, starts) if narrow(q) else [products(i) for i in starts]
     whole = [
         xp.concat(list(v), axis=0) if len(found) > 1 else v[0] for v in zip(*found, strict=True)
     ]
@@ -221,8 +232,8 @@ def _block(
     cross = [u + v for u, v in zip(words[1], others, strict=True)]
     rest = xp.sum(whole[-1], axis=0, dtype=inverse.dtype)
     if not weighted:
-        low = xp.sum(whole[2], axis=0, dtype=rest.dtype)
-        rest = (low + turn(low)) + rest
+        rest = xp.sum(whole[2], axis=0, dtype=rest.dtype) + 0.5 * rest
+        rest = rest + turn(rest)
     hi, *terms = *words[0], *cross
     errors = []
     for term in terms:
@@ -262,10 +273,10 @@ def _products(
     g = low + small
     g -= small
     if w is None:
-        rest = be.matmul(across(low), along(low))
+        rest = be.gram(along(low))
         low -= g
         left = across(h)
-        return be.matmul(left, along(h)), *(be.matmul(left, along(v)) for v in (g, low)), rest
+        return be.gram(along(h)), *(be.matmul(left, along(v)) for v in (g, low)), rest
     hi, lo = extended.multiply(be, (z, xp.zeros_like(z)), w)
     wh = (hi + shift) - shift
     hi, lo = extended.two_sum(hi - wh, lo)

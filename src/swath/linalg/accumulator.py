@@ -16,7 +16,6 @@ import numpy as np
 
 from .. import arguments
 from .._backends import Backend, backend_of
-from ..autodiff import primal
 from ..errors import ArgumentError, ArgumentTypeError, describe, explain
 from ._pair_sums import block_rows
 from .gram_solution import GramResult, options, solved
@@ -29,7 +28,7 @@ from .gram_state import (
     rows_of,
     same_problem,
     stepped,
-    stepped_apart,
+    stepped_blocks,
 )
 
 __all__ = ["GramAccumulator"]
@@ -84,7 +83,7 @@ class GramAccumulator:
 
     The numbers are cut in slices whose matrix products are exact [1]_: four plain products in all,
     six with weights, and eight passes over a block of rows in the cache. Where A has few columns
-    the passes count too: with 20 in NumPy it takes 4 to 10 times as long as AᵀA alone. Chunks of a
+    the passes count too: with 20 in NumPy it takes 3 to 5 times as long as AᵀA alone. Chunks of a
     few rows cost some 30 µs each. Memory does not grow: a block of a few MB, and two matrices of
     (n + nrhs + 1)², twice as wide for complex numbers.
 
@@ -404,43 +403,47 @@ class GramAccumulator:
 
     def _absorb(self, be: Backend, a: Array, b: Array, w: Array | None) -> None:
         """Rows into the buffer; whole blocks into the sums."""
-        state, xp = self._state, be.xp
+        state = self._state
         assert state is not None
         if be.lazy:
             # Its chunks are blocks, and they are not read before the sums are asked for.
             self._state = stepped(state, a, b, w)
             return
         most = block_rows(be, state.high.dtype, filled(state.high.shape[0]))
-        apart = be.shares and all(v is primal(v) for v in (a, b, w, state.high))
         m, start = int(a.shape[0]), 0
         while start < m:
-            blocks = 0 if self._filled else (m - start) // most
-            if apart and blocks > 1:
-                part = slice(start, start + blocks * most)
-                start = part.stop
-                weights = None if w is None else w[part]
-                self._state = state = stepped_apart(state, a[part], b[part], weights, most)
-                continue
-            take = min(most - self._filled, m - start)
+            whole = 0 if self._filled else (m - start) // most * most
+            take = whole or min(most - self._filled, m - start)
             part = slice(start, start + take)
             start += take
             rows = a[part, :], b[part, :], None if w is None else w[part]
-            if take == most:
-                self._state = state = stepped(state, *rows)
+            if whole:
+                self._state = state = stepped_blocks(state, *rows, most)
                 continue
             if self._buffer is None:
                 width = self.n + self.nrhs + 1
                 self._buffer = be.new_like(state.high, (most, width), dtype=state.kind)
-            ones = be.new_like(a, (take, 1), fill=1)
-            last = ones if rows[2] is None else xp.astype(rows[2], a.dtype)[:, None]
-            joint = xp.concat([rows[0], rows[1], last], axis=-1)
-            # A copy: the caller may fill the chunk's memory anew.
-            self._buffer = be.put_slab(self._buffer, joint, (self._filled, 0))
-            self._weighted = self._weighted or w is not None
-            self._filled += take
+            self._keep(be, *rows)
             if self._filled == most:
                 self._state = state = stepped(state, *self._buffered(most))
                 self._filled, self._weighted = 0, False
+
+    def _keep(self, be: Backend, a: Array, b: Array, w: Array | None) -> None:
+        """Rows into the buffer: copies, since the caller may fill the chunk's memory anew."""
+        arrays = [self._buffer, a, b, *([] if w is None else [w])]
+        # PyTorch's threads would wait a while for more to copy, on the cores that sum.
+        near = None if be.recorded(*arrays) else be.near(*arrays)
+        if near is not None:
+            be, arrays = backend_of(near[0]), list(near)
+        buffer, a, b, *rest = arrays
+        ones = be.new_like(a, (a.shape[0], 1), fill=1)
+        last = be.xp.astype(rest[0], a.dtype)[:, None] if rest else ones
+        joint = be.xp.concat([a, b, last], axis=-1)
+        buffer = be.put_slab(buffer, joint, (self._filled, 0))
+        if near is None:
+            self._buffer = buffer
+        self._weighted = self._weighted or w is not None
+        self._filled += a.shape[0]
 
     def _buffered(self, count: int) -> tuple[Array, Array, Array | None]:
         rows, n = self._buffer[:count, :], self.n

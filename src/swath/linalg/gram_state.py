@@ -5,6 +5,7 @@ initial -> stepped, once for each chunk -> joined, where parts were summed apart
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +13,7 @@ from .. import _ops, arguments
 from .._backends import Backend, backend_of, register_result
 from ..errors import ArgumentError, ArgumentTypeError, describe
 from . import extended
-from ._pair_sums import pair_sums
+from ._pair_sums import narrow, pair_sums
 from ._scaling import power, weights_of
 
 __all__ = [
@@ -24,7 +25,7 @@ __all__ = [
     "rows_of",
     "same_problem",
     "stepped",
-    "stepped_apart",
+    "stepped_blocks",
 ]
 
 Array = Any
@@ -127,17 +128,67 @@ def fitting(be: Backend, kind: Any, name: str, v: Array) -> Array:
 
 def stepped(state: GramState, a: Any, b: Any, w: Any) -> GramState:
     """The state after some more rows (checked ones)."""
+    be, a, b, w = _fitted(state, a, b, w)
+    return state if a.shape[0] == 0 else _near(be, _once, state, a, b, w)
+
+
+def stepped_blocks(state: GramState, a: Any, b: Any, w: Any, size: int) -> GramState:
+    """As `stepped` with each block of `size` rows, bit for bit; on NumPy they go side by side."""
+
+    def each(state: GramState, a: Any, b: Any, w: Any) -> GramState:
+        be = backend_of(state.high)
+
+        def one(state: GramState, start: int) -> GramState:
+            some = slice(start, start + size)
+            return _once(state, a[some], b[some], None if w is None else w[some])
+
+        starts = range(0, a.shape[0], size)
+        if not (be.shares and narrow(filled(state.high.shape[0]))):
+            for start in starts:
+                state = one(state, start)
+            return state
+        fresh = initial(state.high, state.columns, state.rights, state.kind)
+        # A sum added to nothing is exact: what rounds comes in the order of the rows.
+        for part in be.results(lambda start: one(fresh, start), starts):
+            state = joined(state, part)
+        return state
+
+    be, a, b, w = _fitted(state, a, b, w)
+    return _near(be, each, state, a, b, w)
+
+
+def _fitted(state: GramState, a: Any, b: Any, w: Any) -> tuple[Backend, Any, Any, Any]:
+    """The adapter, and rows in the dtypes of the state."""
     be = backend_of(state.high)
     arguments.arrays(state=state.high, A=a, b=b)
     a, b = (fitting(be, state.kind, name, v) for name, v in (("A", a), ("b", b)))
-    m = a.shape[0]
-    if m == 0:
-        return state
-    w = None if w is None else _ops.cast(w, state.high.dtype)
+    return be, a, b, None if w is None else _ops.cast(w, state.high.dtype)
+
+
+def _near(be: Backend, step: Callable[..., GramState], state: GramState, *rows: Any) -> GramState:
+    """step(state, *rows), of few columns by NumPy where it shares the memory.
+
+    Its small operations cost less, and threads take a block each.
+    """
+    words = state.high, state.low, state.top, state.rows
+    arrays = [*words, *(v for v in rows if v is not None)]
+    alone = not narrow(filled(state.high.shape[0])) or be.recorded(*arrays)
+    near = None if alone else be.near(*arrays)
+    if near is None:
+        return step(state, *rows)
+    rest = iter(near[len(words) :])
+    found = step(_with(state, near[: len(words)]), *(v if v is None else next(rest) for v in rows))
+    words = found.high, found.low, found.top, found.rows
+    return _with(state, tuple(be.from_host(v, "cpu") for v in words))
+
+
+def _once(state: GramState, a: Any, b: Any, w: Any) -> GramState:
+    """The state after the rows of one block."""
+    be = backend_of(state.high)
     stretches = be.stretches(a)
     if len(stretches) > 1:
         fresh = initial(state.high, state.columns, state.rights, state.kind)
-        parts = [stepped(fresh, a[i], b[i], None if w is None else w[i]) for i in stretches]
+        parts = [_once(fresh, a[i], b[i], None if w is None else w[i]) for i in stretches]
         while len(parts) > 1:
             pairs = zip(parts[::2], parts[1::2], strict=False)
             parts = [*(joined(*pair) for pair in pairs), *parts[len(parts) // 2 * 2 :]]
@@ -146,21 +197,6 @@ def stepped(state: GramState, a: Any, b: Any, w: Any) -> GramState:
     rows = (a, b) if w is None else (a, b, w)
     words = state.high, state.low, state.top, state.rows
     return _with(state, be.run(_stepped, geometry, *words, *rows))
-
-
-def stepped_apart(state: GramState, a: Any, b: Any, w: Any, size: int) -> GramState:
-    """As `stepped` for each block of `size` rows, bit for bit; blocks are summed side by side."""
-    be = backend_of(state.high)
-    fresh = initial(state.high, state.columns, state.rights, state.kind)
-
-    def alone(start: int) -> GramState:
-        some = slice(start, start + size)
-        return stepped(fresh, a[some], b[some], None if w is None else w[some])
-
-    # A sum added to nothing is exact: what rounds comes in the order of the rows.
-    for part in be.results(alone, range(0, a.shape[0], size)):
-        state = joined(state, part)
-    return state
 
 
 @dataclass(frozen=True)
