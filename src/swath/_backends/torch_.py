@@ -292,10 +292,11 @@ class TorchBackend(Backend):
         parts = self._parts(a)
         if len(parts) <= 1:
             return self.matmul(a, z)
-        out = a.new_empty(a.shape[0], z.shape[1])
+        # Columns in one stretch each: what is written lies together, and `gram` takes less of it.
+        out = a.new_empty(z.shape[1], a.shape[0])
         for part in parts:
-            torch.mm(a[:, : part.stop], z[: part.stop, part], out=out[:, part])
-        return out
+            torch.mm(z[: part.stop, part].mT, a[:, : part.stop].mT, out=out[part])
+        return out.mT
 
     def _parts(self, a: Array) -> list[slice]:
         """Columns to take together where only a triangle of blocks need be computed."""
@@ -333,7 +334,7 @@ class TorchBackend(Backend):
 
     def triangle(self, a: Array, b: Array) -> Array:
         if a.ndim == 2 and a.is_cpu:
-            return _triangle(a, b)
+            return _triangle(a, b, self.in_place and not _differentiated((a, b)))
         near = self.near(a, b)
         if near is None:
             return torch.linalg.qr(torch.cat([a, b], -1), mode="r").R
@@ -422,17 +423,22 @@ class TorchBackend(Backend):
 _ROWS_BYTES = 1 << 21
 
 
-def _triangle(a: Array, b: Array) -> Array:
+def _triangle(a: Array, b: Array, in_place: bool) -> Array:
     """R of the QR factorisation of [a b]: that of the triangles of blocks of rows.
 
-    Blocks fit the cache. LAPACK goes along columns, and is given them in one stretch each.
+    Blocks fit the cache. LAPACK goes along columns, and is given them in one stretch each, which it
+    overwrites where that is allowed.
     """
-    columns = a.shape[1] + b.shape[1]
-    rows = max(2 * columns, _ROWS_BYTES // (columns * a.itemsize))
-    parts = [
-        torch.linalg.qr(torch.cat([u.mT, v.mT]).mT, mode="r").R
-        for u, v in zip(a.split(rows), b.split(rows), strict=True)
-    ]
+    n = a.shape[1] + b.shape[1]
+    rows = max(2 * n, _ROWS_BYTES // (n * a.itemsize))
+    parts = []
+    for u, v in zip(a.split(rows), b.split(rows), strict=True):
+        block = torch.cat([u.mT, v.mT]).mT
+        if in_place:
+            torch.geqrf(block, out=(block, block.new_empty(min(block.shape))))
+            parts.append(block[:n].triu())
+        else:
+            parts.append(torch.linalg.qr(block, mode="r").R)
     return parts[0] if len(parts) == 1 else torch.linalg.qr(torch.cat(parts), mode="r").R
 
 
