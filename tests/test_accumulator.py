@@ -561,3 +561,14 @@ def test_torch_rows_of_one_block_may_be_differentiated_or_not(xp, rng):
     want = torch.linalg.pinv(a)[0].clone()
     want[:3] = want[6:] = 0
     assert_close(xp.numpy(got), xp.numpy(want), rtol=64 * xp.eps)
+
+
+def test_standard_errors_in_units_whose_squares_leave_the_dtype(xp, rng):
+    a, b = gaussian(rng, 12, 3), gaussian(rng, 12)
+    want = lstsq(a, b)
+    for unit in (2.0**-80, 2.0**80):
+        sums = GramAccumulator(3)
+        sums.update(*(xp.asarray((v * unit), "float32") for v in (a, b)))
+        found = sums.solve()
+        assert_close(found.x, want.x, rtol=1e-4, dtype="float32")
+        assert_close(found.stderr, want.stderr, rtol=1e-4, dtype="float32")

@@ -123,6 +123,86 @@ def test_numbers_of_numpy_are_weak_as_pythons_are(xp, rng, call, kind):
     assert_close(found, xp.numpy(plain), rtol=0)
 
 
+# Arguments that must be real, beside a complex array.
+REAL = {
+    "lstsq weights": lambda a, r: swath.linalg.lstsq(a, a[:, 0], weights=r([1.0, 2.0, 3.0])).x,
+    "lstsq ridges": lambda a, r: swath.linalg.lstsq(a, a[:, 0], ridge=r([0.5, 1.0])).x,
+    "lstsq ridge": lambda a, r: swath.linalg.lstsq(a, a[:, 0], ridge=r(0.5)).x,
+    "gram": lambda a, r: swath.linalg.gram(a, weights=r([1.0, 2.0, 3.0])),
+    "deconvolve": lambda a, r: swath.linalg.deconvolve(a, a[0, :], ridge=r(0.5)),
+    "identify_fir": lambda a, r: swath.linalg.identify_fir(a, a, 2, ridge=r([0.5, 1.0, 1.5])),
+    "stft": lambda a, r: swath.signal.stft(a, window=r([1.0, 2.0]), axis=0)[2],
+    "fir_from_response": lambda a, r: swath.signal.fir_from_response(
+        3, [0.5, 1.0, 1.5], a[:, 0], symmetric=False, weight=r([1.0, 2.0, 3.0])
+    ),
+}
+
+
+@pytest.mark.parametrize("call", REAL.values(), ids=REAL)
+def test_real_numbers_stay_real_beside_complex_arrays(xp, rng, call):
+    a = xp.asarray(rng.standard_normal((3, 2)) + 1j * rng.standard_normal((3, 2)))
+    wanted = call(a, lambda v: xp.asarray(np.asarray(v)))
+
+    def narrow(v: Any) -> Any:
+        return [np.float32(e) for e in v] if isinstance(v, list) else np.float32(v)
+
+    for weak in (lambda v: v, narrow):
+        got = xp.call(lambda a, weak=weak: call(a, weak), a)
+        assert got.dtype == wanted.dtype
+        assert_close(got, xp.numpy(wanted), rtol=64 * xp.eps)
+
+
+@pytest.mark.on("numpy")
+def test_complex_numbers_beside_extended_precision_are_not_rounded(xp):
+    x = np.asarray([1, 2, 4], np.longdouble)
+    third = 1 / 3 + 1j / 3  # of double precision
+    got = swath.signal.convolve(x, [third])
+    assert got.dtype == np.clongdouble
+    assert np.all(got == x * third)
+
+
+def test_a_ridge_of_numpy_goes_the_way_of_pythons(xp, rng):
+    """Of more columns than rows, through the smaller matrix, which has another condition."""
+    a, b = (xp.asarray(rng.standard_normal(n)) for n in ((2, 4), 2))
+    plain, narrow = (
+        xp.call(lambda a, b, r=r: swath.linalg.lstsq(a, b, ridge=r), a, b)
+        for r in (0.5, np.float32(0.5))
+    )
+    assert_close(narrow.condition, xp.numpy(plain.condition), rtol=8 * xp.eps)
+    assert narrow.inverse_root is None
+
+
+# What is a flag, and what only counts as one.
+FLAGS = {
+    "ceil_mode": lambda x, f: swath.nn.max_pool(x, (2,), ceil_mode=f),
+    "return_indices": lambda x, f: swath.nn.min_pool(x, (2,), return_indices=f),
+    "return_indices of parts": lambda x, f: swath.nn.adaptive_max_pool(x, (2,), return_indices=f),
+    "count_include_pad": lambda x, f: swath.nn.avg_pool(x, (2,), count_include_pad=f),
+    "keepdims": lambda x, f: swath.nn.global_avg_pool(x, keepdims=f),
+    "zero_mean": lambda x, f: swath.signal.match_template(x, x, zero_mean=f),
+    "zero_phase": lambda x, f: swath.signal.decimate(x, 2, zero_phase=f),
+    "symmetric": lambda x, f: swath.signal.fir_from_response(
+        2, [1.0, 2.0], [1.0, 0.0], symmetric=f
+    ),
+    "antisymmetric": lambda x, f: swath.signal.firwin2(4, [0.0, 1.0], [0.0, 0.0], antisymmetric=f),
+    "pass_zero": lambda x, f: swath.signal.firwin(3, 0.5, pass_zero=f),
+}
+
+
+@pytest.mark.on("numpy")
+@pytest.mark.parametrize("name", FLAGS)
+def test_flags_are_true_or_false(xp, rng, name):
+    x = rng.standard_normal((1, 1, 9))
+    for flag in (False, True):
+        for a, b in zip(
+            arrays_in(FLAGS[name](x, flag)), arrays_in(FLAGS[name](x, np.bool_(flag))), strict=True
+        ):
+            assert_close(b, a, rtol=0)
+    for other in (0, "no", None):
+        with pytest.raises((ArgumentError, ArgumentTypeError), match=f"{name.split()[0]} must be"):
+            FLAGS[name](x, other)
+
+
 def test_a_number_of_numpy_alone_keeps_its_dtype():
     assert swath.linalg.toeplitz(np.float32(2)).dtype == np.float32
 

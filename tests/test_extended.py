@@ -196,3 +196,11 @@ def test_pairs():
     assert_close(empty[0], np.zeros(2))
     with pytest.raises(ValueError, match="no slices of 24 bits"):
         extended.cut_for(be, np.dtype("float32"), 2**23)
+
+
+@pytest.mark.on("numpy", "torch", "strict")
+def test_subnormal_columns_are_numbers_as_others(xp):
+    a = np.array([[1.0, 2.0**-1060], [2.0, 2.0**-1058]])
+    hi, lo = swath.linalg.gram_extended(xp.asarray(a))
+    assert_close(hi, [[5.0, 9 * 2.0**-1060], [9 * 2.0**-1060, 0.0]], rtol=0)
+    assert_close(lo, np.zeros((2, 2)), rtol=0)

@@ -220,3 +220,12 @@ def test_bank_refuses(bank, x, options, error, text):
 def test_plan_of_a_filter_reads_no_values():
     plan = swath.plan(lfilter, np.ones(31), np.array([2.0]), np.ones(10**5))
     assert plan.terms == 31
+
+
+@pytest.mark.op("signal.lfilter_zi")
+@pytest.mark.on("numpy", "torch", "jax")
+def test_the_state_of_half_precision_is_summed_in_float32(xp):
+    taps = np.full(4098, 1.0, np.float16)
+    got = lfilter_zi(xp.asarray(taps), 1.0)
+    # Every sum but the last of 4097 is a number of float16, up to 2048 and every second beyond.
+    assert_close(got, np.arange(4097.0, 0.0, -1.0).astype(np.float16), dtype="float16", rtol=0)

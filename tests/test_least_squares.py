@@ -768,6 +768,35 @@ def test_derivatives_of_numbers_whose_squares_leave_the_range(xp, rng, kind, sig
     assert_close(found, want / s, rtol=0, atol=near / s * np.max(np.abs(want)))
 
 
+@pytest.mark.on("numpy", "torch", "strict")
+def test_columns_of_subnormal_numbers(xp, rng):
+    """No power of two that the dtype holds brings them to 1; XLA takes them for 0."""
+    a, b = rng.uniform(0.5, 1.0, (6, 2)), 0.25 * gaussian(rng, 6)
+    a[::2, 1] *= -1
+    small = xp.asarray(a * np.array([1.0, 2.0**-1030]))
+    assert linalg.independent_columns(small) == (0, 1)
+    assert int(linalg.gram_report(small).rank) == 2
+    assert_close(linalg.cholesky_qr(small)[0], linalg.cholesky_qr(a)[0], rtol=0, atol=2.0**-20)
+    # Of smaller ones the solution would be beyond the range of the dtype.
+    unit = 2.0**-1022
+    found = linalg.lstsq(xp.asarray(a * np.array([1.0, unit])), xp.asarray(b))
+    want = linalg.lstsq(a, b)
+    assert bool(found.success)
+    assert_close(found.x, want.x / np.array([1.0, unit]), rtol=2.0**-36)
+    assert_close(found.stderr, want.stderr / np.array([1.0, unit]), rtol=2.0**-36)
+
+
+@pytest.mark.on("numpy")
+def test_results_are_arrays_of_their_own(rng):
+    """Also those without a degree of freedom, which are one number over and over."""
+    a, b = gaussian(rng, 2, 4), gaussian(rng, 2)
+    for ridge in (0, 0.5):
+        found = linalg.lstsq(a, b, ridge=ridge)
+        for v in (found.x, found.stderr):
+            assert v.flags.writeable
+            assert all(v.strides)
+
+
 @pytest.mark.on("numpy")
 def test_floats_wider_than_lapack_knows_are_refused():
     wide = np.ones((5, 2), dtype=np.longdouble)

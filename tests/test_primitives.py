@@ -122,3 +122,17 @@ def test_cuts_are_slices(xp):
     for n, start, stop, step in itertools.product(range(5), bounds[1:], bounds, steps):
         x, at = np.arange(n), slice(start, stop, step)
         np.testing.assert_array_equal(_ops.cut(x, at), x[at], str(at))
+
+
+@pytest.mark.on("numpy", "torch", "jax")
+@pytest.mark.parametrize("stride", [1, 2])
+def test_half_precision_is_added_in_float32(xp, stride):
+    """4096 + 1.5 + 1.5 in float16, whose unit there is 4, stays 4096 at every step."""
+    blocks = np.ones((3, 3 * stride), np.float16)
+    blocks[2, 0], blocks[1, stride], blocks[0, 2 * stride] = 4096, 1.5, 1.5
+    want = np.zeros(5 * stride)
+    for i, block in enumerate(blocks):
+        want[stride * i : stride * (i + 3)] += block
+    assert want[2 * stride] == 4099
+    got = swath.overlap_add(xp.asarray(blocks, "float16"), want.shape, stride=stride)
+    assert_close(got, want.astype(np.float16), dtype="float16", rtol=0)

@@ -172,6 +172,45 @@ def test_half_precision_sums_in_float32(xp):
     np.testing.assert_array_equal(got, np.array([1.0, 4096.0, 1.0], np.float16))
 
 
+@pytest.mark.op("signal.resample_poly", "signal.decimate")
+@pytest.mark.on("numpy", "torch", "jax")
+def test_filters_designed_for_half_precision_are_not_rounded_to_it(xp, rng):
+    x = rng.standard_normal(200).astype(np.float16)
+    for op, settings_ in (
+        (resample_poly, {"up": 3, "down": 2}),
+        (decimate, {"q": 4}),
+        (decimate, {"q": 4, "zero_phase": False}),
+    ):
+        want = op(x.astype(float), **settings_)
+        got = op(xp.asarray(x), **settings_)
+        assert_close(got, want, dtype="float16", bound=2**-11 * np.abs(want) + 1e-6)
+
+
+@pytest.mark.op("signal.resample_poly")
+def test_integers_take_the_precision_of_given_taps(xp):
+    x, taps = np.arange(6), np.array([0.5, 1.0, 0.5], np.float32)
+    want = scipy.signal.resample_poly(x.astype(float), 2, 3, window=taps.astype(float))
+    got = resample_poly(xp.asarray(x), 2, 3, window=xp.asarray(taps, "float32"))
+    assert_close(got, want, dtype="float32", rtol=2**-22, atol=2**-22)
+
+
+@pytest.mark.op("signal.resample_poly")
+def test_complex_taps_of_a_real_signal_go_with_every_level(xp, rng):
+    x, taps = rng.standard_normal(9), rng.standard_normal(5) + 1j * rng.standard_normal(5)
+    for level in ("median", "maximum", "minimum", "mean"):
+        got = resample_poly(xp.asarray(x), 3, 2, window=xp.asarray(taps), padtype=level)
+        want = scipy.signal.resample_poly(x, 3, 2, window=taps, padtype=level)
+        assert_close(got, want, dtype=xp.complex, rtol=0, atol=64 * xp.eps)
+
+
+@pytest.mark.op("signal.resample_poly")
+@pytest.mark.on("numpy")
+def test_a_kaiser_window_may_be_a_number_of_numpy(xp):
+    x = np.arange(9.0)
+    got = resample_poly(x, 2, 3, window=np.float32(5.0))
+    assert_close(got, resample_poly(x, 2, 3), rtol=0)
+
+
 @RAISE
 def test_a_single_sample_has_no_slope(xp):
     h, x = xp.asarray([1.0, 2.0, 4.0]), xp.asarray([3.0])

@@ -78,6 +78,28 @@ def test_half_precision_gives_single_complex(xp):
 
 
 @FREQZ
+@pytest.mark.op("signal.amplitude_response")
+@pytest.mark.on("numpy")
+def test_extended_precision_is_kept(xp):
+    """Frequencies whose cosines and sines are known."""
+    half = np.asarray([0.5], np.longdouble)
+    root = np.sqrt(np.longdouble(2)) / 2
+    eps = float(np.finfo(np.longdouble).eps)
+    taps = np.asarray([1, 3, 1], np.longdouble)
+    w, h = freqz(taps, worN=half / 2, fs=2.0)
+    turn = root * (1 - 1j)  # e^{−iπ/4}, and its square
+    assert h.dtype == np.clongdouble
+    assert w.dtype == np.longdouble
+    # π is a number of double precision here.
+    assert abs(h[0] - (1 + 3 * turn + turn * turn)) < 8 * 2.0**-52
+    step = np.asarray([0.5], np.longdouble)
+    _, h = freqz(np.asarray([0, 1], np.longdouble), worN=step)
+    assert abs(h[0] - (np.cos(step) - 1j * np.sin(step))[0]) < 8 * eps
+    got = amplitude_response(taps, step)
+    assert abs(got[0] - (3 + 2 * np.cos(step[0]))) < 32 * eps
+
+
+@FREQZ
 def test_plot_is_called_with_the_result():
     seen = []
     w, h = freqz([1.0, 1.0], worN=4, plot=lambda w, h: seen.append((w, h)))

@@ -247,6 +247,14 @@ def test_a_tone_has_its_amplitude_and_a_nan_its_windows(xp):
 @STFT
 @SPECTROGRAM
 @pytest.mark.on("numpy", "strict", "torch")
+@pytest.mark.on("numpy")
+def test_extended_precision_comes_back_real(xp, rng):
+    x = rng.standard_normal(32).astype(np.longdouble) / 3
+    back = istft(stft(x, nperseg=8)[2], nperseg=8)[1]
+    assert back.dtype == np.longdouble
+    assert np.max(np.abs(back - x)) < 32 * np.finfo(np.longdouble).eps
+
+
 def test_dtypes(xp):
     values = [1, 2, 4, 3]
     single = xp.asarray(values, "float32")

@@ -121,8 +121,9 @@ def test_differentiated_parameters_are_refused():
         (lambda: windows.dpss(4, 1, 1.5), TypeError, "dpss: SciPy does not make this window"),
         (lambda: windows.general_cosine(4, object()), TypeError, "general_cosine: a must be an ar"),
         (lambda: get_window("round", 4), ValueError, "get_window: SciPy does not make window 'rou"),
+        (lambda: get_window((), 4), ValueError, r"get_window: window must be .*, got \(\)"),
         (lambda: get_window("hann", 0), ValueError, "get_window: Nx must be at least 1"),
-        (lambda: get_window("hann", 4, 1), ValueError, "get_window: fftbins must be True or False"),
+        (lambda: get_window("hann", 4, 1), TypeError, "get_window: fftbins must be True or False"),
     ],
 )
 def test_windows_refuse(call, error, text):

@@ -224,16 +224,12 @@ def _weak_dtype(be: Backend, table: np.ndarray, anchor: Array, kinds: Sequence[A
     strong = pool[0]
     for other in pool[1:]:
         strong = xp.result_type(strong, other)
-    name = be.name_of(strong)
-    if table.dtype.kind in "biu":
-        return strong
-    if table.dtype.kind == "f":
-        return strong if be.is_floating(strong) else be.default_float(anchor)
-    if name.startswith("complex"):
-        return strong
     if not be.is_floating(strong):
+        if table.dtype.kind in "biu":
+            return strong
         strong = be.default_float(anchor)
-    return be.complex_dtype(strong)
+    # Beside complex arrays real numbers stay real, for arguments that must be.
+    return be.complex_dtype(strong) if table.dtype.kind == "c" else be.real_dtype(strong)
 
 
 def one_array(name: str, value: Any) -> tuple[Backend, Any]:
@@ -311,6 +307,13 @@ def number(name: str, value: Any) -> int | float | complex:
     if isinstance(value, bool) or not isinstance(value, int | float | complex):
         raise ArgumentTypeError(f"{name} must be a number, got {describe(value)}")
     return value
+
+
+def flag(name: str, value: Any) -> bool:
+    """True or False, of Python or NumPy; nothing that merely counts as one of them."""
+    if not isinstance(value, bool | np.bool_):
+        raise ArgumentTypeError(f"{name} must be True or False, got {describe(value)}")
+    return bool(value)
 
 
 def constant(be: Backend, name: str, value: Any, x: Any) -> int | float | complex:

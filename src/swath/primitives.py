@@ -101,18 +101,20 @@ class _Add(_Pair):
 
     def forward(self, be: Backend, geometry: Windows, *arrays: Array) -> Array:
         (blocks,) = arrays
+        kind = blocks.dtype
+        wide = be.dtype("float32") if be.is_half(kind) else kind
         for axis, span in reversed(list(zip(geometry.axes, geometry.spans, strict=True))):
-            blocks = _add_axis(be, blocks, axis, replace(span, low=0, high=0))
-        return blocks
+            blocks = _add_axis(be, blocks, axis, replace(span, low=0, high=0), wide)
+        return be.cast(blocks, kind)
 
 
-def _add_axis(be: Backend, blocks: Array, axis: int, span: Span) -> Array:
-    """Reduce the last axis (taps) of blocks into `axis`."""
+def _add_axis(be: Backend, blocks: Array, axis: int, span: Span, wide: Any) -> Array:
+    """Reduce the last axis (taps) of blocks into `axis`, in sums of the dtype `wide`."""
     if span.dilation == 1 < span.stride:
-        return _add_runs(be, blocks, axis, span)
+        return _add_runs(be, blocks, axis, span, wide)
     shape = (*blocks.shape[:axis], span.length, *blocks.shape[axis + 1 : -1])
     if be.mutable:
-        out = be.new_like(blocks, shape)
+        out = be.new_like(blocks, shape, dtype=wide)
         for j in range(span.size):
             _, inputs = span.tap(j)
             out[(*[slice(None)] * axis, inputs)] += blocks[..., j]
@@ -124,12 +126,12 @@ def _add_axis(be: Backend, blocks: Array, axis: int, span: Span) -> Array:
         start = span.dilation * j
         widths = [(0, 0)] * len(shape)
         widths[axis] = (start, span.length - start - used)
-        term = be.pad(blocks[..., j], widths, 0, gaps)
+        term = be.pad(be.cast(blocks[..., j], wide), widths, 0, gaps)
         total = term if total is None else total + term
     return total
 
 
-def _add_runs(be: Backend, blocks: Array, axis: int, span: Span) -> Array:
+def _add_runs(be: Backend, blocks: Array, axis: int, span: Span, wide: Any) -> Array:
     """The same for windows more than a point apart: runs of `stride` taps lie end to end.
 
     So ⌈size / stride⌉ terms are added, not one for every tap.
@@ -141,7 +143,7 @@ def _add_runs(be: Backend, blocks: Array, axis: int, span: Span) -> Array:
     lead, rest = blocks.shape[:axis], blocks.shape[axis + 2 :]
     every = [slice(None)] * axis
     if be.mutable:
-        total = be.new_like(blocks, (*lead, n - 1 + runs, step, *rest))
+        total = be.new_like(blocks, (*lead, n - 1 + runs, step, *rest), dtype=wide)
         for i in range(runs):
             taps = slice(i * step, min((i + 1) * step, span.size))
             total[(*every, slice(i, i + n), slice(0, taps.stop - taps.start))] += blocks[
@@ -155,7 +157,7 @@ def _add_runs(be: Backend, blocks: Array, axis: int, span: Span) -> Array:
             widths = [(0, 0)] * blocks.ndim
             widths[axis] = (i, runs - 1 - i)
             taps = slice(i * step, (i + 1) * step)
-            term = be.pad(blocks[(*every, slice(None), taps, ...)], widths)
+            term = be.pad(be.cast(blocks[(*every, slice(None), taps, ...)], wide), widths)
             total = term if total is None else total + term
     total = xp.reshape(total, (*lead, (n - 1 + runs) * step, *rest))
     if total.shape[axis] > span.length:

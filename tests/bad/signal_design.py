@@ -112,7 +112,11 @@ BAD: list[Bad] = [
     refuse(MINIMAX, MIXED, call(3, PAIRS, elsewhere([1.0])), TypeError, FOREIGN.format("desired")),
     refuse(
         MINIMAX, "no band has a width", call(3, 0.5 * np.array([0, 0, 1.0, 1.0]), ones(2)),
-        ValueError, r"bands must have a width, got \[0.0, 0.0, 0.5, 0.5\]",
+        ValueError, r"bands must have a width at fs=1, got \[0.0, 0.0, 0.5, 0.5\]",
+    ),
+    refuse(
+        MINIMAX, "bands of another rate", call(7, PAIRS, ones(2), fs=1e9), ValueError,
+        r"bands must have a width at fs=1e\+09, got \[0.0, ",
     ),
     refuse(
         MINIMAX, "bands without a point", call(3, np.array([0, 1e-9, 0.5, 0.5]), ones(2)),

@@ -142,7 +142,8 @@ BAD: list[Bad] = [
         "ftype must be 'fir' or a dlti system, got object",
     ),
     refuse(
-        LOWER, "phase", call(ones(9), 2, zero_phase=2), TypeError, "zero_phase must be a bool",
+        LOWER, "phase", call(ones(9), 2, zero_phase=2), TypeError,
+        "zero_phase must be True or False, got int 2",
     ),
     # -- filtfilt
     refuse(

@@ -97,6 +97,14 @@ class NumpyBackend(Backend):
     def default_int(self, like: Array) -> Any:
         return np.dtype(np.int64)
 
+    def real_dtype(self, dtype: Any) -> Any:
+        # Extended precision, which NumPy alone has, is neither of the standard's.
+        found = np.dtype(super().real_dtype(dtype))
+        return np.finfo(found).dtype if found.kind == "c" else found
+
+    def complex_dtype(self, dtype: Any) -> Any:
+        return np.result_type(dtype, np.complex64)
+
     def concrete(self, x: Array) -> Any:
         return x.item()
 

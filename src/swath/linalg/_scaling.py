@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from math import log2
 from typing import Any
+
+import numpy as np
 
 from .. import _ops, arguments
 from .._backends import Backend
@@ -32,7 +35,6 @@ __all__ = [
     "scaled_root",
     "squared_lengths",
     "squares",
-    "unit_scale",
     "weights_of",
 ]
 
@@ -135,20 +137,18 @@ def power(be: Backend, two: Array, exponent: Array) -> Array:
 def power_of_two(be: Backend, size: Array, share: float, good: Array | None = None) -> Array:
     """2 to the −⌊share·log2(size)⌋: scaling by it rounds nothing; 1 where size is not good.
 
-    By default numbers above 0 are, not infinities.
+    By default numbers above 0 are, not infinities. Subnormal ones are brought as near 1 as a power
+    goes whose reciprocal is one too.
     """
     xp = be.xp
+    info = xp.finfo(size.dtype)
     if good is None:
-        good = (size > 0) & (size <= float(xp.finfo(size.dtype).max))
+        good = (size > 0) & (size <= float(info.max))
     safe = xp.where(good, size, xp.ones_like(size))
     two = be.new_like(safe, (), fill=2.0)
-    return power(be, two, xp.ceil(-share * xp.log2(safe)))
-
-
-def unit_scale(be: Backend, size: Array) -> Array:
-    """The power of two that brings size to between 1 and 2; 1 where it would overflow."""
-    scale = power_of_two(be, size, 1.0)
-    return be.xp.where(be.xp.isfinite(scale), scale, be.xp.ones_like(scale))
+    exponent = xp.ceil(-share * xp.log2(safe))
+    most = xp.full_like(exponent, -log2(float(info.smallest_normal)))
+    return power(be, two, xp.minimum(exponent, most))
 
 
 def column_scales(be: Backend, a: Array) -> Array:
@@ -186,7 +186,9 @@ def weights_of(a: Any, weights: Any) -> Any:
 
 
 def ridge_number(ridge: Any, *, finite: bool = False) -> float | None:
-    """A ridge that is a number, checked; None for an array."""
+    """A ridge that is a number, of NumPy too, checked; None for an array."""
+    if isinstance(ridge, np.generic):
+        ridge = ridge.item()
     if isinstance(ridge, bool | complex) or ridge is None:
         raise ArgumentTypeError(f"ridge must be a real number or array, got {describe(ridge)}")
     if not isinstance(ridge, int | float):

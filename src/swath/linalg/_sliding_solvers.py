@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from .._backends import Backend
-from ._scaling import adjoint, conj, identity, power_of_two, scaled_root, unit_scale
+from ._scaling import adjoint, conj, identity, power_of_two, scaled_root
 from ._sliding_maps import Shape, gram_lags, gram_of, rows_of
 from ._toeplitz_costs import inverts
 from ._toeplitz_iterative import Circulant, circulant_eigenvalues
@@ -276,7 +276,7 @@ def minimiser(
         ridge = xp.where(fine, ridge, xp.ones_like(ridge))
         given = xp.where(finite[:, :, None], given, xp.zeros_like(given))
         # Powers of two: nothing is rounded, nothing overflows.
-        scale, sizes = (unit_scale(be, xp.max(xp.abs(v), axis=-1)) for v in (a, given))
+        scale, sizes = (power_of_two(be, xp.max(xp.abs(v), axis=-1), 1.0) for v in (a, given))
         scale, sizes = scale[:, None], sizes[:, :, None]
         a, given = a * xp.astype(scale, a.dtype), given * xp.astype(sizes, given.dtype)
         ridge = ridge * scale[:, 0] * scale[:, 0]

@@ -15,7 +15,7 @@ import numpy as np
 
 from .._backends import Backend
 from . import _toeplitz_costs as costs
-from ._scaling import conj, identity, unit_scale
+from ._scaling import conj, identity, power_of_two
 from ._toeplitz_direct import eliminate, levinson
 from ._toeplitz_iterative import conjugate_gradients
 from ._toeplitz_maps import (
@@ -406,7 +406,7 @@ def _solution(be: Backend, g: Route, c: Array, r: Array, b: Array) -> tuple[Any,
         c = xp.where(whole[:, None], c, xp.where(first, xp.ones_like(c), xp.zeros_like(c)))
         r = xp.where(whole[:, None] & ~first, r, xp.zeros_like(r))
         y = xp.where(finite[:, :, None], y, xp.zeros_like(y))
-    scales = unit_scale(be, tops)
+    scales = power_of_two(be, tops, 1.0)
     scale, sizes = scales[:, :1], scales[:, 1:, None]
     typed = xp.astype(scale, c.dtype)
     s = _System(be, c * typed, r * typed, y * xp.astype(sizes, y.dtype))

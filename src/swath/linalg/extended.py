@@ -214,13 +214,14 @@ def cut_for(be: Backend, dtype: Any, length: int, *, bits: int | None = None) ->
 def power_above(be: Backend, a: Array, axes: int | tuple[int, ...] | None) -> Array:
     """A power of two of at least max |a| over axes (kept, at length 1); 1 where all is 0.
 
-    NaN where a has a NaN or an infinity.
+    A normal one, whose reciprocal is one too. NaN where a has a NaN or an infinity.
     """
     xp = be.xp
     top = xp.max(xp.abs(a), axis=axes, keepdims=True)
     safe = xp.where(top > 0, top, xp.ones_like(top))
     two = be.new_like(safe, (), fill=2.0)
     found = power(be, two, xp.floor(xp.log2(safe)) + 1)
+    found = xp.maximum(found, xp.full_like(found, float(xp.finfo(found.dtype).smallest_normal)))
     return xp.where(xp.isfinite(top), found, xp.full_like(found, float("nan")))
 
 

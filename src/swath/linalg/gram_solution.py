@@ -31,8 +31,8 @@ from ._scaling import (
     all_finite,
     diagonal,
     identity,
+    lengths,
     power_of_two,
-    real_product,
     ridge_number,
     ridge_values,
 )
@@ -433,7 +433,9 @@ def _solved(be: Backend, g: _Problem, *arrays: Array) -> tuple[Array, ...]:
     known = total > 0
     r_squared = xp.where(known, 1 - rest / xp.where(known, total, xp.ones_like(total)), nan)
     unit_b = be.detach(s.unit_b)[0, :]
-    residuals = rest * unit_b * unit_b
+    # Squares in the unit of b may be infinite.
+    with be.quiet():
+        residuals = rest * unit_b * unit_b
     root = xp.where(finite, scale[:, None] * root, nan)
     rank = xp.where(finite, rank, xp.zeros_like(rank))
     dof = count - xp.astype(rank, count.dtype)
@@ -441,10 +443,11 @@ def _solved(be: Backend, g: _Problem, *arrays: Array) -> tuple[Array, ...]:
         x = _joined(be, x)
         # Its blocks are those of the real form: half of Z Zᴴ each.
         root = _joined(be, root) * 0.5**0.5
-    square = real_product(be, root, root)
-    s2, free = variance(residuals, dof)
-    stderr = xp.sqrt(xp.sum(square, axis=-1, dtype=square.dtype)[:, None] * s2[None, :])
-    stderr = where_free(free, stderr)
+    # Neither squares of the rows nor of b are taken in their own units.
+    near = power_of_two(be, xp.max(xp.abs(root), axis=-1), 1.0)
+    sizes = lengths(be, near[:, None] * root, -1) / near
+    s2, free = variance(rest, dof)
+    stderr = where_free(free, sizes[:, None] * (xp.sqrt(s2) * unit_b)[None, :])
     success = fine & all_finite(be, be.detach(x))
     condition = xp.where(finite, condition, nan)
     rows = _rows_like(be, state, triangle / units[None, :])

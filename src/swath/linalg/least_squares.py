@@ -164,8 +164,9 @@ class _Problem:
 
 def _problem(a: Any, b: Any, weights: Any, ridge: Any) -> _Problem:
     be, _ = matrices(a, "A")
-    given = {"A": a, "b": b, "weights": weights, "ridge": ridge if _is_array(ridge) else None}
-    be, (a, b, weights, ridge_array) = arguments.arrays("weights", "ridge", **given)
+    number = ridge_number(ridge)
+    given = {"A": a, "b": b, "weights": weights, "ridge": ridge if number is None else None}
+    be, (a, b, weights, penalties) = arguments.arrays("weights", "ridge", **given)
     arguments.numeric(be, "b", b)
     m = a.shape[-2]
     vector = b.ndim == 1 or (b.ndim == a.ndim - 1 and tuple(b.shape) == tuple(a.shape[:-1]))
@@ -177,7 +178,7 @@ def _problem(a: Any, b: Any, weights: Any, ridge: Any) -> _Problem:
     kind = a.dtype
     a, b = arguments.summable(be, a, b)
     w = None if weights is None else weights_of(a, weights)
-    gamma = _ridge(be, a, ridge_array if _is_array(ridge) else ridge)
+    gamma = _ridge(be, a, penalties) if number is None else _even_ridge(be, a, number)
     if w is not None and be.concrete(be.xp.any(primal(w) < 0)) is True:
         raise ArgumentError("weights must be 0 or more")
     single = a.ndim == 2 and all(v is None or v.ndim == 1 for v in (w, gamma))
@@ -192,22 +193,19 @@ def _problem(a: Any, b: Any, weights: Any, ridge: Any) -> _Problem:
     b = _ops.broadcast_to(b, (*lead, *b.shape[-2:]))
     w = None if w is None else _ops.broadcast_to(w, (*lead, m))
     gamma = None if gamma is None else _ops.broadcast_to(gamma, (*lead, a.shape[-1]))
-    dual = m < a.shape[-1] and w is None and not _is_array(ridge) and 0 < ridge < float("inf")
+    dual = m < a.shape[-1] and w is None and number is not None and 0 < number < float("inf")
     return _Problem(be, a, b, w, gamma, sides, kind, dual)
 
 
-def _is_array(value: Any) -> bool:
-    return value is not None and not isinstance(value, int | float | complex)
+def _even_ridge(be: Backend, a: Any, ridge: float) -> Any:
+    """One penalty for all columns as (n,) reals; None for none."""
+    return _ops.fill_like(a, (a.shape[-1],), ridge, be.real_dtype(a.dtype)) if ridge else None
 
 
 def _ridge(be: Backend, a: Any, ridge: Any) -> Any:
-    """None, or the penalties (..., n) as reals."""
+    """Penalties in an array as reals (..., n)."""
     n = a.shape[-1]
-    real = be.real_dtype(a.dtype)
-    number = ridge_number(ridge)
-    if number is not None:
-        return _ops.fill_like(a, (n,), number, real) if number else None
-    gamma = ridge_values(be, ridge, real, n)
+    gamma = ridge_values(be, ridge, be.real_dtype(a.dtype), n)
     if gamma.ndim == 0:
         gamma = _ops.reshape(gamma, (1,))
     return _ops.broadcast_to(gamma, (*gamma.shape[:-1], n))
@@ -414,9 +412,10 @@ def _said(be: Backend, g: _Said, *arrays: Array) -> tuple[Array, ...]:
         none = be.new_like(residuals, tuple(x.shape), fill=float("nan"))
         return residuals, none, dof, success
     # Lengths of the scaled rows alone: squares of wild columns would overflow.
-    sizes = scale * _ops.root(squared_lengths(be, root, -1))
+    sizes = _ops.root(squared_lengths(be, root, -1))
     s2, free = variance(residuals, dof)
-    stderr = where_free(free[..., None, :], sizes[..., :, None] * _ops.root(s2)[..., None, :])
+    errors = scale[..., None] * (sizes[..., None] * _ops.root(s2)[..., None, :])
+    stderr = where_free(free[..., None, :], errors)
     return residuals, stderr, dof, success, scaled_root(be, scale, root)
 
 
@@ -437,7 +436,6 @@ def _solve_dual(p: _Problem, way: _Way) -> LstsqResult:
     y = _ops.cut(r.x, *every, slice(0, n))
     x = _ops.divide(y, _ops.cast(_ops.reshape(size, (*lead, n, 1)), p.a.dtype))
     plain = primal(r.x)
-    nan = be.new_like(r.residuals, (), fill=float("nan"))
     columns = be.new_like(r.rank, tuple(r.rank.shape), fill=n)
     rank = xp.where(r.rank == m, columns, xp.zeros_like(columns))
     return replace(
@@ -446,7 +444,7 @@ def _solve_dual(p: _Problem, way: _Way) -> LstsqResult:
         residuals=_residuals(be, plain[..., n:, :], None),
         rank=rank,
         columns=tuple(range(n)),
-        stderr=xp.broadcast_to(nan, (*lead, n, int(p.b.shape[-1]))),
+        stderr=be.new_like(r.residuals, (*lead, n, int(p.b.shape[-1])), fill=float("nan")),
         dof=be.new_like(r.rank, tuple(r.rank.shape), fill=m) - rank,
     )
 

@@ -201,10 +201,11 @@ class _Leading:
 
     def cut(self, v: Array, size: Array | None = None) -> tuple[Array, Array]:
         """The leading bits of v (of v / size) below the largest of each column, and the rest."""
-        scaled = v if size is None else v / self.be.xp.astype(size, v.dtype)
-        top = extended.power_above(self.be, scaled, -2)
-        big = self.both((top if size is None else top * size) * self.shift)
-        head = (v + big) - big
+        unit = None if size is None else self.be.xp.astype(size, v.dtype)
+        scaled = v if unit is None else v / unit
+        big = self.both(extended.power_above(self.be, scaled, -2) * self.shift)
+        head = (scaled + big) - big
+        head = head if unit is None else head * unit
         return head, v - head
 
     def parts(self, a: Array) -> tuple[Array, Array]:

@@ -190,9 +190,9 @@ def _inputs(
 
     Single precision is widened where there is double: squares of its condition fit there.
     """
-    number = isinstance(ridge, int | float | complex)
+    number = ridge_number(ridge, finite=True)
     be, (a, y, gamma) = arguments.arrays(
-        "ridge", **{names[0]: a, names[1]: y, "ridge": None if number else ridge}
+        "ridge", **{names[0]: a, names[1]: y, "ridge": ridge if number is None else None}
     )
     for name, value in zip(names, (a, y), strict=True):
         arguments.numeric(be, name, value)
@@ -213,9 +213,9 @@ def _inputs(
         double = be.dtype("complex128" if be.is_complex(a) else "float64")
     a, y = (_moved(_ops.cast(v, double), place, -1) for v in (a, y))
     real = be.real_dtype(double)
-    fixed = ridge_number(ridge, finite=True)
-    gamma = _ops.fill_like(a, (), fixed, real) if number else ridge_values(be, gamma, real)
-    return be, a, y, gamma, place, kind
+    if number is None:
+        return be, a, y, ridge_values(be, gamma, real), place, kind
+    return be, a, y, _ops.fill_like(a, (), number, real), place, kind
 
 
 def _moved(v: Any, source: int, target: int) -> Any:

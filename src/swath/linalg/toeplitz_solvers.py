@@ -400,7 +400,7 @@ def solve_toeplitz(
         return _hermitian(be, c_or_cr, c, r)
 
     g = _route(be, primal(c), method, prod(inner), b.shape[-1], hermitian, rtol, maxiter)
-    found = _solved(be, replace(g, statement=bool(full_output)), g, c, r, b)
+    found = _solved(be, replace(g, statement=full_output), g, c, r, b)
     x = _ops.cast(sides.back(found[0], (n,)), kind)
     if not full_output:
         return x

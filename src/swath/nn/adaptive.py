@@ -14,7 +14,7 @@ from typing import Any
 from .. import _ops, arguments
 from .._backends import Backend
 from ..autodiff import primal
-from ..errors import ArgumentError, ArgumentTypeError, describe
+from ..errors import ArgumentError
 from ..geometry import Span, Windows
 from ..registry import operation
 from ..sliding import choose, window_extreme
@@ -137,10 +137,7 @@ def adaptive_max_pool(
     >>> swath.nn.adaptive_max_pool(np.array([[[1.0, 3.0, 2.0, 5.0, 4.0]]]), (2,))
     array([[[3., 5.]]])
     """
-    if not isinstance(return_indices, bool):
-        raise ArgumentTypeError(
-            f"return_indices must be True or False, got {describe(return_indices)}"
-        )
+    arguments.flag("return_indices", return_indices)
     be, x, targets = _targets(x, output_size, channels, axes)
     arguments.real_only(be, "x", x)
     places, scale = None, 1

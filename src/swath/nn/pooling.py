@@ -95,8 +95,7 @@ def pool_windows(
     sizes = arguments.per_axis("size", size, rank)
     strides = sizes if stride is None else arguments.per_axis("stride", stride, rank)
     dilations = arguments.per_axis("dilation", dilation, rank)
-    if not isinstance(ceil_mode, bool):
-        raise ArgumentTypeError(f"ceil_mode must be True or False, got {describe(ceil_mode)}")
+    ceil_mode = arguments.flag("ceil_mode", ceil_mode)
     lengths = [shape[a] for a in places]
     pads = resolve_padding(padding, lengths, sizes, strides, dilations)
     found: list[tuple[int, Span, tuple[int, int]]] = []
@@ -253,7 +252,7 @@ def max_pool(
     array([[2]])
     """
     settings = (size, stride, padding, dilation, ceil_mode, channels, axes)
-    return _extreme(x, settings, return_indices, largest=True)
+    return _extreme(x, settings, arguments.flag("return_indices", return_indices), largest=True)
 
 
 @operation(
@@ -300,7 +299,7 @@ def min_pool(
     array([[[1., 2.]]])
     """
     settings = (size, stride, padding, dilation, ceil_mode, channels, axes)
-    return _extreme(x, settings, return_indices, largest=False)
+    return _extreme(x, settings, arguments.flag("return_indices", return_indices), largest=False)
 
 
 def accumulating(be: Backend, x: Any) -> tuple[Any, Any]:
@@ -371,10 +370,7 @@ def avg_pool(
     given = x
     be, x = arguments.one_array("x", x)
     arguments.numeric(be, "x", x)
-    if not isinstance(count_include_pad, bool):
-        raise ArgumentTypeError(
-            f"count_include_pad must be True or False, got {describe(count_include_pad)}"
-        )
+    count_include_pad = arguments.flag("count_include_pad", count_include_pad)
     if divisor_override is not None:
         if isinstance(divisor_override, bool) or not isinstance(divisor_override, Real):
             raise ArgumentTypeError(
@@ -517,10 +513,7 @@ def lp_pool(
     be, x = arguments.one_array("x", x)
     arguments.numeric(be, "x", x)
     order = checked_p(p)
-    if not isinstance(count_include_pad, bool):
-        raise ArgumentTypeError(
-            f"count_include_pad must be True or False, got {describe(count_include_pad)}"
-        )
+    count_include_pad = arguments.flag("count_include_pad", count_include_pad)
     g, _ = _windows(x, size, stride, padding, dilation, ceil_mode, channels, axes)
     x, kind = accumulating(be, x)
     if 0 in x.shape:

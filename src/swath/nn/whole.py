@@ -9,7 +9,7 @@ from typing import Any
 from .. import _ops, arguments
 from .._backends import Backend
 from ..autodiff import Core, apply
-from ..errors import ArgumentError, ArgumentTypeError, describe
+from ..errors import ArgumentError
 from ..registry import operation
 from . import _features
 from ._layout import channels_last
@@ -96,8 +96,7 @@ def _prepared(
     """The array and the axes that are pooled, all of them with points."""
     be, x = arguments.one_array("x", x)
     arguments.numeric(be, "x", x)
-    if not isinstance(keepdims, bool):
-        raise ArgumentTypeError(f"keepdims must be True or False, got {describe(keepdims)}")
+    arguments.flag("keepdims", keepdims)
     return be, x, whole_axes(tuple(x.shape), channels, axes)
 
 

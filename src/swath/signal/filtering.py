@@ -12,7 +12,7 @@ from typing import Any
 
 from .. import _ops, arguments
 from .._backends import Backend, backend_of
-from ..autodiff import Core, Node, apply
+from ..autodiff import Core, Node, apply, primal
 from ..errors import ArgumentError
 from ..geometry import Sliding, Span
 from ..registry import operation
@@ -210,7 +210,9 @@ def lfilter_zi(b: Any, a: Any) -> Any:
     later = _ops.cut(b, slice(1, None))
     if later.shape[0] == 0:
         return later
-    return _ops.flip(_ops.cumulative_sum(_ops.flip(later, (0,)), 0), (0,))
+    (later,) = arguments.summable(backend_of(primal(b)), later)
+    found = _ops.flip(_ops.cumulative_sum(_ops.flip(later, (0,)), 0), (0,))
+    return _ops.cast(found, b.dtype)
 
 
 @operation(

@@ -150,6 +150,7 @@ def fir_from_response(
     array([0.5, 0.5, 0.5])
     """
     taps = arguments.positive("numtaps", numtaps)
+    symmetric = arguments.flag("symmetric", symmetric)
     rate = sampling_rate(fs)
     be, gains, weight = _gains(freqs, gains, weight, xp, device)
     arguments.numeric(be, "gains", gains)
@@ -514,9 +515,10 @@ def remez(
     for name, value in zip(names, tables, strict=True):
         if value is not None and not np.isfinite(value).all():
             raise ArgumentError(f"{name} must be finite")
-    if not (edges[1::2] > edges[::2]).any():
-        # SciPy would compute with an empty grid: NaN, or the end of the process.
-        raise ArgumentError(f"bands must have a width, got {edges.tolist()}")
+    # SciPy would compute with an empty grid, or one whose points are all the same: NaN, or the end
+    # of the process.
+    if not (edges[1::2] > edges[::2]).any() or np.ptp(np.cos(2 * np.pi * edges / rate)) == 0:
+        raise ArgumentError(f"bands must have a width at fs={rate:g}, got {edges.tolist()}")
     try:
         h = exchange(
             taps,

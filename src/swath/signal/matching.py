@@ -215,6 +215,7 @@ def match_template(
             "x and template must be real, for the cosine of complex windows has no order; "
             "correlate their absolute values, or use signal.correlate"
         )
+    zero_mean = arguments.flag("zero_mean", zero_mean)
     if not places:
         raise ArgumentError("axes must name at least one sliding axis, got ()")
     places = tuple(sorted(places))

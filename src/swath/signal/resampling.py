@@ -212,18 +212,17 @@ def _resampled_centred(
     axis = arguments.along("x", x, axis)
     if taps is not None:
         taps = coefficients(be, "window", taps)
-    (x,) = arguments.floating(be, x)
-    shape = None if taps is None else tuple(taps.shape)
-    order, p, q, half, count = centred(p, q, shape, x.shape[axis])
     if padtype in ("median", "maximum", "minimum"):
         arguments.real_only(be, "x", x)
+    x, taps = arguments.floating(be, x, taps)
+    shape = None if taps is None else tuple(taps.shape)
+    order, p, q, half, count = centred(p, q, shape, x.shape[axis])
     if p == q == 1:
         return _ops.multiply(x, _ops.fill_like(x, (), 1))
-    if taps is None:
-        taps = _lowpass(be, order, 1 / max(p, q), window, x)
-    x, taps = arguments.promote(be, x, taps)
     kind = x.dtype
     x, taps = arguments.summable(be, x, taps)
+    if taps is None:
+        taps = _lowpass(be, order, 1 / max(p, q), window, x)
     if p > 1:
         taps = _ops.multiply(taps, _ops.fill_like(taps, (), p))
     if padtype not in LEVELS or 0 in x.shape:
@@ -296,19 +295,23 @@ def decimate(
     """
     factor = arguments.positive("q", q)
     order = 20 * factor if n is None else arguments.positive("n", n, least=0)
-    if not isinstance(zero_phase, bool):
-        raise ArgumentTypeError(f"zero_phase must be a bool, got {describe(zero_phase)}")
+    zero_phase = arguments.flag("zero_phase", zero_phase)
     be, (x,) = arguments.arrays(x=x)
     arguments.numeric(be, "x", x)
     axis = arguments.along("x", x, axis)
     (x,) = arguments.floating(be, x)
+    kind = x.dtype
+    (x,) = arguments.summable(be, x)
     taps = _given(be, ftype, x)
     if taps is None and factor > 1:
         taps = _lowpass(be, order + 1, 1 / factor, "hamming", x)
     if zero_phase or taps is None:
-        return _resampled_centred(be, x, 1, factor, axis, None, taps, "constant", 0)
-    x, taps = arguments.promote(be, x, taps)
-    return _resampled(be, taps, x, axis, (1, factor), 0, -(-x.shape[axis] // factor), "constant", 0)
+        y = _resampled_centred(be, x, 1, factor, axis, None, taps, "constant", 0)
+    else:
+        x, taps = arguments.promote(be, x, taps)
+        count = -(-x.shape[axis] // factor)
+        y = _resampled(be, taps, x, axis, (1, factor), 0, count, "constant", 0)
+    return y if be.is_complex(primal(y)) else _ops.cast(y, kind)
 
 
 def _given(be: Backend, ftype: Any, like: Any) -> Any:
@@ -382,8 +385,6 @@ def _rate(name: str, value: Any) -> int:
 
 def _lowpass(be: Backend, taps: int, cutoff: float, window: Any, like: Any) -> Array:
     """A low-pass filter beside `like`, designed on the host in float64."""
-    if window == ():
-        raise ArgumentError("window must be the name of a window and its parameters, got ()")
     plain = primal(like)
     table = firwin(taps, cutoff, window=host_window(window, taps, fftbins=False))
     return be.constant(table, plain, plain.dtype)
@@ -397,6 +398,9 @@ def _level(be: Backend, x: Any, axis: int, kind: str) -> Any:
         return _ops.divide(mean, _ops.fill_like(mean, (), n))
     # Where the sample stands is found from values alone: the derivative is that of taking it.
     plain, xp = primal(x), be.xp
+    if be.is_complex(plain):
+        # By complex taps alone: the signal is real.
+        plain = xp.real(plain)
     if kind == "median":
         order = xp.argsort(plain, axis=axis)
         lead = [slice(None)] * axis

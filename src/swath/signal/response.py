@@ -34,10 +34,10 @@ _BLOCK, _FEWEST = 2**20, 1024
 
 
 def _wave(be: Backend, angles: Array, steps: float) -> Array:
-    """e^{−iω·steps}, of angles on the host in double precision."""
+    """e^{−iω·steps}, of angles on the host in double precision at least."""
     phase = angles * steps
     if isinstance(angles, np.ndarray):
-        found = np.empty(phase.shape, np.complex128)
+        found: Any = np.empty(phase.shape, np.result_type(phase, np.complex128))
         np.cos(phase, out=found.real)
         np.sin(-phase, out=found.imag)
         return found
@@ -52,7 +52,7 @@ def _waves(be: Backend, angles: Array, count: int) -> Array:
     """
     ratio, have = _wave(be, angles, 1.0), 1
     if isinstance(angles, np.ndarray):
-        found = np.empty((count, *angles.shape), np.complex128)
+        found = np.empty((count, *angles.shape), ratio.dtype)
         found[0] = 1
         while have < count:
             more = min(have, count - have)
@@ -298,7 +298,6 @@ def freqz(
     b, a = _columns(be, "b", b), _columns(be, "a", a)
     # No library has complex halves either.
     b, a = arguments.summable(be, *arguments.floating(be, b, a))
-    real = _real_of(be, b)
     ends = bool(include_nyquist) and not whole
     angles, points = _grid(be, "worN", worN, "b", _ops.real(b), rate, whole=bool(whole), ends=ends)
     _compatible(b=tuple(b.shape[1:]), a=tuple(a.shape[1:]), worN=tuple(angles.shape))
@@ -311,16 +310,10 @@ def freqz(
         h = _ops.divide(h, _ops.cast(_ops.reshape(a, tuple(a.shape[1:])), h.dtype))
     w = angles * (rate / (2 * pi))
     if _counted(worN):
-        w = be.constant(w, primal(b), real)
+        w = be.constant(w, primal(b), be.real_dtype(b.dtype))
     if plot is not None:
         plot(w, primal(h))
     return w, h
-
-
-def _real_of(be: Backend, x: Any) -> Any:
-    """The real dtype of x's precision."""
-    narrow = be.name_of(x.dtype) in ("complex64", "float32")
-    return be.dtype("float32" if narrow else "float64")
 
 
 @operation(

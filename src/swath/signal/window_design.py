@@ -130,8 +130,8 @@ def _passes(pass_zero: Any, count: int) -> bool:
     """Whether frequency 0 passes, after a check of the number of edges."""
     if count == 0:
         raise ArgumentError("cutoff must have at least one edge, got none")
-    if isinstance(pass_zero, bool):
-        return pass_zero
+    if isinstance(pass_zero, bool | np.bool_):
+        return bool(pass_zero)
     arguments.choice("pass_zero", pass_zero, ("lowpass", "highpass", "bandpass", "bandstop"))
     if pass_zero in ("lowpass", "highpass") and count != 1:
         raise ArgumentError(f"a {pass_zero} filter has one edge, got cutoff of {count}")
@@ -375,12 +375,9 @@ def firwin2(
             raise ArgumentError(
                 f"numtaps = {taps} and nfreqs = {points}, but ntaps must be less than nfreqs"
             )
-    if not isinstance(antisymmetric, bool | np.bool_):
-        raise ArgumentTypeError(
-            f"antisymmetric must be True or False, got {describe(antisymmetric)}"
-        )
+    antisymmetric = arguments.flag("antisymmetric", antisymmetric)
     _grid_checked(be, primal(freq), nyquist)
-    _zeros_checked(be, primal(gain), taps, bool(antisymmetric))
+    _zeros_checked(be, primal(gain), taps, antisymmetric)
     response = _interpolated(be, freq, gain, points, nyquist)
     steps = np.arange(points) / (points - 1)
     phase = np.exp(-0.5j * pi * (taps - 1) * steps) * (1j if antisymmetric else 1.0)

@@ -187,8 +187,7 @@ def get_window(
     """
     with explain("get_window", {}):
         count = arguments.positive("Nx", Nx)
-        if not isinstance(fftbins, bool):
-            raise ArgumentError(f"fftbins must be True or False, got {describe(fftbins)}")
+        fftbins = arguments.flag("fftbins", fftbins)
         be = library("numpy" if xp is None else xp)
         return placed(be, host_window(window, count, fftbins), device, dtype)
 
@@ -198,6 +197,8 @@ def host_window(window: Any, count: int, fftbins: bool) -> np.ndarray:
     from scipy.signal import get_window as make
 
     if isinstance(window, tuple):
+        if not window:
+            raise ArgumentError("window must be the name of a window and its parameters, got ()")
         window = tuple(_entry(entry) for entry in window)
     elif try_backend(primal(window)) is not None:
         window = _parameter("window", window)
