@@ -360,7 +360,11 @@ def _in_range(p: _Problem) -> tuple[_Problem, Array | None]:
     be, xp, a, b = p.be, p.be.xp, primal(p.a), primal(p.b)
     wide = a.shape[-2] < a.shape[-1] and p.ridge is None
     told = (b, a) if wide else (b,)
-    if 0 in a.shape or 0 in b.shape or be.concrete(*be.run(_near, None, *told)) is True:
+
+    def near(be: Backend, *told: Array) -> tuple[Array, ...]:
+        return be.run(_near, None, *told)
+
+    if 0 in a.shape or 0 in b.shape or be.concrete(*beside(be, near, *told)) is True:
         return p, None
     a, b = be.detach(a), be.detach(b)
     size = xp.max(xp.abs(b), axis=-2, keepdims=True)
