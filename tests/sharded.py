@@ -158,6 +158,30 @@ def few() -> dict[str, Case]:
     }
 
 
+def mapped() -> dict[str, Case]:
+    """Batches of which `jax.shard_map` gives a part to every device, beside what all share."""
+    from swath import linalg, nn, signal
+
+    batch, alone = (("a", "b"),), ()
+    return {
+        "lfilter": Case(
+            lambda x, h: signal.lfilter(h, 1.0, x), (numbers(8, 64), numbers(9)), (batch, alone), ()
+        ),
+        "layers": Case(
+            lambda x, w: nn.max_pool(nn.conv(x, w, padding=1), (2, 2)),
+            (numbers(8, 2, 9, 9), numbers(3, 2, 3, 3)),
+            (batch, alone),
+            (),
+        ),
+        "lstsq": Case(
+            lambda a, b: linalg.lstsq(a, b.T).x,
+            (numbers(20, 3), numbers(8, 20)),
+            (alone, batch),
+            (),
+        ),
+    }
+
+
 def main() -> None:
     os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
     import jax
@@ -212,6 +236,18 @@ def main() -> None:
             there = jax.jit(jax.grad(scalar, places))(*placed)
             found["gradient"] = max(map(error, there, map(np.asarray, alone)))
         report[name] = found
+    for name, case in mapped().items():
+
+        def loss(*arrays: Any, case: Case = case) -> Any:
+            return jnp.sum(case.call(*arrays) ** 2)
+
+        def shared(*arrays: Any, loss: Any = loss) -> Any:
+            return jax.lax.psum(loss(*arrays), ("a", "b"))
+
+        specs = tuple(PartitionSpec(*spec) for spec in case.specs)
+        there = jax.shard_map(shared, mesh=mesh, in_specs=specs, out_specs=PartitionSpec())
+        slopes = [jax.jit(jax.grad(f, (0, 1)))(*case.arrays) for f in (there, loss)]
+        report[f"mapped {name}"] = max(map(error, slopes[0], map(np.asarray, slopes[1])))
     json.dump(report, sys.stdout)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sharded import cases, few
+from sharded import cases, few, mapped
 
 pytestmark = [pytest.mark.on("jax"), pytest.mark.needs("jax")]
 
@@ -44,3 +44,8 @@ def test_results_stay_in_shards_and_borders_alone_are_exchanged(xp, report, name
 def test_few_results_of_windows_across_shards_are_right(xp, report, name):
     found = report[f"few {name}"]
     assert max(found["error"], found["eager"], found["gradient"]) < 1e-12
+
+
+@pytest.mark.parametrize("name", mapped())
+def test_shard_map_adds_up_the_gradients_of_what_devices_share(xp, report, name):
+    assert report[f"mapped {name}"] < 1e-12

@@ -125,6 +125,81 @@ def test_jax_linearize_checkpoint_and_scan(xp, case):
     close(losses, total * np.array([1.0, 2.0, -0.5]), xp.eps)
 
 
+@pytest.mark.on("jax-jit")
+@pytest.mark.parametrize("case", params(smooth=True, first_of_each=True))
+def test_jax_shard_map_knows_what_devices_share(xp, case):
+    """Each argument alone and all differ from device to device: part of their types, checked."""
+    import jax
+    from jax.sharding import Mesh, PartitionSpec
+
+    call = Call(case, xp)
+    count = len(call.arrays)
+    mesh = Mesh(np.array(jax.devices()[:1]), ("lanes",))
+    differ, same = PartitionSpec("lanes"), PartitionSpec()
+    ct = xp.asarray(random_like(jax.eval_shape(call, *call.arrays)))
+
+    for alone in (*range(count), None):
+        split = [alone in (i, None) for i in range(count)]
+        specs = tuple(differ if s else same for s in split)
+
+        def both(*arrays, split=split):
+            own = [a[0] if s else a for a, s in zip(arrays, split, strict=True)]
+
+            def loss(*arrays):
+                return jax.numpy.sum(jax.numpy.real(call(*arrays) * ct))
+
+            slopes = jax.grad(loss, tuple(range(count)))(*own)
+            return call(*own)[None], [d[None] if s else d for d, s in zip(slopes, split)]
+
+        given = [a[None] if s else a for a, s in zip(call.arrays, split, strict=True)]
+        mapped = jax.shard_map(both, mesh=mesh, in_specs=specs, out_specs=(differ, list(specs)))
+        value, slopes = jax.eval_shape(mapped, *given)
+        assert value.shape == (1, *ct.shape)
+        assert [d.shape for d in slopes] == [a.shape for a in given]
+
+
+@pytest.mark.on("jax-jit")
+@pytest.mark.parametrize("case", params())
+def test_jax_may_be_told_to_promote_nothing(xp, case):
+    """Neither dtypes nor ranks: settings that look for mistakes of the caller's."""
+    import jax
+
+    call = Call(case, xp)
+    if call.refused(xp):
+        return
+    with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
+        if call.record.eager_only:
+            call.full(*call.arrays)
+            return
+        value = jax.eval_shape(lambda *a: arrays_in(call.full(*a)), *call.arrays)
+        assert value
+        if case.smooth and call.record.differentiable:
+            ct = xp.asarray(random_like(jax.eval_shape(call, *call.arrays)))
+
+            def loss(*arrays):
+                return jax.numpy.sum(jax.numpy.real(call(*arrays)))
+
+            slopes = [
+                jax.eval_shape(jax.grad(loss, tuple(range(len(call.arrays)))), *call.arrays),
+                jax.eval_shape(lambda *a: call.manual(ct, *a), *call.arrays),
+            ]
+            for found in slopes:
+                assert [d.shape for d in found] == [a.shape for a in call.arrays]
+
+
+@pytest.mark.on("jax")
+@pytest.mark.op("linalg.cholesky_qr")
+def test_a_nan_that_is_at_hand_is_none_that_jax_looks_for(xp, rng):
+    import jax
+
+    a = xp.asarray(rng.standard_normal((7, 3)))
+    with jax.debug_nans(True):
+        q, r = swath.linalg.cholesky_qr(a)
+        close(q @ r, a, xp.eps)
+        with pytest.raises(FloatingPointError):
+            swath.signal.convolve(a[:, 0] * np.nan, a[:, 1])
+
+
 @pytest.mark.on("jax")
 @pytest.mark.optimised
 def test_gradient_of_a_convolution_keeps_no_copy_of_the_input_per_tap(xp):

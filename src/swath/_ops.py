@@ -204,7 +204,7 @@ def _sign_back(be: Backend, g: Any, x: Array, y: Array, t: Array) -> Array:
     xp = be.xp
     if be.is_complex(x):
         safe = xp.where(y == 0, xp.ones_like(y), y)
-        return t * xp.conj(x) / xp.astype(safe, x.dtype)
+        return be.cast(t, x.dtype) * xp.conj(x) / xp.astype(safe, x.dtype)
     return t * xp.sign(x)
 
 
@@ -241,7 +241,7 @@ def _running_back(be: Backend, g: int, x: Array, y: Array, t: Array) -> Array:
 _CUMULATIVE = _unary(_running, _running_back, "cumulative_sum")
 _SQUARED_SIZE = _unary(
     lambda be, g, z: _squares(be, z),
-    lambda be, g, z, y, t: 2 * t * (be.xp.conj(z) if be.is_complex(z) else z),
+    lambda be, g, z, y, t: be.cast(2 * t, z.dtype) * (be.xp.conj(z) if be.is_complex(z) else z),
     "squared_size",
 )
 
@@ -255,7 +255,7 @@ def _argument(be: Backend, g: Any, z: Array) -> Array:
 
 def _argument_back(be: Backend, g: Any, z: Array, y: Array, t: Array) -> Array:
     xp, zero = be.xp, z == 0
-    pulled = t * (-1j / xp.where(zero, xp.ones_like(z), z))
+    pulled = be.cast(t, z.dtype) * (-1j / xp.where(zero, xp.ones_like(z), z))
     return xp.where(zero, xp.zeros_like(z), pulled)
 
 
@@ -347,7 +347,7 @@ class _Take(Core):
         # A one-hot product: the standard has no scatter.
         xp, n = be.xp, x.shape[axis]
         kind = be.default_int(x)
-        hot = be.constant(indices, x, kind)[:, None] == be.arange(n, x, kind)
+        hot = be.constant(indices, x, kind)[:, None] == be.arange(n, x, kind)[None, :]
         hot = xp.astype(hot, cotangent.dtype)
         moved = xp.moveaxis(cotangent, axis, -1)
         return (xp.moveaxis(be.matmul(moved, hot), -1, axis),)
@@ -420,24 +420,33 @@ def total(x: Any, axes: Sequence[int], *, keepdims: bool = False) -> Any:
     return apply(_TOTAL, (axes, keepdims), x) if axes else x
 
 
+def _ranked(a: Any, b: Any) -> tuple[Any, Any]:
+    """Both with as many axes, unless one has none: JAX can be told to refuse to add them itself."""
+    if a.ndim == b.ndim or not a.ndim or not b.ndim:
+        return a, b
+    rank = max(a.ndim, b.ndim)
+    a, b = (reshape(v, (*[1] * (rank - v.ndim), *v.shape)) for v in (a, b))
+    return a, b
+
+
 def add(a: Any, b: Any) -> Any:
     """a + b with broadcasting."""
-    return apply(_ADD, None, a, b)
+    return apply(_ADD, None, *_ranked(a, b))
 
 
 def subtract(a: Any, b: Any) -> Any:
     """a − b with broadcasting."""
-    return apply(_SUBTRACT, None, a, b)
+    return apply(_SUBTRACT, None, *_ranked(a, b))
 
 
 def multiply(a: Any, b: Any) -> Any:
     """a · b element by element with broadcasting."""
-    return apply(_MULTIPLY, None, a, b)
+    return apply(_MULTIPLY, None, *_ranked(a, b))
 
 
 def divide(a: Any, b: Any) -> Any:
     """a / b with broadcasting."""
-    return apply(_DIVIDE, None, a, b)
+    return apply(_DIVIDE, None, *_ranked(a, b))
 
 
 def matmul(a: Any, b: Any) -> Any:

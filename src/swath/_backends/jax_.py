@@ -10,7 +10,7 @@ multilinear cores.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cache, partial, wraps
 from math import prod
@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.core import ShapedArray, Tracer
+from jax.core import Tracer
 from jax.custom_batching import custom_vmap
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
@@ -43,6 +43,9 @@ __all__ = ["make"]
 F = TypeVar("F", bound=Callable[..., Any])
 # Its flags are attributes made at run time.
 _CONFIG: Any = jax.config
+_LAX: Any = lax
+# The second is the name before JAX 0.8.
+_spreads = partial(_LAX.pcast, to="varying") if hasattr(lax, "pcast") else _LAX.pvary
 _LEVELS = {"highest": "highest", "high": "high", "fast": "default"}
 
 
@@ -174,7 +177,9 @@ class JaxBackend(Backend):
         return a.sharding.device_set == b.sharding.device_set
 
     def new_like(self, x: Array, shape: tuple[int, ...], dtype: Any = None, fill: Any = 0) -> Array:
-        return jnp.full(shape, fill, x.dtype if dtype is None else dtype)
+        # A NaN asked for is no accident, which `jax_debug_nans` looks for.
+        with jax.debug_nans(False) if fill != fill else nullcontext():
+            return jnp.full(shape, fill, x.dtype if dtype is None else dtype)
 
     def constant(self, values: Any, like: Array, dtype: Any) -> Array:
         return jnp.asarray(np.asarray(values), dtype=dtype)
@@ -214,7 +219,7 @@ class JaxBackend(Backend):
         *operands: Array,
     ) -> tuple[Array, ...]:
         if isinstance(flag, Tracer):
-            return lax.cond(flag, yes, no, *operands)
+            return lax.cond(flag, *_alike(yes, no, operands), *operands)
         return yes(*operands) if flag.item() else no(*operands)
 
     def detach(self, x: Array) -> Array:
@@ -454,7 +459,7 @@ class JaxBackend(Backend):
         return lax.optimization_barrier(y)
 
     def fori_loop(self, start: int, stop: int, body: Callable[[Any, Any], Any], init: Any) -> Any:
-        return lax.fori_loop(start, stop, body, init)
+        return lax.fori_loop(start, stop, body, _settled(lambda state: body(start, state), init))
 
     def while_loop(
         self,
@@ -469,7 +474,7 @@ class JaxBackend(Backend):
         def counts(counted: tuple[Any, tuple[Array, ...]]) -> tuple[Any, tuple[Array, ...]]:
             return counted[0] + 1, step(counted[1])
 
-        return lax.while_loop(goes, counts, (0, init))[1]
+        return lax.while_loop(goes, counts, (0, _settled(step, init)))[1]
 
     def slab(self, x: Array, axis: int, start: Any, length: int) -> Array:
         return lax.dynamic_slice_in_dim(x, start, length, axis)
@@ -558,11 +563,75 @@ def _no_tangent(t: Any) -> bool:
     return t is None or isinstance(t, kinds) or t.dtype == jax.dtypes.float0
 
 
+def _mixing(function: F) -> F:
+    """A function to trace, by the rules of the standard.
+
+    What mixes dtypes or ranks JAX can be told to refuse: to find mistakes of callers, whose arrays
+    are of one dtype by now.
+    """
+
+    @wraps(function)
+    def traced(*args: Any, **kwargs: Any) -> Any:
+        with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+            return function(*args, **kwargs)
+
+    return traced  # type: ignore[return-value]
+
+
+def _varying(aval: Any) -> frozenset[Any]:
+    """The axes of a mesh along which what `jax.shard_map` gives to a device differs."""
+    return aval.mat.varying if hasattr(aval, "mat") else getattr(aval, "vma", frozenset())
+
+
+def _on_one_device() -> bool:
+    """Whether a program is for one device of a mesh, as in `jax.shard_map`."""
+    return bool(jax.sharding.get_abstract_mesh().manual_axes)
+
+
+def _spread(arrays: Any, avals: Sequence[Any]) -> Any:
+    """Arrays that may differ from device to device wherever those of `avals` may."""
+    leaves, tree = jax.tree.flatten(arrays)
+    for i, aval in enumerate(avals):
+        names = tuple(_varying(aval) - _varying(jax.typeof(leaves[i])))
+        if names:
+            leaves[i] = _spreads(leaves[i], names)
+    return jax.tree.unflatten(tree, leaves)
+
+
+def _alike(yes: Callable[..., Any], no: Callable[..., Any], operands: Sequence[Array]) -> Any:
+    """Two branches whose results are of one type: where devices differ is part of it."""
+    if not _on_one_device():
+        return yes, no
+    told = [jax.make_jaxpr(branch)(*operands).out_avals for branch in (yes, no)]
+
+    def spread(branch: Callable[..., Any], other: Sequence[Any]) -> Callable[..., Any]:
+        return lambda *operands: _spread(branch(*operands), other)
+
+    return spread(yes, told[1]), spread(no, told[0])
+
+
+def _settled(step: Callable[[Any], Any], init: Any) -> Any:
+    """The first state of a loop, of the type that its steps give it."""
+    while _on_one_device():
+        # What one step spreads the next one may spread further.
+        before, init = init, _spread(init, jax.make_jaxpr(step)(init).out_avals)
+        if all(a is b for a, b in zip(*map(jax.tree.leaves, (before, init)), strict=True)):
+            break
+    return init
+
+
+def _summed(cotangent: Array, aval: Any) -> Array:
+    """The cotangent of what devices have in common: the sum of theirs."""
+    names = _varying(jax.typeof(cotangent)) - _varying(aval)
+    return lax.psum(cotangent, tuple(names)) if names else cotangent
+
+
 @cache
 def _primitive(core: Core) -> Primitive:
     primitive = Primitive(f"swath_{core.name}")
 
     # `limit`, the workspace allowed, is a parameter because the trace depends on it.
+    @_mixing
     def forward(*arrays: Array, geometry: Any, limit: int | None) -> Array:
         token = WORKSPACE.set(limit)
         try:
@@ -580,8 +649,8 @@ def _primitive(core: Core) -> Primitive:
     # Through the compiled function: its trace is cached, by shapes and precision.
     @primitive.def_abstract_eval
     def _abstract(*avals: Any, geometry: Any, limit: int | None) -> Any:
-        shape = compiled.eval_shape(*avals, geometry=geometry, limit=limit)
-        return ShapedArray(shape.shape, shape.dtype)
+        traced = compiled.trace(*avals, geometry=geometry, limit=limit)
+        return traced.jaxpr.out_avals[0]
 
     divided = in_shards(core, positional)
     whole = mlir.lower_fun(compiled, multiple_results=False)
@@ -596,6 +665,7 @@ def _primitive(core: Core) -> Primitive:
     mlir.register_lowering(primitive, lower)
     want_devices(primitive)
 
+    @_mixing
     def jvp(primals: Sequence[Array], tangents: Sequence[Any], **params: Any) -> Any:
         out = primitive.bind(*primals, **params)
         others = (t for i, t in enumerate(tangents) if i not in core.linear)
@@ -614,6 +684,7 @@ def _primitive(core: Core) -> Primitive:
 
     ad.primitive_jvps[primitive] = jvp
 
+    @_mixing
     def transpose(cotangent: Any, *operands: Any, geometry: Any, limit: Any) -> list[Any]:
         del limit  # each product of the transpose binds the one in force
         wanted = [ad.is_undefined_primal(o) for o in operands]
@@ -621,7 +692,10 @@ def _primitive(core: Core) -> Primitive:
             return [ad.Zero(o.aval) if w else None for o, w in zip(operands, wanted, strict=True)]
         arrays = [None if w else o for o, w in zip(operands, wanted, strict=True)]
         pulled = core.pull(_BACKEND, geometry, arrays, None, cotangent, wanted)
-        return [p if w else None for p, w in zip(pulled, wanted, strict=True)]
+        return [
+            _summed(p, o.aval) if w else None
+            for p, o, w in zip(pulled, operands, wanted, strict=True)
+        ]
 
     ad.primitive_transposes[primitive] = transpose
 
@@ -657,6 +731,7 @@ def _kept(make: F) -> F:
 
 @_kept
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    @_mixing
     def run(geometry: Any, *arrays: Array) -> Any:
         return function(_BACKEND, geometry, *arrays)
 
@@ -671,6 +746,7 @@ def _batchable(function: Callable[..., Any], geometry: Any) -> Callable[..., Any
     """
 
     @custom_vmap
+    @_mixing
     def run(*arrays: Array) -> Any:
         return function(_BACKEND, geometry, *arrays)
 
@@ -690,9 +766,11 @@ def _batchable(function: Callable[..., Any], geometry: Any) -> Callable[..., Any
 @_kept
 def _custom_jvp(core: Core) -> Callable[..., Array]:
     @partial(jax.custom_jvp, nondiff_argnums=(0,))
+    @_mixing
     def forward(geometry: Any, *arrays: Array) -> Array:
         return core.forward(_BACKEND, geometry, *arrays)
 
+    @_mixing
     def rule(geometry: Any, primals: Sequence[Array], tangents: Sequence[Any]) -> Any:
         out = forward(geometry, *primals)
         given = [None if _no_tangent(t) else t for t in tangents]

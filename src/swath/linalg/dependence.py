@@ -57,7 +57,7 @@ class Dependence:
 def triangle(be: Backend, a: Array) -> tuple[Array, Array]:
     """The triangular factor of a with its columns scaled by powers of two, and the scales."""
     scales = column_scales(be, a)
-    _, r = be.xp.linalg.qr(a * scales[..., None, :], mode="reduced")
+    _, r = be.xp.linalg.qr(a * be.cast(scales, a.dtype)[..., None, :], mode="reduced")
     return r, scales
 
 

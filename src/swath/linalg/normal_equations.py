@@ -43,7 +43,7 @@ def gram_product(a: Any, w: Any = None) -> Any:
         order = (*range(a.ndim - 2), a.ndim - 1, a.ndim - 2)
         left = _ops.conj(_ops.permute(a, order))
         if w is not None:
-            a = _ops.multiply(_ops.reshape(w, (*w.shape, 1)), a)
+            a = _ops.multiply(_ops.cast(_ops.reshape(w, (*w.shape, 1)), a.dtype), a)
         g = _ops.matmul(left, a)
     if be.is_floating(g.dtype):
         # Both halves round alike only where the library computes one of them from the other.

@@ -232,7 +232,7 @@ def _steps(be: Backend, a: Any) -> tuple[Any, Any, Array]:
     for _ in range(_STEPS):
         g = gram_product(q)
         value = primal(g)
-        eye = be.eye(n, value)
+        eye = xp.broadcast_to(be.eye(n, value), tuple(value.shape))
         off = xp.max(xp.sum(xp.abs(value - eye), axis=-1), axis=-1)
         triangle = apply(_TRIANGLE, None, g, _shift(be, value, m))
         q = apply(_THROUGH, None, q, triangle)

@@ -200,7 +200,8 @@ def global_avg_pool(
     be, x, places = _prepared(x, keepdims, channels, axes)
     x, kind = accumulating(be, x)
     total = _ops.total(x, places, keepdims=True)
-    y = _ops.cast(_ops.divide(total, float(prod(x.shape[a] for a in places))), kind)
+    count = _ops.fill_like(total, (), float(prod(x.shape[a] for a in places)))
+    y = _ops.cast(_ops.divide(total, count), kind)
     return _finish(y, places, keepdims)
 
 

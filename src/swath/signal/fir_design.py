@@ -208,7 +208,7 @@ def _symmetric_half(be: Backend, taps: int, angles: Array, gains: Any, weight: A
     pairs = np.where(steps == 0, 1.0, 2.0)
     kind = gains.dtype
     table = _table(be, angles, steps.tolist(), gains, kind, "cos")
-    table = table * be.constant(pairs, table, kind)
+    table = table * be.constant(pairs[None, :], table, kind)
     return lstsq(table, gains, weights=weight).x
 
 

@@ -62,7 +62,7 @@ def _waves(be: Backend, angles: Array, count: int) -> Array:
     found = be.xp.ones_like(ratio)[None, ...]
     while have < count:
         more = min(have, count - have)
-        found = be.xp.concat([found, found[:more, ...] * ratio], axis=0)
+        found = be.xp.concat([found, found[:more, ...] * ratio[None, ...]], axis=0)
         ratio, have = ratio * ratio, have + more
     return found
 

@@ -65,7 +65,8 @@ class _Inverse(Core):
         given = cotangent if real else be.xp.conj(as_complex(be, cotangent))
         pulled = be.xp.conj(be.fft(given, (z.ndim - 1,), (points,)))
         sides = _sides(points) if real else np.ones(points)
-        return (_fitted(be, pulled * be.constant(sides / points, z, z.dtype), z.shape[-1]),)
+        sides = be.constant(sides.reshape([1] * (z.ndim - 1) + [-1]) / points, z, z.dtype)
+        return (_fitted(be, pulled * sides, z.shape[-1]),)
 
 
 _INVERSE = _Inverse()
@@ -487,7 +488,8 @@ def _windowed(
         reach = slice(first * g.step, (last - 1) * g.step + g.size)
         windows = _ops.cut(x, *[slice(None)] * len(lead), reach)
         windows = trendless(sliding_windows(windows, g.size, stride=g.step))
-        return _made(be, g, transform(_ops.multiply(windows, taper), g.points), mode)
+        windows = _ops.multiply(windows, _ops.cast(taper, windows.dtype))
+        return _made(be, g, transform(windows, g.points), mode)
 
     out = None
     for first, last in _pieces(be, prod(lead) * g.points, count, x, taper):
@@ -679,7 +681,7 @@ def istft(
         x = _ops.cut(x, *[slice(None)] * len(lead), kept)
         cover = _ops.cut(cover, kept)
     cover = _ops.select(primal(cover) > _COVERED, cover, _ops.fill_like(cover, cover.shape, 1))
-    x = _ops.divide(x, cover)
+    x = _ops.divide(x, _ops.cast(cover, x.dtype))
     order = list(range(len(lead)))
     order.insert(time - (freq < time), len(lead))
     kind = be.dtype("float64" if be.has_float64(primal(z)) else "float32")
@@ -698,7 +700,8 @@ def _overlapped(
         some = apply(_INVERSE, inverse, _ops.multiply(some, gain))
         some = _ops.cut(some, *[slice(None)] * (z.ndim - 1), slice(0, size))
         length = size + (last - first - 1) * step
-        return overlap_add(_ops.multiply(some, taper), (*lead, length), stride=step)
+        some = _ops.multiply(some, _ops.cast(taper, some.dtype))
+        return overlap_add(some, (*lead, length), stride=step)
 
     out = None
     for first, last in _pieces(be, prod(lead) * inverse[0], count, z, taper):
