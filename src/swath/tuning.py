@@ -75,7 +75,8 @@ class Product:
         """As the planner sees it on a kind of device."""
         return Problem(
             self.role, self.g, self.batch, self.depth, self.rows, self.dtype, be.traces,
-            be.mutable, be.native, be.fuses, blocks(kind), be.narrow,
+            be.mutable, be.native, be.fuses, blocks(kind),
+            be.narrow(be.dtype(self.dtype)),
         )  # fmt: skip
 
     def operands(self, seed: int = 0) -> list[np.ndarray]:

@@ -15,13 +15,15 @@ from typing import Any
 import array_api_compat
 
 from ..errors import ArgumentTypeError
-from .base import PRECISION, WORKSPACE, Backend, Core, NativeKernel, blocks
+from .base import NARROW, PRECISION, WORKSPACE, Backend, Core, Narrow, NativeKernel, blocks
 
 __all__ = [
+    "NARROW",
     "PRECISION",
     "WORKSPACE",
     "Backend",
     "Core",
+    "Narrow",
     "NativeKernel",
     "backend_named",
     "backend_of",

@@ -55,6 +55,8 @@ _PROCESSORS, _BLOCK = 128, 64
 _PARTED = 256
 # Channels that a vector holds.
 LANES = 16
+# Length of the sums of a product at which it runs at half its speed.
+_SHORT = 8
 # Runs of points, a stride long, that windows are joined from at most: more are gathered by index.
 _RUNS = 64
 
@@ -183,6 +185,29 @@ def strided(
     return tuple(out), tuple(moves)
 
 
+class Narrow(NamedTuple):
+    """What the product of a tall matrix with one of few columns costs.
+
+    `half` are the columns at which it has half of its speed; a processor's kernels take `lanes` of
+    them at once, and fewer take as long; `start` are the multiply-adds in the time that threads
+    take to begin, where one thread does not compute all.
+    """
+
+    half: int = 16
+    lanes: int = 1
+    start: float = 0.0
+
+    def loss(self, inner: int, columns: int) -> float:
+        """Time of a multiply-add beside that of a large product."""
+        # A single column is a product with a vector.
+        taken = columns if columns == 1 else -(-columns // self.lanes) * self.lanes
+        return (1 + _SHORT / inner) * taken / columns + self.half / columns
+
+
+#: Where nothing is known of a library.
+NARROW = Narrow()
+
+
 class Backend:
     """The standard-only adapter: functional forms, gathers instead of views, no in-place writes."""
 
@@ -194,8 +219,6 @@ class Backend:
     traces = False
     #: Whether arrays lie in chunks, and operations are laid out and computed when asked for.
     lazy = False
-    #: Columns of a matrix at which the product of a tall matrix and it has half of its speed.
-    narrow = 16
     #: Whether `triangle` of one tall matrix of few columns takes no longer than two passes over it.
     reflects = False
     #: Whether `each` takes several threads.
@@ -385,6 +408,10 @@ class Backend:
     def is_half(self, dtype: Any) -> bool:
         """Whether dtype accumulates in float32 (float16, bfloat16)."""
         return self.name_of(dtype) in ("float16", "bfloat16")
+
+    def narrow(self, dtype: Any) -> Narrow:
+        """What products of tall matrices with matrices of few columns cost."""
+        return NARROW
 
     def name_of(self, dtype: Any) -> str:
         """The dtype's standard name, as "float32"."""

@@ -15,7 +15,7 @@ from cupy.lib.stride_tricks import as_strided
 
 from ..errors import UnsupportedError
 from . import cuda
-from .base import WIDE, Array, Backend, NativeKernel, no_kernel, strided
+from .base import NARROW, WIDE, Array, Backend, Narrow, NativeKernel, no_kernel, strided
 from .numpy_ import NumpyBackend
 
 __all__ = ["CupyBackend", "make"]
@@ -74,9 +74,11 @@ class CupyBackend(NumpyBackend):
     """The CUDA adapter; CuPy shares NumPy's array model, so only the calls differ."""
 
     kind = "gpu"
-    narrow = Backend.narrow
     native = NativeKernel(("y", "w"), _kernel_seconds, _kernel_scratch)
     fuses = False
+
+    def narrow(self, dtype: Any) -> Narrow:
+        return NARROW
 
     def device(self, x: Array) -> Any:
         return x.device

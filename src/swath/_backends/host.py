@@ -10,10 +10,11 @@ from . import threads
 
 __all__ = ["levinson", "levinson_seconds", "line", "line_seconds", "triangle"]
 
-# Seconds that `numpy.convolve` takes for a product of up to so many taps, for every output of more,
-# and for each of those left over from whole blocks: the BLAS begins anew at every output.
+# Seconds that `numpy.correlate` takes for a product of up to so many real taps, for every output of
+# more, where the BLAS begins anew, and for each byte^-1 of those left over from whole blocks (one
+# core of an EPYC, 2026-11; a Xeon took up to twice as long).
 _FEW = 11
-_TAP, _OUTPUT, _LEFT = 0.5e-9, 4e-9, 0.9e-9
+_TAP, _OUTPUT, _LEFT = 0.25e-9, 4e-9, 2.2e-9
 _BLOCK = 32
 # It reads two numbers for each multiply-add: a fraction of the rate of a product of matrices, and
 # half of that once they leave the first cache.
@@ -35,8 +36,10 @@ def line_seconds(span: Any, width: int, heavy: int, gemm: float) -> float:
     """
     n, k = max(span.length, span.size), min(span.length, span.size)
     points = n - k + 1 if span.low == span.high == 0 else n + k - 1
-    dot = _DOT * k / gemm * (1 if width * k < _NEAR else 2)
-    return heavy * points * (_TAP * k if k <= _FEW else _OUTPUT + _LEFT * (k % _BLOCK) + dot)
+    if k <= _FEW and heavy <= 2:
+        return points * _TAP * k
+    dot = heavy * _DOT * k / gemm * (1 if width * k < _NEAR else 2)
+    return points * (_OUTPUT * max(1, heavy / 2) + _LEFT / width * (k % _BLOCK) + dot)
 
 
 def line(span: Any, x: np.ndarray, w: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from ..errors import UnsupportedError
 from . import threads
-from .base import Array, Backend, NativeKernel, column_parts, strided
+from .base import Array, Backend, Narrow, NativeKernel, column_parts, strided
 from .host import levinson, levinson_seconds, line, line_seconds, triangle
 
 __all__ = ["NumpyBackend", "make"]
@@ -60,14 +60,17 @@ def _line_seconds(p: Any, cost: Any) -> float | str:
     return line_seconds(span, p.width, p.heavy, cost.gemm) + 3 * cost.call
 
 
+# OpenBLAS brings every operand into blocks of its own first; vectors of 64 bytes.
+_OTHERS = Narrow(25)
+_KERNELS = {"float32": Narrow(25, 16), "float64": Narrow(25, 8)}
+
+
 class NumpyBackend(Backend):
     """The CPU adapter."""
 
     mutable = True
     in_place = True
     shares = True
-    # OpenBLAS brings every operand into blocks of its own first.
-    narrow = 25
 
     def place(self, x: Array) -> tuple[str, str, str]:
         return _HOST
@@ -124,6 +127,9 @@ class NumpyBackend(Backend):
 
     def is_floating(self, dtype: Any) -> bool:
         return dtype.kind in "fc"
+
+    def narrow(self, dtype: Any) -> Narrow:
+        return _KERNELS.get(_name_of(dtype), _OTHERS)
 
     def name_of(self, dtype: Any) -> str:
         return _name_of(dtype)

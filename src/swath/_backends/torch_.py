@@ -11,7 +11,7 @@ import array_api_compat.torch as xp
 import numpy as np
 import torch
 
-from .base import WIDE, Array, Backend, Core, NativeKernel, column_parts
+from .base import WIDE, Array, Backend, Core, Narrow, NativeKernel, column_parts
 from .host import levinson, levinson_seconds, line, triangle
 from .torch_layers import by_line, layer, layer_gradients, layer_seconds
 from .torch_pools import pool
@@ -37,13 +37,20 @@ def _place(device: Any) -> tuple[str, str, str]:
     return "torch", "gpu", name
 
 
+# MKL's kernels of float64 take three vectors of 32 bytes.
+_OTHERS = Narrow(8, start=2e6)
+_KERNELS = {torch.float32: Narrow(8, 16, 2e6), torch.float64: Narrow(8, 12, 2e6)}
+
+
 class TorchBackend(Backend):
     """The adapter for CPU, CUDA and the other devices of PyTorch."""
 
-    narrow = 8
     reflects = True
     # A call costs more than NumPy's.
     block_bytes = 1 << 23
+
+    def narrow(self, dtype: Any) -> Narrow:
+        return _KERNELS.get(dtype, _OTHERS)
 
     @property
     def mutable(self) -> bool:  # type: ignore[override]

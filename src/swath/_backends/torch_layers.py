@@ -43,8 +43,10 @@ def layer_seconds(p: Any, cost: Any) -> float | str:
     if row and by_line(g, p.width):
         return line_seconds(g.spans[0], p.width, p.heavy, cost.gemm) + 2 * cost.call
     looped = p.role == "x" and p.single and g.groups == 1
-    small = p.batch * g.groups == p.wide == 1 and p.inputs <= _SMALL
-    if p.width > 4 or (small and (g.rank == 1 or (g.rank == 2 and min(g.sizes) <= 3))):
+    # PyTorch looks at no more than four axes of the input and two of the kernel.
+    counted = p.inputs // (g.lengths[-1] if g.rank == 3 else 1)
+    small = p.batch * g.groups == 1 and counted <= _SMALL
+    if p.width > 4 or (small and (g.rank == 1 or min(g.sizes[-2:]) <= 3)):
         columns = p.width * p.places * p.depth * p.taps
         seconds = p.heavy * p.flops * (1 + LANES / p.rows) / cost.native
         # Points are copied one by one, into memory of each call.

@@ -399,7 +399,7 @@ def _call(
         target.native,
         target.fuses,
         blocks(place[1]),
-        target.narrow,
+        target.narrow(work),
         fast,
     )
     if batch * depth * rows * g.groups == 0 or 0 in (*g.out, *g.lengths, *g.sizes):

@@ -12,7 +12,7 @@ from functools import cached_property
 from math import gcd, prod
 from typing import Any, Protocol
 
-from .._backends import Backend, NativeKernel
+from .._backends import NARROW, Backend, Narrow, NativeKernel
 from ..geometry import Sliding
 from .costs import Costs
 
@@ -74,8 +74,8 @@ class Problem:
         Whether sums of elementwise products take one pass for each product.
     wide : int
         How many blocks, each of which fits a core's cache, are taken at once (see `Backend.wide`).
-    narrow : int
-        Columns at which a product of matrices has half of its speed.
+    narrow : Narrow
+        What products of matrices of few columns cost.
     fast : bool
         Whether `swath.precision("fast")` holds.
     """
@@ -91,7 +91,7 @@ class Problem:
     native: NativeKernel = Backend.native
     fuses: bool = False
     wide: int = 1
-    narrow: int = Backend.narrow
+    narrow: Narrow = NARROW
     fast: bool = False
 
     @property

@@ -24,10 +24,10 @@ from math import prod
 from operator import mul
 from typing import Any, NamedTuple
 
-from .._backends import Backend
+from .._backends import Backend, Narrow
 from ..geometry import Sliding, Span
 
-__all__ = ["SHORT", "Tiles", "Tiling", "counts", "extra", "runs", "steps_of", "tiling"]
+__all__ = ["ALONE", "Tiles", "Tiling", "counts", "extra", "runs", "steps_of", "tiling"]
 
 Array = Any
 
@@ -36,8 +36,8 @@ _BAND = 2**20
 # Multiply-adds in the time of copying a point, of adding one to a sum, of beginning a run of
 # points, of making one element of M, and of starting a product.
 _COPY, _ADD, _RUN, _MAKE, _CALL = 24, 60, 800, 60, 2e5
-# Inner length of a product at which it runs at half its speed.
-SHORT = 8
+# Multiply-adds of a product that OpenBLAS computes in the thread that asks.
+ALONE = 2**18
 # Outputs of a tile beyond which wider products are no faster.
 _WIDE = 512
 
@@ -65,10 +65,10 @@ def tiling(
     batch: int,
     depth: int,
     rows: int,
-    narrow: int,
+    narrow: Narrow,
     interleaves: bool,
 ) -> Tiling:
-    """The tiles of least work, counted in multiply-adds; `narrow` as in `Problem`.
+    """The tiles of least work, counted in multiply-adds.
 
     Long tiles multiply more zeros beside the kernel; short ones copy each point more often and
     leave matrix products too narrow to be fast.
@@ -88,7 +88,7 @@ def tiling(
             terms = made.frames if way == "summed" else 1
             if terms * inner * columns > _BAND and columns > rows:
                 continue
-            work = terms * columns * (inner + SHORT + narrow * inner / columns)
+            work = terms * columns * inner * narrow.loss(inner, columns)
             work *= 1 + extra(made, number[0])
             if not (way == "interleaved" and len(t) == depth == rows == 1):
                 points = inner // box[0] * (whole[0] if way == "gathered" else hop)
@@ -96,6 +96,8 @@ def tiling(
                 work += _RUN * runs(made, hop, depth, columns)
             work *= batch * prod(number)
             work += _MAKE * terms * inner * columns + _CALL * min(made.frames, number[0])
+            if batch * prod(number) * inner * columns > ALONE * made.frames:
+                work += narrow.start
             if work < best:
                 best, found = work, made
     assert found is not None  # tiles of one output are always tried

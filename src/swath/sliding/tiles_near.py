@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from .._backends import Backend
 from ..geometry import Sliding
-from .tiles import Tiles, Tiling, counts, steps_of
+from .tiles import ALONE, Tiles, Tiling, counts, steps_of
 
 __all__ = ["Laid", "NearTiles", "alone", "laid"]
 
@@ -22,8 +22,6 @@ Array = Any
 
 # Bytes of boxes and tiles at most: of larger arrays the copies count for more than the calls.
 _NEAR = 2**21
-# Multiply-adds of a product that OpenBLAS computes in the thread that asks.
-_ALONE = 2**18
 
 
 class Laid(NamedTuple):
@@ -57,7 +55,7 @@ def laid(g: Sliding, made: Tiling, batch: int, depth: int, rows: int, width: int
 def alone(g: Sliding, made: Tiling, way: Laid, depth: int, rows: int) -> bool:
     """Whether one thread computes all: those of two libraries would wait for each other."""
     inner, columns = depth * prod(made.box), rows * prod(made.t)
-    return g.groups * way.each * inner * columns <= _ALONE
+    return g.groups * way.each * inner * columns <= ALONE
 
 
 class NearTiles(Tiles):

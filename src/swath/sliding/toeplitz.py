@@ -19,11 +19,11 @@ from functools import lru_cache
 from math import prod
 from typing import Any
 
-from .._backends import Backend, backend_of
+from .._backends import Backend, Narrow, backend_of
 from ..geometry import Sliding, Span
 from .costs import Costs
 from .problem import Estimate, Problem, as_is, roughly, unframed
-from .tiles import SHORT, Tiling, counts, extra, runs, tiling
+from .tiles import Tiling, counts, extra, runs, tiling
 from .tiles_gathered import GatheredTiles
 from .tiles_interleaved import BUFFER, InterleavedTiles, steps
 from .tiles_near import Laid, NearTiles, alone, laid
@@ -58,7 +58,13 @@ def _interleaves(mutable: bool, traces: bool, wide: int) -> bool:
 
 def _tiling(p: Problem) -> Tiling:
     interleaves = _interleaves(p.mutable, p.traces, p.wide)
-    return tiling(p.g.spans, p.batch * p.g.groups, p.depth, p.rows, p.narrow, interleaves)
+    narrow = _narrow(p.narrow, p.wide)
+    return tiling(p.g.spans, p.batch * p.g.groups, p.depth, p.rows, narrow, interleaves)
+
+
+def _narrow(found: Narrow, wide: int) -> Narrow:
+    """What the library says of a processor; the kernels of a GPU are others."""
+    return found if wide == 1 else Narrow(found.half)
 
 
 def _near(p: Problem, made: Tiling) -> Laid | None:
@@ -81,7 +87,7 @@ def estimate(p: Problem, cost: Costs) -> Estimate:
     if near is not None:
         boxes = g.groups * near.each * made.frames
     flops = float(boxes * inner * columns * terms)
-    loss = 1 + SHORT / inner + p.narrow / columns
+    loss = _narrow(p.narrow, p.wide).loss(inner, columns)
     if p.traces and p.role == "w":
         # A compiler's products that sum over the points are slower (XLA on a processor).
         loss *= 1.3
@@ -164,7 +170,8 @@ def tile(p: Problem) -> tuple[int, int]:
 def frame_length(be: Backend, x: Array, span: Span) -> int:
     """Outputs per tile of one channel along one axis, where x is."""
     interleaves = _interleaves(be.mutable, be.traces, be.wide(x))
-    return tiling((span,), 1, 1, 1, be.narrow, interleaves).t[0]
+    narrow = _narrow(be.narrow(x.dtype), be.wide(x))
+    return tiling((span,), 1, 1, 1, narrow, interleaves).t[0]
 
 
 @lru_cache(maxsize=4096)
@@ -182,8 +189,10 @@ def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
     """The products of role "y" and "w", channels first."""
     of = b.shape if role == "y" else (b.shape[1], a.shape[1] // g.groups)
     batch, depth, rows = a.shape[0], of[1], of[0] // g.groups
-    interleaves = _interleaves(be.mutable, be.traces, be.wide(a))
-    made = tiling(g.spans, batch * g.groups, depth, rows, be.narrow, interleaves)
+    wide = be.wide(a)
+    interleaves = _interleaves(be.mutable, be.traces, wide)
+    narrow = _narrow(be.narrow(a.dtype), wide)
+    made = tiling(g.spans, batch * g.groups, depth, rows, narrow, interleaves)
     if role == "y" and interleaves:
         way = laid(g, made, batch, depth, rows, be.itemsize(a.dtype))
         if way is not None:
