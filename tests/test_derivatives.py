@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -174,6 +177,39 @@ def test_torch_differentiates_twice(xp, case):
     call = Call(case, xp)
     leaves = [a.detach().clone().requires_grad_() for a in call.arrays]
     assert torch.autograd.gradgradcheck(call, tuple(leaves), fast_mode=True)
+
+
+EMPTY: dict[str, tuple[Callable[..., Any], tuple[tuple[int, ...], ...]]] = {
+    "conv": (swath.nn.conv, ((0, 2, 6, 6), (3, 2, 3, 3), (3,))),
+    "max_pool": (lambda x: swath.nn.max_pool(x, (2, 2)), ((0, 2, 6, 6),)),
+    "avg_pool": (lambda x: swath.nn.avg_pool(x, (2, 2)), ((0, 2, 6, 6),)),
+    "lp_pool": (lambda x: swath.nn.lp_pool(x, (2, 2)), ((0, 2, 6, 6),)),
+    "global_max_pool": (swath.nn.global_max_pool, ((0, 2, 6, 6),)),
+    "adaptive_avg_pool": (lambda x: swath.nn.adaptive_avg_pool(x, (2, 3)), ((0, 2, 6, 6),)),
+    "adaptive_max_pool": (lambda x: swath.nn.adaptive_max_pool(x, (2, 3)), ((0, 2, 6, 6),)),
+    "convolve": (lambda x, k: swath.signal.convolve(x, k, axes=-1), ((0, 9), (3,))),
+    "filter_bank": (lambda x, k: swath.signal.filter_bank(k, x), ((0, 9), (4, 3))),
+    "filtfilt": (lambda x, b: swath.signal.filtfilt(b, 1, x, padlen=2), ((0, 9), (3,))),
+    "lfilter": (lambda x, b: swath.signal.lfilter(b, 1, x), ((2, 0), (3,))),
+    "upfirdn": (lambda x, h: swath.signal.upfirdn(h, x, 2, 3), ((0, 9), (5,))),
+    "spectrogram": (lambda x: swath.signal.spectrogram(x, nperseg=4)[2], ((0, 9),)),
+    "match_template": (lambda x, t: swath.signal.match_template(x, t, axes=(1,)), ((0, 9), (1, 3))),
+    "matmul_toeplitz": (lambda c, x: swath.linalg.matmul_toeplitz(c, x), ((3,), (3, 0))),
+    "toeplitz": (swath.linalg.toeplitz, ((0,), (3,))),
+    "gram": (swath.linalg.gram, ((0, 3),)),
+}
+
+
+@pytest.mark.on("torch")
+@pytest.mark.parametrize("name", EMPTY)
+def test_what_is_made_of_empty_arrays_has_derivatives_of_zeros(xp, name):
+    """A constant would have none: an empty batch in a network would end in an error."""
+    op, shapes = EMPTY[name]
+    leaves = [xp.asarray(np.ones(shape)).requires_grad_() for shape in shapes]
+    op(*leaves).sum().backward()
+    for a in leaves:
+        assert a.grad.shape == a.shape
+        assert not a.grad.any()
 
 
 # -- planted errors: the checks must see them

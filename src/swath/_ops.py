@@ -524,6 +524,15 @@ def take(x: Any, indices: Sequence[int], axis: int) -> Any:
     return apply(_TAKE, (axis % x.ndim, tuple(int(i) for i in indices)), x)
 
 
+def vacant(shape: Sequence[int], *arrays: Any, value: Any = 0, dtype: Any = None) -> Array:
+    """What is made of arrays without elements, beside the first and of its dtype.
+
+    It depends on all of them: their derivatives are zeros, where a constant would have none.
+    """
+    be, plain = backend_of(primal(arrays[0])), [primal(a) for a in arrays]
+    return be.tied(be.new_like(plain[0], tuple(shape), dtype=dtype, fill=value), *plain)
+
+
 def fill_like(x: Any, shape: Sequence[int], value: Any = 0, dtype: Any = None) -> Array:
     """A constant array beside x."""
     plain = primal(x)

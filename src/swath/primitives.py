@@ -294,5 +294,5 @@ def overlap_add(
             f"have shape {expected}"
         )
     if 0 in blocks.shape:
-        return _ops.fill_like(blocks, shape)
+        return _ops.vacant(shape, blocks)
     return apply(_ADD, g, blocks)

@@ -349,6 +349,10 @@ class Backend:
         """Whether the values of any of the arrays are unknown while Python runs."""
         return False
 
+    def tied(self, y: Array, *arrays: Array) -> Array:
+        """A constant noted to depend on arrays, where results are asked whether they do."""
+        return y
+
     def recorded(self, *arrays: Array) -> bool:
         """Whether the library notes what is done to any of the arrays, to differentiate it."""
         return False

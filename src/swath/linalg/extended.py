@@ -534,7 +534,7 @@ def gram_extended(A: Any) -> tuple[Any, Any]:
     (a,) = arguments.summable(be, *arguments.solvable(be, a))
     n = int(a.shape[-1])
     if 0 in a.shape:
-        zero = _ops.fill_like(a, (*a.shape[:-2], n, n))
+        zero = _ops.vacant((*a.shape[:-2], n, n), a)
         return zero, zero
     out = apply(_GRAM_PAIR, None, a)
     lead = [slice(None)] * (a.ndim - 1)

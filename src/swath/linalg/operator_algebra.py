@@ -271,7 +271,7 @@ class Operator:
 
     def _nothing(self, x: Any, rows: int) -> Any:
         kind = _kind(self._be(), [self.dtype, x.dtype])
-        return _ops.fill_like(x, (*x.shape[:-2], rows, x.shape[-1]), dtype=kind)
+        return _ops.vacant((*x.shape[:-2], rows, x.shape[-1]), x, dtype=kind)
 
     def __call__(self, x: Any) -> Any:
         """A @ x."""

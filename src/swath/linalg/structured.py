@@ -138,7 +138,7 @@ def toeplitz(c: Any, r: Any = None) -> Any:
         r = _ops.conj(c)
     rows, columns = c.shape[-1], r.shape[-1]
     if rows == 0 or columns == 0:
-        return _ops.fill_like(c, (*c.shape[:-1], rows, columns))
+        return _ops.vacant((*c.shape[:-1], rows, columns), c, r)
     # v = c reversed, then r: T[i, j] = v[M − 1 − i + j].
     v = _ops.concat([_ops.flip(c, (c.ndim - 1,)), _tail(r)], axis=-1)
     return _rows(v, columns, -2)
@@ -184,7 +184,7 @@ def hankel(c: Any, r: Any = None) -> Any:
         r = _ops.fill_like(c, tuple(c.shape))
     rows, columns = c.shape[-1], r.shape[-1]
     if rows == 0 or columns == 0:
-        return _ops.fill_like(c, (*c.shape[:-1], rows, columns))
+        return _ops.vacant((*c.shape[:-1], rows, columns), c, r)
     return _rows(_ops.concat([c, _tail(r)], axis=-1), columns)
 
 
@@ -220,7 +220,7 @@ def circulant(c: Any) -> Any:
     (c,) = _vectors(c=c)
     n = c.shape[-1]
     if n == 0:
-        return _ops.fill_like(c, (*c.shape[:-1], 0, 0))
+        return _ops.vacant((*c.shape[:-1], 0, 0), c)
     # v = c reversed twice over, less its last entry: C[i, j] = v[N − 1 − i + j].
     back = _ops.flip(c, (c.ndim - 1,))
     head = _ops.cut(back, *[slice(None)] * (c.ndim - 1), slice(0, n - 1))

@@ -208,7 +208,7 @@ def cholesky_qr(A: Any) -> tuple[Any, Any]:
     kind = a.dtype
     (a,) = arguments.summable(be, a)
     if 0 in a.shape:
-        return _ops.cast(a, kind), _ops.fill_like(a, (*a.shape[:-2], n, n), 0, kind)
+        return _ops.cast(a, kind), _ops.vacant((*a.shape[:-2], n, n), a, dtype=kind)
     q, r, whole = _steps(be, a)
     finite = be.xp.isfinite(primal(a))
     if be.concrete(be.xp.all(whole)) is False and be.concrete(be.xp.all(finite)):

@@ -237,7 +237,7 @@ def _solved(be: Backend, g: Shape, names: tuple[str, str], a: Any, b: Any, ridge
     lead = arguments.leading(**leads)
     lanes, k, count, n = prod(lead), prod(extra), len(extra), g.unknowns
     if lanes * k == 0:
-        return _ops.fill_like(a, (*extra, *lead, n))
+        return _ops.vacant((*extra, *lead, n), a, b, ridge)
     a = _ops.reshape(_ops.broadcast_to(a, (*lead, g.points)), (lanes, g.points))
     ridge = _ops.reshape(_ops.broadcast_to(ridge, lead), (lanes,))
     b = _ops.broadcast_to(b, (*extra, *lead, g.rows))

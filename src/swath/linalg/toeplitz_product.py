@@ -163,7 +163,7 @@ def multiply(t: Any, x: Any, method: str = "auto") -> Any:
     """
     plan = _layout(tuple(t.shape), tuple(x.shape), method)
     if plan.empty:
-        return _ops.fill_like(t, plan.y_shape)
+        return _ops.vacant(plan.y_shape, t, x)
     if plan.t_order is not None:
         t = _ops.permute(_ops.reshape(t, plan.t_split), plan.t_order)
     t = _ops.reshape(t, plan.t_shape)
@@ -286,7 +286,7 @@ def matmul_toeplitz(
     c, r, x = arguments.promote(be, c, r, x)
     if 0 in (c.shape[-1], r.shape[-1]):
         columns = () if vector else x.shape[-1:]
-        return _ops.fill_like(c, (*lead, c.shape[-1], *columns))
+        return _ops.vacant((*lead, c.shape[-1], *columns), c, r, x)
     if key is not None and arguments.unchanged(given, (c, r, x)):
         _KNOWN.keep(key, be)
     return multiply(diagonals(c, r), x)

@@ -147,7 +147,7 @@ def adaptive_max_pool(
         values, found = [], []
         for span in _spans(n, parts):
             g = Windows(tuple(x.shape), (axis,), (span,))
-            y = _ops.fill_like(x, g.out) if 0 in x.shape else window_extreme(g, x, largest=True)
+            y = _ops.vacant(g.out, x) if 0 in x.shape else window_extreme(g, x, largest=True)
             values.append(y)
             if return_indices:
                 found.append(_places(be, g, x, places, scale))
@@ -214,5 +214,5 @@ def adaptive_avg_pool(
 def _mean(x: Any, axis: int, span: Span) -> Any:
     g = Windows(tuple(x.shape), (axis,), (span,))
     if 0 in x.shape:
-        return _ops.fill_like(x, g.out)
+        return _ops.vacant(g.out, x)
     return mean_windows(Mean(g, ((0, span.length),), float(span.size)), x)

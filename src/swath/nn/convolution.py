@@ -96,7 +96,7 @@ _OFFSET = _Offset()
 def _add_bias(y: Any, bias: Any, last: bool) -> Any:
     """y + bias along the channels; y is a fresh array with a batch axis."""
     if 0 in y.shape:
-        return y
+        return _ops.vacant(y.shape, y, bias)
     # Axes of length 1 are summed away by the derivative; a single channel is not one of them.
     shape = [1] * y.ndim
     shape[-1 if last else 1] = bias.shape[0]

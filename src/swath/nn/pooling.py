@@ -150,7 +150,7 @@ def _extreme(x: Any, settings: tuple[Any, ...], return_indices: bool, *, largest
         arguments.real_only(be, "x", x)
         g, _ = _windows(x, *settings)
         if 0 in x.shape:
-            y = _ops.fill_like(x, g.out, lowest(be, primal(x), largest=largest))
+            y = _ops.vacant(g.out, x, value=lowest(be, primal(x), largest=largest))
             if not return_indices:
                 return y
             kind = be.default_int(primal(x))
@@ -381,7 +381,7 @@ def avg_pool(
     g, pads = _windows(x, *settings)
     (x,) = arguments.floating(be, x)
     if 0 in x.shape:
-        return _ops.fill_like(x, g.out)
+        return _ops.vacant(g.out, x)
     # The partial last window of ceil_mode reaches beyond the padding: those points never count.
     pairs = zip(g.spans, pads, strict=True)
     bounds = tuple(
@@ -517,7 +517,7 @@ def lp_pool(
     g, _ = _windows(x, size, stride, padding, dilation, ceil_mode, channels, axes)
     x, kind = accumulating(be, x)
     if 0 in x.shape:
-        return _ops.absolute(_ops.fill_like(x, g.out, 0, kind))
+        return _ops.absolute(_ops.vacant(g.out, x, dtype=kind))
     if order == float("inf"):
         # Zeros in place of padding that never wins: a window wholly in padding has norm 0.
         y = window_extreme(_unpadded(g), _ops.pad(_ops.absolute(x), g.padding()), largest=True)

@@ -246,7 +246,7 @@ def max_unpool(
     x = _ops.permute(x, order)
     shape, each = tuple(x.shape), prod(x.shape[2:])
     if 0 in shape or 0 in lengths:
-        y = _ops.fill_like(x, (*shape[:2], *lengths))
+        y = _ops.vacant((*shape[:2], *lengths), x)
     else:
         _check_places(be, indices, lengths)
         rows = shape[0] * shape[1]

@@ -104,7 +104,7 @@ def _peak(x: Any, axes: tuple[int, ...]) -> Any:
     """Maximum over axes, kept; ties to the first place in row-major order."""
     shape = tuple(1 if i in axes else n for i, n in enumerate(x.shape))
     if 0 in x.shape:
-        return _ops.fill_like(x, shape)
+        return _ops.vacant(shape, x)
     if axes != tuple(range(axes[0], axes[-1] + 1)):
         x = _ops.permute(x, (*(i for i in range(x.ndim) if i not in axes), *axes))
         axes = tuple(range(x.ndim - len(axes), x.ndim))

@@ -193,7 +193,7 @@ def convolve_axes(
         return _ops.multiply(in1, in2)
     plan = _layout(tuple(in1.shape), tuple(in2.shape), axes, mode, method)
     if plan.empty is not None:
-        return _ops.fill_like(in1, plan.empty)
+        return _ops.vacant(plan.empty, in1, in2)
     return _laid_out(plan, in1, in2, turned)
 
 

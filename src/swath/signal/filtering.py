@@ -168,7 +168,7 @@ def lfilter(b: Any, a: Any, x: Any, axis: int = -1, zi: Any = None) -> Any:
     zi = _ops.broadcast_to(zi, state)
     if length == 0:
         # No time passes.
-        return _ops.fill_like(x, shape), zi
+        return _ops.vacant(shape, x, kernel, zi), zi
     full = convolve_axes(x, kernel, (axis,), "full", "auto")
     full = apply(_CARRY, axis, full, zi)
     lead = [slice(None)] * axis
@@ -343,7 +343,7 @@ def filter_bank(bank: Any, x: Any, *, axis: int = -1, stride: int = 1) -> Any:
     out = (*lead, filters, span.out)
     order = [*range(axis), *range(len(lead), len(lead) + 2), *range(axis, len(lead))]
     if 0 in x.shape or filters == 0:
-        return _ops.fill_like(x, [out[i] for i in order])
+        return _ops.vacant([out[i] for i in order], x, bank)
     signal = _ops.reshape(_ops.permute(x, (*outer, axis)), (prod(lead), 1, x.shape[axis]))
     kernel = _ops.flip(_ops.reshape(bank, (filters, 1, taps)), (2,))
     y = product(Sliding((span,)), signal, kernel)

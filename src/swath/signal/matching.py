@@ -122,7 +122,7 @@ def correlation_score(
 def _dot(be: Backend, x: Any, f: Any) -> Any:
     size = prod(x.shape)
     if size == 0:
-        return _ops.fill_like(x, ())
+        return _ops.vacant((), x, f)
     if be.is_floating(x.dtype):
         # flatten(x)ᵀ flatten(f): a product that needs no array of terms.
         return _ops.reshape(_ops.matmul(_ops.reshape(x, (1, size)), _ops.reshape(f, (size, 1))), ())
@@ -249,7 +249,7 @@ def match_template(
         shape = [max(n, m) if min(n, m) else 0 for n, m in zip(windows.out, template.shape)]
         for axis in places:
             shape[axis] = windows.out[axis]
-        return _ops.fill_like(x, shape, dtype=kind)
+        return _ops.vacant(shape, x, template, dtype=kind)
     dot = convolve_axes(x, template, places, "valid", "auto", turned=True)
     return _ops.cast(_scores(be, windows, x, dot, plain, centre=zero_mean), kind)
 

@@ -439,7 +439,7 @@ def _resampled(
     axes = FilterAxes(tuple(h.shape[:-1]), tuple(x.shape), axis)
     out = axes.out(count)
     if 0 in out or x.shape[axis] == 0:
-        return _ops.fill_like(x, out)
+        return _ops.vacant(out, x, h)
     p, q = rates
     kind = x.dtype
     h, x = arguments.summable(be, h, x)

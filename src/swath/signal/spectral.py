@@ -482,7 +482,7 @@ def _windowed(
     count = (x.shape[-1] - g.size) // g.step + 1
     if 0 in lead:
         kind = be.complex_dtype(x.dtype) if mode == "complex" else be.real_dtype(x.dtype)
-        return _ops.fill_like(x, (*lead, count, g.bins), dtype=kind)
+        return _ops.vacant((*lead, count, g.bins), x, taper, dtype=kind)
 
     def part(first: int, last: int) -> Any:
         reach = slice(first * g.step, (last - 1) * g.step + g.size)
@@ -670,7 +670,8 @@ def istft(
         z = _ops.cast(z, be.complex_dtype(z.dtype))
     lead, length = tuple(z.shape[:-2]), size + (count - 1) * step
     if 0 in lead:
-        x = _ops.fill_like(taper, (*lead, length), dtype=taper.dtype if input_onesided else z.dtype)
+        kind = taper.dtype if input_onesided else z.dtype
+        x = _ops.vacant((*lead, length), taper, z, dtype=kind)
     else:
         gain = _ops.cast(_gain(taper, rate, density=scaling == "psd"), z.dtype)
         x = _overlapped(be, z, taper, gain, (points, bool(input_onesided)), step)

@@ -190,7 +190,7 @@ def _step(b: Any, state: Any, chunk: Any, axis: int, method: str) -> tuple[Any, 
         state = _ops.fill_like(chunk, past)
     if 0 in shape:
         # Never a view: the caller may fill the chunk's memory anew.
-        return _ops.concat([state], axis), _ops.fill_like(chunk, shape)
+        return _ops.concat([state], axis), _ops.vacant(shape, chunk, b, state)
     plan = _Chunk.of(shape, taps, axis, method)
     if key is not None and arguments.unchanged(given, (b, state, chunk)):
         _KNOWN.keep(key, (be, plan))

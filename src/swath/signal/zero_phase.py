@@ -131,7 +131,7 @@ def filtfilt(
         )
     be, kind = backend_of(primal(x)), x.dtype
     if 0 in x.shape:
-        return _ops.fill_like(x, x.shape)
+        return _ops.vacant(x.shape, x, b)
     # Points further out than the filter reaches have no say.
     edge, points = min(edge, taps - 1), x.shape[axis]
     rest = taps - 1 - edge
