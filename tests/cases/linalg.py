@@ -63,6 +63,19 @@ CASES: list[Case] = [
         ),
     ),
     Case(
+        "linalg.gram",
+        "batch",
+        lambda xp, rng: ((xp.asarray(rng.standard_normal((2, 5, 3))),), {}),
+    ),
+    Case(
+        "linalg.lstsq",
+        "batch",
+        lambda xp, rng: (
+            (xp.asarray(rng.standard_normal((2, 5, 3))), xp.asarray(rng.standard_normal((2, 5)))),
+            {},
+        ),
+    ),
+    Case(
         "linalg.lstsq",
         "weights-ridge",
         lambda xp, rng: (
