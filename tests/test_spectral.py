@@ -244,9 +244,6 @@ def test_a_tone_has_its_amplitude_and_a_nan_its_windows(xp):
 # -- arguments -------------------------------------------------------------------------------------
 
 
-@STFT
-@SPECTROGRAM
-@pytest.mark.on("numpy", "strict", "torch")
 @pytest.mark.on("numpy")
 def test_extended_precision_comes_back_real(xp, rng):
     x = rng.standard_normal(32).astype(np.longdouble) / 3
@@ -255,6 +252,9 @@ def test_extended_precision_comes_back_real(xp, rng):
     assert np.max(np.abs(back - x)) < 32 * np.finfo(np.longdouble).eps
 
 
+@STFT
+@SPECTROGRAM
+@pytest.mark.on("numpy", "strict", "torch")
 def test_dtypes(xp):
     values = [1, 2, 4, 3]
     single = xp.asarray(values, "float32")
