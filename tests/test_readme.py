@@ -28,9 +28,8 @@ def test_every_program_is_known():
         assert sum(mark in program for mark in ROWS) == 1
 
 
-@pytest.fixture
-def run(tmp_path, monkeypatch, capsys, rng):
-    """Runs the programs of a row."""
+@pytest.mark.on("numpy", "jax", "torch", "cupy", "dask")
+def test_programs_run(xp, tmp_path, monkeypatch, capsys, rng):
     monkeypatch.chdir(tmp_path)
     rng.standard_normal((20_000, 8), np.float32).tofile("recording.f32")
     given = {
@@ -40,40 +39,13 @@ def run(tmp_path, monkeypatch, capsys, rng):
         "images": rng.standard_normal((2, 3, 16, 16)),
         "layers": rng.standard_normal((4, 3, 3, 3)),
     }
-
-    def run(row):
-        for program in PROGRAMS:
-            if any(mark in program and ROWS[mark] == row for mark in ROWS):
-                # A day of recording, and hours of noise, would take minutes.
-                program = program.replace("86_400_000", "20_000").replace("10**8", "10**7")
-                exec(compile(program, "README.md", "exec"), dict(given))
-                printed = capsys.readouterr().out
-                for told in re.findall(r"^print\(.*\)  # (\[.*\])$", program, re.MULTILINE):
-                    assert told in printed
-
-    return run
-
-
-@pytest.mark.on("numpy")
-def test_programs_of_numpy(xp, run):
-    run("numpy")
-
-
-@pytest.mark.on("jax")
-def test_programs_of_jax(xp, run):
-    run("jax")
-
-
-@pytest.mark.on("torch")
-def test_programs_of_torch(xp, run):
-    run("torch")
-
-
-@pytest.mark.on("cupy")
-def test_programs_of_cupy(xp, run):
-    run("cupy")
-
-
-@pytest.mark.on("dask")
-def test_programs_of_dask(xp, run):
-    run("dask")
+    marks = [mark for mark, row in ROWS.items() if row == xp.name]
+    programs = [p for p in PROGRAMS if any(mark in p for mark in marks)]
+    assert len(programs) == len(marks) > 0
+    for program in programs:
+        # A day of recording, and hours of noise, would take minutes.
+        program = program.replace("86_400_000", "20_000").replace("10**8", "10**7")
+        exec(compile(program, "README.md", "exec"), dict(given))
+        printed = capsys.readouterr().out
+        for told in re.findall(r"^print\(.*\)  # (\[.*\])$", program, re.MULTILINE):
+            assert told in printed

@@ -529,7 +529,8 @@ def vacant(shape: Sequence[int], *arrays: Any, value: Any = 0, dtype: Any = None
 
     It depends on all of them: their derivatives are zeros, where a constant would have none.
     """
-    be, plain = backend_of(primal(arrays[0])), [primal(a) for a in arrays]
+    plain = [primal(a) for a in arrays]
+    be = backend_of(plain[0])
     return be.tied(be.new_like(plain[0], tuple(shape), dtype=dtype, fill=value), *plain)
 
 

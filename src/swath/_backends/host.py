@@ -11,8 +11,8 @@ from . import threads
 __all__ = ["levinson", "levinson_seconds", "line", "line_seconds", "triangle"]
 
 # Seconds that `numpy.correlate` takes for a product of up to so many real taps, for every output of
-# more, where the BLAS begins anew, and for each byte^-1 of those left over from whole blocks (one
-# core of an EPYC, 2026-11; a Xeon took up to twice as long).
+# more, where the BLAS begins anew, and for each of those left over from whole blocks, over the
+# bytes of a number (one core of an EPYC, 2026-11; a Xeon took up to twice as long).
 _FEW = 11
 _TAP, _OUTPUT, _LEFT = 0.25e-9, 4e-9, 2.2e-9
 _BLOCK = 32

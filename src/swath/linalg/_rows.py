@@ -21,6 +21,7 @@ __all__ = [
     "by_rows",
     "few",
     "gram_of_rows",
+    "nearby",
     "residual_sums",
     "through_rows",
     "weigh",
@@ -40,6 +41,11 @@ def few(a: Array) -> bool:
     return prod(a.shape) <= _FEW
 
 
+def nearby(be: Backend, *arrays: Array) -> tuple[Any, ...] | None:
+    """As `Backend.near`, where nothing notes what is done to the arrays."""
+    return None if be.recorded(*arrays) else be.near(*arrays)
+
+
 def beside(
     be: Backend, function: Callable[..., tuple[Array, ...]], a: Array, *arrays: Array
 ) -> tuple[Array, ...]:
@@ -47,9 +53,7 @@ def beside(
 
     Calls count there for more than what they compute, and NumPy's cost least.
     """
-    near = None
-    if a.shape[-2] * a.shape[-1] <= _FEW and not be.recorded(a, *arrays):
-        near = be.near(a, *arrays)
+    near = nearby(be, a, *arrays) if a.shape[-2] * a.shape[-1] <= _FEW else None
     if near is None:
         return function(be, a, *arrays)
     return tuple(be.from_host(v, "cpu") for v in function(backend_of(near[0]), *near))

@@ -18,6 +18,7 @@ from .. import arguments
 from .._backends import Backend, backend_of
 from ..errors import ArgumentError, ArgumentTypeError, describe, explain
 from ._pair_sums import block_rows
+from ._rows import nearby
 from .gram_solution import GramResult, options, solved
 from .gram_state import (
     GramState,
@@ -432,7 +433,7 @@ class GramAccumulator:
         """Rows into the buffer: copies, since the caller may fill the chunk's memory anew."""
         arrays = [self._buffer, a, b, *([] if w is None else [w])]
         # PyTorch's threads would wait a while for more to copy, on the cores that sum.
-        near = None if be.recorded(*arrays) else be.near(*arrays)
+        near = nearby(be, *arrays)
         if near is not None:
             be, arrays = backend_of(near[0]), list(near)
         buffer, a, b, *rest = arrays

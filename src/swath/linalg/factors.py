@@ -556,8 +556,7 @@ def _hard(
     bad = ~finite
 
     def marked(v: Array) -> Array:
-        mask = xp.reshape(bad, (*bad.shape, *[1] * (v.ndim - bad.ndim)))
-        return xp.where(mask, be.new_like(v, (), fill=float("nan")), v)
+        return xp.where(_along(be, bad, v), be.new_like(v, (), fill=float("nan")), v)
 
     scale = xp.where(bad[..., None], xp.ones_like(scale), scale)
     rank = xp.where(bad, xp.zeros_like(rank), rank)
@@ -568,10 +567,13 @@ def _either(
     be: Backend, mask: Array, old: Sequence[Array], new: Sequence[Array]
 ) -> tuple[Array, ...]:
     """The old arrays where the mask of problems holds, the new ones elsewhere."""
-    return tuple(
-        be.xp.where(be.xp.reshape(mask, (*mask.shape, *[1] * (v.ndim - mask.ndim))), u, v)
-        for u, v in zip(old, new, strict=True)
-    )
+    pairs = zip(old, new, strict=True)
+    return tuple(be.xp.where(_along(be, mask, v), u, v) for u, v in pairs)
+
+
+def _along(be: Backend, mask: Array, v: Array) -> Array:
+    """A mask of problems with the axes of v."""
+    return be.xp.reshape(mask, (*mask.shape, *[1] * (v.ndim - mask.ndim)))
 
 
 def _begun_wide(be: Backend, root: Array, scale: Array, low: Array) -> Array:

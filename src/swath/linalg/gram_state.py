@@ -14,6 +14,7 @@ from .._backends import Backend, backend_of, register_result
 from ..errors import ArgumentError, ArgumentTypeError, describe
 from . import extended
 from ._pair_sums import narrow, pair_sums
+from ._rows import nearby
 from ._scaling import power, weights_of
 
 __all__ = [
@@ -172,8 +173,7 @@ def _near(be: Backend, step: Callable[..., GramState], state: GramState, *rows: 
     """
     words = state.high, state.low, state.top, state.rows
     arrays = [*words, *(v for v in rows if v is not None)]
-    alone = not narrow(filled(state.high.shape[0])) or be.recorded(*arrays)
-    near = None if alone else be.near(*arrays)
+    near = nearby(be, *arrays) if narrow(filled(state.high.shape[0])) else None
     if near is None:
         return step(state, *rows)
     rest = iter(near[len(words) :])
