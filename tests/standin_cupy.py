@@ -17,6 +17,7 @@ import importlib
 import importlib.util
 import inspect
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -251,6 +252,83 @@ _C_NAMES = {
 }  # fmt: skip
 
 
+# Threads of a block take turns: each runs until it waits for the others.
+_BLOCKS = """
+#include <algorithm>
+#include <complex>
+#include <vector>
+#include <ucontext.h>
+using std::min; using std::max; using std::complex;
+#define __global__
+#define __launch_bounds__(n)
+#define __align__(n) __attribute__((aligned(n)))
+struct Index {{ long long x; }};
+static Index threadIdx, blockIdx;
+static ucontext_t home, *turn;
+static int ended;
+static void __syncthreads() {{ swapcontext(turn, &home); }}
+{text}
+static void** given;
+static void thread() {{ {name}({arguments}); ++ended; swapcontext(turn, &home); }}
+extern "C" void run(long long blocks, long long threads, void** a) {{
+    given = a;
+    std::vector<ucontext_t> all(threads);
+    std::vector<char> stacks(threads << 16);
+    for (blockIdx.x = 0; blockIdx.x < blocks; ++blockIdx.x) {{
+        for (long long t = 0; t < threads; ++t) {{
+            getcontext(&all[t]);
+            all[t].uc_stack.ss_sp = &stacks[t << 16];
+            all[t].uc_stack.ss_size = 1 << 16;
+            makecontext(&all[t], thread, 0);
+        }}
+        for (ended = 0; ended < threads;)
+            for (threadIdx.x = 0; threadIdx.x < threads; ++threadIdx.x)
+                swapcontext(&home, turn = &all[threadIdx.x]);
+    }}
+}}
+"""
+
+
+_SHARED = 48 * 1024
+
+
+class RawKernel:
+    """cupy.RawKernel, its text compiled by the machine's C++ compiler: one axis of blocks, and of
+    threads, which must all wait for each other as often."""
+
+    def __init__(self, code: str, name: str) -> None:
+        head, _, self.parameters = code.partition(f"{name}(")
+        assert 'extern "C"' in head, "a name that C++ may change is not found"
+        text = code.replace("#include <cupy/complex.cuh>", "")
+        # The memory of a block, as much as there is without asking for more.
+        self.text = re.sub(r"extern __shared__ (.*)\[\]", rf"static \1[{_SHARED}]", text)
+        self.name = name
+
+    def __call__(
+        self, grid: tuple[int], block: tuple[int], args: tuple[Any, ...], *, shared_mem: int = 0
+    ) -> None:
+        assert shared_mem <= _SHARED
+        values, given = [], []
+        types = [p.rsplit(None, 1)[0].strip() for p in self.parameters.split(")")[0].split(",")]
+        assert len(types) == len(args), f"{self.name} takes {len(types)} arguments"
+        for number, (kind, value) in enumerate(zip(types, args, strict=True)):
+            if isinstance(value, ndarray):
+                assert kind.endswith("*")
+                values.append(value._host)
+                given.append(f"({kind}) given[{number}]")
+            else:
+                # A number is copied as it is, whatever the kernel takes it for.
+                assert isinstance(value, np.generic), f"{value!r} has no width of its own"
+                values.append(np.asarray(value))
+                given.append(f"*({kind}*) given[{number}]")
+                width = re.search(rf"typedef (.*) {kind};", self.text)
+                assert width is not None
+                assert width[1] == _C_NAMES[value.dtype.name]
+        text = _BLOCKS.format(text=self.text, name=self.name, arguments=", ".join(given))
+        pointers = (ctypes.c_void_p * len(values))(*(v.ctypes.data for v in values))
+        _compiled(text).run(ctypes.c_longlong(*grid), ctypes.c_longlong(*block), pointers)
+
+
 class ElementwiseKernel:
     """cupy.ElementwiseKernel, its text compiled by the machine's C++ compiler: raw arrays and
     scalars in, results in the order of memory out."""
@@ -374,6 +452,7 @@ def install() -> types.ModuleType:
     cupy = made["cupy"]
     cupy.ndarray = ndarray  # type: ignore[attr-defined]
     cupy.ElementwiseKernel = ElementwiseKernel  # type: ignore[attr-defined]
+    cupy.RawKernel = RawKernel  # type: ignore[attr-defined]
     cupy.__version__ = _REAL["cupy"].__version__  # type: ignore[attr-defined]
     cupy.dtype = np.dtype  # type: ignore[attr-defined]
     cupy.asnumpy = lambda a: a.get() if isinstance(a, ndarray) else np.asarray(a)  # type: ignore[attr-defined]

@@ -19,7 +19,7 @@ import pytest
 import standin_cupy
 
 BACKENDS = Path(__file__).parents[1] / "src" / "swath" / "_backends"
-ADAPTER = [BACKENDS / "cupy_.py", BACKENDS / "cuda.py"]
+ADAPTER = [BACKENDS / f"{n}.py" for n in ("cupy_", "cuda", "cuda_lines", "cuda_text")]
 pytestmark = [pytest.mark.needs("cupy")]
 
 RUN_CASES = """
@@ -208,6 +208,48 @@ for role, a in (("sum", x), ("spread", y), ("max", x)):
         core = reduce._SPREAD if role == "spread" else reduce._SUM
         want = core.forward(cpu, wide, a) / 108
     np.testing.assert_array_equal(got.get(), want)
+""")
+
+
+def test_products_along_lines_compiled_for_the_processor():
+    """Lines in tiles and several lines in a block, one kernel and several, taps in parts."""
+    in_subprocess("""
+import numpy as np
+import standin_cupy
+cupy = standin_cupy.install()
+from swath._backends import backend_named, cuda, cuda_lines
+from swath.geometry import Sliding, Span
+from swath.sliding import plan
+
+gpu, cpu, numbers = backend_named("cupy"), backend_named("numpy"), np.random.default_rng(3)
+lines = [
+    ((Span(700, 31, low=15, high=15),), 1, 1, 1, 1, "float32"),
+    ((Span(500, 200, low=99, high=250),), 2, 2, 1, 2, "complex64"),
+    ((Span(90, 140, low=199, high=100),), 2, 2, 6, 3, "float64"),
+    ((Span(40, 5, low=-3, high=9),), 3, 1, 13, 2, "float32"),
+    ((Span(9, 3, 2, 2, 1, 1), Span(60, 9, low=4, high=4)), 2, 2, 3, 2, "float32"),
+    ((Span(5, 2, low=1), Span(6, 3, 1, 2, 2, 1), Span(30, 7, low=4)), 2, 1, 8, 2, "float32"),
+    ((Span(4, 3, low=1, high=1), Span(3, 3, low=1, high=1)), 5, 3, 4, 1, "complex128"),
+]
+for spans, batch, groups, rows, depth, kind in lines:
+    g = Sliding(spans, groups=groups, method="native")
+    x = numbers.integers(-9, 9, g.x_shape(batch, groups * depth)).astype(kind)
+    w = numbers.integers(-9, 9, g.w_shape(groups * rows, depth)).astype(kind)
+    if kind.startswith("complex"):
+        x, w = x * np.asarray(1 + 2j, kind), w * np.asarray(3 - 1j, kind)
+    want = plan.run(cpu, "y", g, x, w)
+    # The kernel lies turned in memory, as convolutions have it.
+    over = tuple(range(2, w.ndim))
+    turned = cupy.flip(gpu.from_host(np.flip(w, over).copy()), over)
+    np.testing.assert_array_equal(cuda_lines.product(g, gpu.from_host(x), turned).get(), want)
+    assert cuda_lines.effort(g, rows, w.itemsize) > 0.8
+# What is chosen: long lines, and where windows do not move point by point along one, not.
+long = Sliding((Span(10**6, 1025, low=512, high=512),))
+assert cuda.way(long, 1, 4, False)[0] == "lines"
+assert cuda.way(long, 88, 8, False)[0] == "lines"
+for step in ({"stride": 2}, {"dilation": 2}):
+    assert cuda.way(Sliding((Span(10**6, 1025, **step),)), 1, 4, False)[0] == "alone"
+    assert cuda.way(Sliding((Span(10**6, 1025, **step),)), 9, 4, False)[0] == "columns"
 """)
 
 

@@ -236,6 +236,17 @@ def primal(x: Any) -> Any:
     return x.value if type(x) is Node else x
 
 
+def bare(*arrays: Any) -> Backend | None:
+    """The adapter of arrays that nothing derives from, now or later; None for others.
+
+    What is done to them needs no rules, and small arrays take longer to give them.
+    """
+    be = try_backend(arrays[0])
+    if be is None or not be.in_place or Node in map(type, arrays) or be.recorded(*arrays):
+        return None
+    return be
+
+
 def apply(core: Core, geometry: Any, *arrays: Any) -> Any:
     """Run a core on arrays or nodes, with its rule attached."""
     for a in arrays:

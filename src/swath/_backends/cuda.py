@@ -1,6 +1,7 @@
 """Kernels of windows for CuPy, which has none of its own for layers and pooling.
 
-One thread computes one result: a sum, an extreme, or a product with a kernel.
+One thread computes one result: a sum, an extreme, or a product with a kernel (products along long
+lines: `cuda_lines`).
 
 Windows are read where they lie: nothing is padded, gathered or held beside the result. A thread
 goes through the taps of its window that meet the input, which lie in the caches of its
@@ -16,8 +17,10 @@ from typing import Any
 
 import cupy as cp
 
+from . import cuda_lines
+from .cuda_text import NARROW, elementwise, numbers, place, taps, windows
+
 __all__ = [
-    "COLUMNS",
     "extremes",
     "index",
     "kernel_gradient",
@@ -27,69 +30,17 @@ __all__ = [
     "scatter",
     "spread",
     "sums",
+    "way",
 ]
 
 Array = Any
 
 # Channels of results from which windows are gathered for a matrix product.
 COLUMNS = 6
-# Of every sliding axis: results, points, and the fields of a span.
-_FIELDS = ("out", "len", "size", "stride", "dil", "low")
-# Above, indices need 64 bits; products of neighbouring sizes stay below the double.
-_NARROW = 2**30
-
-
-def _place(axis: int) -> str:
-    """Where the window of a result begins, and the taps a … b − 1 of it that meet the input."""
-    return """
-    const I p# = rest % out#; rest /= out#;
-    const I s# = p# * stride# - low#;
-    I a# = max((I) 0, -s#), b# = len# - s#;
-    if (dil# > 1) { a# = (a# + dil# - 1) / dil#; b# = (b# + dil# - 1) / dil#; }
-    b# = min(size#, b#);""".replace("#", str(axis))
-
-
-def _taps(rank: int, body: str) -> str:
-    """`body` for every tap of a window: q is the point it reads, k its number."""
-    text = "const I q_ = 0, k_ = 0;"
-    before = "_"
-    for axis in range(rank):
-        text += """
-    for (I j# = a#; j# < b#; ++j#) {
-    const I q# = q@ * len# + s# + dil# * j#, k# = k@ * size# + j#;""".replace(
-            "#", str(axis)
-        ).replace("@", before)
-        before = str(axis)
-    return f"{text}\n    const I q = q{rank - 1}, k = k{rank - 1};\n    {body}" + " }" * rank
-
-
-def _windows(rank: int, body: str) -> str:
-    """`body` for every window that reads a point: q is the number of its result."""
-    text = "const I q_ = 0;"
-    before = "_"
-    for axis in range(rank):
-        text += """
-    for (I j# = 0; j# < size#; ++j#) {
-    const I t# = x# + low# - dil# * j#;
-    if (t# < 0 || t# % stride# || t# / stride# >= out#) continue;
-    const I q# = q@ * out# + t# / stride#;""".replace("#", str(axis)).replace("@", before)
-        before = str(axis)
-    return f"{text}\n    const I q = q{rank - 1};\n    {body}" + " }" * rank
-
-
-@cache
-def _kernel(name: str, rank: int, arrays: str, results: str, numbers: str, text: str, wide: bool):
-    index = "int64" if wide else "int32"
-    fields = [f"{field}{axis}" for axis in range(rank) for field in _FIELDS]
-    given = ", ".join(f"{index} {n}" for n in (*numbers.split(), *fields))
-    types = f"typedef {'long long' if wide else 'int'} I;"
-    return cp.ElementwiseKernel(f"{arrays}, {given}", results, f"{types}\n{text}", f"swath_{name}")
-
-
-@lru_cache(maxsize=4096)
-def _numbers(spans: tuple[Any, ...]) -> list[int]:
-    return [n for s in spans
-            for n in (s.out, s.length, s.size, s.stride, s.dilation, s.low)]  # fmt: skip
+# In multiply-adds along long lines (see `cuda_lines.effort`, H100): one by a thread alone, and its
+# way to the next line of its window; one of a matrix product, and a point that is gathered.
+_ALONE, _NEXT = 4.1, 29
+_MULTIPLIED, _GATHERED = 0.65, 87
 
 
 # -- products --------------------------------------------------------------------------------------
@@ -116,9 +67,9 @@ def _product_text(rank: int, last: bool) -> str:
     return _PRODUCT.format(
         last=_CHANNEL if last else "",
         first="" if last else _CHANNEL,
-        places="".join(_place(axis) for axis in reversed(range(rank))),
+        places="".join(place(axis) for axis in reversed(range(rank))),
         channel="1" if last else "plane",
-        loop=_taps(rank, f"sum += w[{w}] * x[here + {'q * channels' if last else 'q'}];"),
+        loop=taps(rank, f"sum += w[{w}] * x[here + {'q * channels' if last else 'q'}];"),
     )
 
 
@@ -169,11 +120,11 @@ def _columns(g: Any, x: Array, last: bool, depth: int) -> Array:
         return x.reshape((1, places, taps) if last else (1, taps, places))
     with x.device:
         y = cp.empty((g.groups, places, taps) if last else (g.groups, taps, places), x.dtype)
-    kernel = _kernel(
+    kernel = elementwise(
         "columns", g.rank, "raw T x", "T y", "batch groups depth plane",
-        _columns_text(g.rank, last), max(x.size, y.size) > _NARROW,
+        _columns_text(g.rank, last), max(x.size, y.size) > NARROW,
     )  # fmt: skip
-    kernel(x, batch, g.groups, depth, prod(g.lengths), *_numbers(g.spans), y)
+    kernel(x, batch, g.groups, depth, prod(g.lengths), *numbers(g.spans), y)
     return y
 
 
@@ -190,6 +141,24 @@ def _times(a: Array, b: Array) -> Array:
     return (a[0] @ b[0])[None] if len(a) == 1 else a @ b
 
 
+@lru_cache(maxsize=4096)
+def way(g: Any, rows: int, width: int, last: bool) -> tuple[str, float]:
+    """How forward products of numbers of `width` bytes are made, and what a multiply-add costs.
+
+    By "columns" gathered for a matrix product, along "lines", or by a thread for each result
+    "alone"; the cost is in the unit of `cuda_lines.effort`.
+    """
+    if plain(g):
+        return "columns", _MULTIPLIED
+    found = {"alone": _ALONE + _NEXT / g.sizes[-1]} if rows < COLUMNS else {}
+    if rows >= COLUMNS:
+        found["columns"] = _MULTIPLIED * (1 + 8 / rows) + _GATHERED / rows
+    if not last:
+        found["lines"] = cuda_lines.effort(g, rows, width)
+    best = min(found, key=found.__getitem__)
+    return best, found[best]
+
+
 def product(g: Any, x: Array, w: Array) -> Array:
     """The forward product of x (B, C, *S) and w (O, C/groups, *K): (B, O, *out).
 
@@ -201,10 +170,13 @@ def product(g: Any, x: Array, w: Array) -> Array:
     batch, rows, depth = x.shape[0], w.shape[0] // g.groups, w.shape[1]
     if last:
         w = w.transpose((*range(2, 2 + r), 1, 0))
+    chosen, _ = way(g, rows, w.itemsize, last)
+    if chosen == "lines":
+        return cuda_lines.product(g, x, w)
     if plain(g) and not last:
         y = w.reshape(rows, depth) @ x.reshape(batch, depth, -1)
         y = y.reshape(batch, rows, *g.out)
-    elif rows >= COLUMNS:
+    elif chosen == "columns":
         columns = _columns(g, x, last, depth)
         if last:
             w = w.reshape(-1, g.groups, rows).transpose(1, 0, 2)
@@ -218,12 +190,12 @@ def product(g: Any, x: Array, w: Array) -> Array:
         with x.device:
             shape = (*g.out, g.groups * rows) if last else (g.groups * rows, *g.out)
             y = cp.empty((batch, *shape), kind)
-        kernel = _kernel(
+        kernel = elementwise(
             "product", r, "raw T x, raw T w", "T y", "groups rows depth taps plane",
-            _product_text(r, last), max(x.size, y.size, w.size) > _NARROW,
+            _product_text(r, last), max(x.size, y.size, w.size) > NARROW,
         )  # fmt: skip
         sizes = g.groups, rows, depth, prod(g.sizes), prod(g.lengths)
-        kernel(x, w, *sizes, *_numbers(g.spans), y)
+        kernel(x, w, *sizes, *numbers(g.spans), y)
     return y.transpose((0, 1 + r, *range(1, 1 + r))) if last else y
 
 
@@ -266,10 +238,10 @@ def resampled(g: Any, x: Array, h: Array) -> Array:
     with x.device:
         y = cp.empty((x.shape[0], filters, g.count), x.dtype)
     farthest = g.down * g.count + abs(g.offset) + taps + g.up
-    kernel = _kernel(
+    kernel = elementwise(
         "resampled", 0, "raw T x, raw T h", "T y",
         "filters groups depth taps length count up down offset", _RESAMPLED,
-        max(x.size, y.size, h.size, farthest) > _NARROW,
+        max(x.size, y.size, h.size, farthest) > NARROW,
     )  # fmt: skip
     sizes = filters, g.groups, depth, taps, g.length, g.count
     kernel(x, h, *sizes, g.up, g.down, g.offset, y)
@@ -291,8 +263,8 @@ _FIRST = "if (at_ < 0 || (best == best && (v > best || v != v))) { best = v; at_
 
 
 def _reduced(rank: int, start: str, body: str, end: str) -> str:
-    places = "".join(_place(axis) for axis in reversed(range(rank)))
-    loop = _taps(rank, body)
+    places = "".join(place(axis) for axis in reversed(range(rank)))
+    loop = taps(rank, body)
     return _REDUCTION.format(places=places, start=start, loop=loop, end=end)
 
 
@@ -321,7 +293,7 @@ def _back_text(name: str, rank: int) -> str:
     else:
         body, end = "if (place[at + q * inner] == me) sum += given[at + q * inner];", "y = sum;"
     start = f"const I me = {me}; T sum = 0;"
-    loop = _windows(rank, body)
+    loop = windows(rank, body)
     return _REDUCTION.format(places=places, start=start, loop=loop, end=end)
 
 
@@ -337,12 +309,12 @@ def _reduce(name: str, text: str, g: Any, shape: tuple[int, ...], x: Array, *mor
     with x.device:
         y = cp.empty(shape, x.dtype)
     placed = name == "scatter"
-    kernel = _kernel(
+    kernel = elementwise(
         name, rank, "raw T given, raw P place" if placed else "raw T given", "T y",
         "points inner" if placed else "divisor points inner", text,
-        max(x.size, y.size) > _NARROW,
+        max(x.size, y.size) > NARROW,
     )  # fmt: skip
-    kernel(x, *more, *_lengths(g, x.shape), *_numbers(g.spans), y)
+    kernel(x, *more, *_lengths(g, x.shape), *numbers(g.spans), y)
     return y
 
 
@@ -363,10 +335,12 @@ def extremes(g: Any, x: Array, places: Any = None) -> Any:
         found = None if places is None else cp.empty(g.out, places)
     rank, name = len(g.axes), "largest" if found is None else "places"
     results = "T y" if found is None else "T y, P place"
-    kernel = _kernel(name, rank, "raw T x, T lowest", results, "points inner", _texts(name, rank),
-                     max(x.size, y.size) > _NARROW)  # fmt: skip
+    kernel = elementwise(
+        name, rank, "raw T x, T lowest", results, "points inner", _texts(name, rank),
+        max(x.size, y.size) > NARROW,
+    )  # fmt: skip
     outputs = (y,) if found is None else (y, found)
-    kernel(x, x.dtype.type(lowest), *_lengths(g, x.shape), *_numbers(g.spans), *outputs)
+    kernel(x, x.dtype.type(lowest), *_lengths(g, x.shape), *numbers(g.spans), *outputs)
     return y if found is None else (y, found)
 
 
@@ -377,7 +351,7 @@ def spread(g: Any, y: Array, divisor: int) -> Array:
 
 def index(x: Array) -> Any:
     """The dtype of places in x."""
-    return cp.int64 if x.size > _NARROW else cp.int32
+    return cp.int64 if x.size > NARROW else cp.int32
 
 
 def scatter(g: Any, y: Array, places: Array) -> Array:

@@ -28,6 +28,8 @@ def _name_of(device: int) -> str:
 
 # Taps of a window that one thread reads at most.
 _TAPS = 64
+# Seconds of a term of a sum in a thread that waits for it.
+_TURN = 1.2e-8
 # Results below which threads of one each leave most of a GPU idle.
 _FEW = 2**14
 
@@ -41,9 +43,9 @@ def _by_axes(g: Any) -> list[Any]:
     return found
 
 
-def _gathers(p: Any) -> bool:
-    """Whether the kernels make a matrix product of it."""
-    return p.role == "w" or p.rows >= cuda.COLUMNS
+def _way(p: Any) -> tuple[str, float]:
+    """How the kernels make it, and what a multiply-add costs (see `cuda.way`)."""
+    return ("columns", 1.0) if p.role == "w" else cuda.way(p.g, p.rows, p.width, p.g.last)
 
 
 def _columns(p: Any) -> int:
@@ -52,12 +54,16 @@ def _columns(p: Any) -> int:
 
 
 def _kernel_seconds(p: Any, cost: Any) -> float | str:
-    """One thread for each result reads its window where it lies, or columns are gathered."""
+    """Threads read windows where they lie, or columns are gathered."""
     if p.role == "x" or p.dtype not in ("float32", "float64", "complex64", "complex128"):
         return no_kernel(p, cost)
-    if not _gathers(p):
-        seconds = p.heavy * p.flops / cost.native_single + p.outputs / cost.native_point
-        return seconds + 4 * cost.call
+    way, effort = _way(p)
+    if way != "columns":
+        seconds = p.heavy * p.flops * effort / cost.native_single
+        if way == "alone":
+            seconds += p.outputs / cost.native_point
+        # Of few results most of a GPU waits for the terms of each.
+        return max(seconds, p.depth * p.taps * _TURN) + 4 * cost.call
     columns = _columns(p)
     seconds = p.heavy * p.flops * (1 + 8 / p.rows) / cost.gemm
     seconds += (2 * columns + 4 * p.y_bytes) / cost.gather
@@ -66,8 +72,9 @@ def _kernel_seconds(p: Any, cost: Any) -> float | str:
 
 def _kernel_scratch(p: Any) -> int:
     """Columns, and the product before it is in order; channels last it is."""
-    columns = _columns(p) if _gathers(p) else 0
-    return columns + p.w_bytes + (0 if p.g.last and p.role == "y" else p.y_bytes)
+    if _way(p)[0] != "columns":
+        return p.w_bytes
+    return _columns(p) + p.w_bytes + (0 if p.g.last and p.role == "y" else p.y_bytes)
 
 
 class CupyBackend(NumpyBackend):

@@ -9,10 +9,11 @@ from typing import Any
 
 from .. import _ops, arguments
 from .._backends import Backend
+from ..autodiff import bare
 from ..errors import ArgumentError
 from ..geometry import Sliding, Span
 from ..sliding import correlate as product
-from ..sliding.plan import check_method
+from ..sliding.plan import check_method, run
 
 __all__ = ["MODES", "check_mode", "convolve_axes", "mode_span", "outcome", "prepare", "slide"]
 
@@ -199,6 +200,13 @@ def convolve_axes(
 
 def _laid_out(plan: _Layout, x: Any, w: Any, turned: bool) -> Any:
     """The product of arrays that are known to fit."""
+    be = None if plan.exchanges or plan.moves else bare(x, w)
+    if be is not None:
+        w = be.reshape(w, plan.w_shape)
+        if not turned:
+            w = be.flip(w, plan.flip)
+        y = run(be, "y", plan.geometry, be.reshape(x, plan.x_shape), w)
+        return be.reshape(y, plan.y_shape)
     if plan.moves:
         x, w = _ops.permute(x, plan.order), _ops.permute(w, plan.order)
     x, w = _ops.reshape(x, plan.x_shape), _ops.reshape(w, plan.w_shape)
