@@ -222,6 +222,7 @@ from swath.geometry import Sliding, Span
 from swath.sliding import plan
 
 gpu, cpu, numbers = backend_named("cupy"), backend_named("numpy"), np.random.default_rng(3)
+long = Sliding((Span(10**6, 1025, low=512, high=512),))
 lines = [
     ((Span(700, 31, low=15, high=15),), 1, 1, 1, 1, "float32"),
     ((Span(500, 200, low=99, high=250),), 2, 2, 1, 2, "complex64"),
@@ -243,8 +244,19 @@ for spans, batch, groups, rows, depth, kind in lines:
     turned = cupy.flip(gpu.from_host(np.flip(w, over).copy()), over)
     np.testing.assert_array_equal(cuda_lines.product(g, gpu.from_host(x), turned).get(), want)
     assert cuda_lines.effort(g, rows, w.itemsize) > 0.8
+# A gradient of one kernel: sums in parts, of which the last is not full; crops; all padding.
+for span, batch, groups in (
+    (Span(3000, 31, low=15, high=15), 1, 1), (Span(900, 40, low=-3, high=60), 3, 2),
+    (Span(700, 300, low=299, high=0), 2, 1), (Span(5, 3, low=9, high=2), 1, 2),
+):
+    g = Sliding((span,), groups=groups, method="native")
+    x = numbers.integers(-9, 9, g.x_shape(batch, groups)).astype("float64")
+    y = numbers.integers(-9, 9, g.y_shape(batch, groups)).astype("float64")
+    want = plan.run(cpu, "w", g, x, y)
+    got = cuda.kernel_gradient(g, gpu.from_host(x), gpu.from_host(y)).get()
+    np.testing.assert_array_equal(got, want)
+assert cuda_lines.parts(g, 1, 1, 1).many == 1 < cuda_lines.parts(long, 1, 1, 1).many
 # What is chosen: long lines, and where windows do not move point by point along one, not.
-long = Sliding((Span(10**6, 1025, low=512, high=512),))
 assert cuda.way(long, 1, 4, False)[0] == "lines"
 assert cuda.way(long, 88, 8, False)[0] == "lines"
 for step in ({"stride": 2}, {"dilation": 2}):

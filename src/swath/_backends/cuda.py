@@ -205,6 +205,9 @@ def kernel_gradient(g: Any, x: Array, y: Array) -> Array:
     x, last = _laid(g, x)
     r = g.rank
     batch, depth = x.shape[0], x.shape[-1 if last else 1] // g.groups
+    cut = None if last else cuda_lines.parts(g, batch, depth, y.shape[1] // g.groups)
+    if cut is not None:
+        return cuda_lines.kernel(g, cut, x, y)
     columns = _columns(g, x, last, depth)
     y = y.reshape(batch, g.groups, -1, prod(g.out))
     if last:

@@ -14,7 +14,7 @@ import numpy as np
 from cupy.lib.stride_tricks import as_strided
 
 from ..errors import UnsupportedError
-from . import cuda
+from . import cuda, cuda_lines
 from .base import NARROW, WIDE, Array, Backend, Narrow, NativeKernel, no_kernel, strided
 from .numpy_ import NumpyBackend
 
@@ -43,8 +43,18 @@ def _by_axes(g: Any) -> list[Any]:
     return found
 
 
+def _parts(p: Any) -> Any:
+    """How its sum is cut where that goes along lines (see `cuda_lines.parts`)."""
+    if p.role != "w" or p.g.last:
+        return None
+    return cuda_lines.parts(p.g, p.batch, p.depth, p.rows)
+
+
 def _way(p: Any) -> tuple[str, float]:
     """How the kernels make it, and what a multiply-add costs (see `cuda.way`)."""
+    cut = _parts(p)
+    if cut is not None:
+        return "lines", cuda_lines.effort(cut.g, 1, p.width)
     return ("columns", 1.0) if p.role == "w" else cuda.way(p.g, p.rows, p.width, p.g.last)
 
 
@@ -58,20 +68,26 @@ def _kernel_seconds(p: Any, cost: Any) -> float | str:
     if p.role == "x" or p.dtype not in ("float32", "float64", "complex64", "complex128"):
         return no_kernel(p, cost)
     way, effort = _way(p)
-    if way != "columns":
-        seconds = p.heavy * p.flops * effort / cost.native_single
-        if way == "alone":
-            seconds += p.outputs / cost.native_point
-        # Of few results most of a GPU waits for the terms of each.
-        return max(seconds, p.depth * p.taps * _TURN) + 4 * cost.call
-    columns = _columns(p)
-    seconds = p.heavy * p.flops * (1 + 8 / p.rows) / cost.gemm
-    seconds += (2 * columns + 4 * p.y_bytes) / cost.gather
-    return seconds + (8 if columns else 3) * cost.call
+    if way == "columns":
+        columns = _columns(p)
+        seconds = p.heavy * p.flops * (1 + 8 / p.rows) / cost.gemm
+        seconds += (2 * columns + 4 * p.y_bytes) / cost.gather
+        return seconds + (8 if columns else 3) * cost.call
+    seconds = p.heavy * p.flops * effort / cost.native_single
+    if way == "alone":
+        seconds += p.outputs / cost.native_point
+    cut = _parts(p)
+    if cut is not None:
+        return seconds + 2 * _kernel_scratch(p) / cost.gather + 12 * cost.call
+    # Of few results most of a GPU waits for the terms of each.
+    return max(seconds, p.depth * p.taps * _TURN) + 4 * cost.call
 
 
 def _kernel_scratch(p: Any) -> int:
-    """Columns, and the product before it is in order; channels last it is."""
+    """Parts of operands, or columns and the product before it is in order; channels last it is."""
+    cut = _parts(p)
+    if cut is not None:
+        return p.width * cut.g.groups * (3 * cut.points + 3 * p.taps)
     if _way(p)[0] != "columns":
         return p.w_bytes
     return _columns(p) + p.w_bytes + (0 if p.g.last and p.role == "y" else p.y_bytes)
