@@ -78,7 +78,8 @@ def estimate(p: Problem, cost: Costs) -> Estimate:
         return _compiled(p, cost)
     if p.fuses and planes.planar(p):
         return planes.estimate(p, cost)
-    passes = 3
+    # A GPU's sums over arrays take longer than its passes.
+    passes = 8 if p.role == "w" and p.wide > 1 else 3
     each = passes * p.rows if p.single else p.depth + 3 * p.rows
     moved = p.taps * p.width * p.places * each
     steps = p.taps * (2 if p.single else 4)
@@ -87,7 +88,7 @@ def estimate(p: Problem, cost: Costs) -> Estimate:
         # Small planes of different entries of the batch are blocks of their own.
         blocks = max(blocks, p.batch)
     # What begins a slab anew costs more than the operations in it.
-    steps += 30 if blocks > 1 else 0
+    steps += (30 if p.wide == 1 else 4) if blocks > 1 else 0
     seconds = moved / cost.stream + steps * blocks * cost.call
     if not p.single:
         seconds += p.heavy * p.flops * (1 + 16 / min(p.depth, p.rows)) / cost.gemm

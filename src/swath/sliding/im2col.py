@@ -93,9 +93,10 @@ def estimate(p: Problem, cost: Costs) -> Estimate | str:
     started = 0.0
     if p.taps > 1:
         run = _run(p)
-        # Points of a stride are copied one by one.
+        # Points of a stride are copied one by one. The threads of a GPU copy each by itself anyway.
         copies += (2 if run > 1 else 4) * gathered
-        started = gathered / p.width / (run if run > 1 else p.g.out[-1])
+        if p.wide == 1:
+            started = gathered / p.width / (run if run > 1 else p.g.out[-1])
     if p.g.last and not last(p):
         # Channels are brought to the front, point by point.
         copies += 4 * p.x_bytes
