@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import gc
+import multiprocessing
+import os
+import subprocess
+import sys
 import threading
+import time
 import weakref
 
 import numpy as np
 import pytest
 
 import swath
-from swath import nn
+from swath import _backends, nn
 from swath._backends import threads
 
 pytestmark = pytest.mark.on("numpy")
@@ -103,6 +108,41 @@ def test_one_of_many_threads_starts_no_others(xp, three):
     assert names == {"own"}
 
 
+def test_an_adapter_is_made_once_by_threads_that_meet_its_library_first(xp, monkeypatch):
+    made = []
+
+    class Slow(_backends.Backend):
+        def register_result(self, cls, *rest):
+            time.sleep(0.01)
+            made.append(cls)
+
+    monkeypatch.setattr(_backends, "_BY_NAMESPACE", {})
+    monkeypatch.setattr(_backends, "_RESULTS", [(int, (), (), None), (str, (), (), None)])
+    monkeypatch.setattr(_backends, "_ADAPTERS", {})
+    monkeypatch.setattr(_backends, "Backend", Slow)
+    meet, found = threading.Barrier(8, timeout=30), []
+
+    def ask():
+        meet.wait()
+        found.append((_backends.backend_named("numpy"), list(made)))
+
+    askers = [threading.Thread(target=ask) for _ in range(8)]
+    for t in askers:
+        t.start()
+    for t in askers:
+        t.join()
+    assert len({id(backend) for backend, _ in found}) == 1
+    # And nobody has it before it knows every result.
+    assert [known for _, known in found] == [[int, str]] * 8
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform does not fork")
+def test_forked_and_fresh_processes_share_work_of_their_own():
+    """In a process of its own: others of this one's libraries start threads that a fork breaks."""
+    done = subprocess.run([sys.executable, __file__], capture_output=True, text=True, timeout=120)
+    assert done.stdout.split() == ["fork", "True", "spawn", "True"], done.stderr
+
+
 @pytest.mark.op("nn.max_pool")
 def test_a_pullback_keeps_nothing_once_dropped(xp, rng):
     x = rng.standard_normal((1, 2, 8, 8))
@@ -116,3 +156,17 @@ def test_a_pullback_keeps_nothing_once_dropped(xp, rng):
         assert value() is None
     finally:
         gc.enable()
+
+
+def _pooled(seed):
+    threads.count = lambda: 2  # on one core too
+    x = np.random.default_rng(seed).standard_normal((1, 8, 512, 300))
+    return float(nn.max_pool(x, (5, 3), stride=(1, 2)).sum())
+
+
+if __name__ == "__main__":
+    here = [_pooled(seed) for seed in range(3)]
+    assert threads._pool.cache_info().currsize == 1
+    for how in ("fork", "spawn"):
+        with multiprocessing.get_context(how).Pool(2) as pool:
+            print(how, pool.map_async(_pooled, range(3)).get(60) == here)

@@ -122,12 +122,33 @@ def test_file_of_another_version(xp, file):
     assert costs.of("numpy", "cpu").costs == replace(BEFORE, gemm=1e11)
 
 
-@pytest.mark.parametrize("text", ["{", '{"costs": [{}]}', "[]"])
+@pytest.mark.parametrize(
+    "text",
+    ["{", '{"costs": [{}]}', "[]", '{"costs": [{"library": "numpy", "kind": "cpu", "costs": []}]}'],
+)
 def test_broken_file_is_told_and_left_out(xp, file, text):
     file.parent.mkdir()
     file.write_text(text)
     with pytest.warns(UserWarning, match=r"costs\.json cannot be read .* `swath tune` writes"):
         assert costs.of("numpy", "cpu") == costs.shipped()["numpy", "cpu"]
+
+
+def test_a_file_that_nobody_can_see_is_none(xp, file, monkeypatch):
+    # As in the home of another user, which `sudo` and containers leave in the environment.
+    monkeypatch.setenv("SWATH_COSTS", f"{__file__}/costs.json")
+    assert costs.of("numpy", "cpu") == costs.shipped()["numpy", "cpu"]
+
+
+def test_a_user_without_a_home(xp, file, monkeypatch, capsys):
+    def home():
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("SWATH_COSTS", "XDG_CONFIG_HOME", "APPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(costs.Path, "home", home)
+    assert costs.of("numpy", "cpu") == costs.shipped()["numpy", "cpu"]
+    assert cli.main(["tune", "--backend", "numpy"]) == 2
+    assert "no home folder; give --out FILE" in capsys.readouterr().err
 
 
 def test_plan_tells_where_its_rates_come_from(xp, file):
@@ -157,6 +178,7 @@ def test_command(xp, file, capsys, monkeypatch):
         (["--device", "cuda:0"], "--device needs --backend"),
         (["--backend", "numpy", "--device", "cuda:0"], 'device must be "cpu" for NumPy'),
         (["--backend", "numpy", "--out", "."], "--out: '.' is a folder"),
+        (["--backend", "numpy", "--out", ""], "--out: '.' is a folder"),
         (["--backend", "numpy", "--out", f"{__file__}/rates"], "--out: "),
     ],
 )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TextIO
 
 __all__ = ["main"]
 
@@ -22,24 +24,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 if all is well, 1 if a score of the demo was not reached or a benchmark's result was
-        wrong, 2 for wrong arguments.
+        0 if all is well, 1 if a score of the demo was not reached, a benchmark's result was wrong
+        or a file or the output could not be written, 2 for wrong arguments.
     """
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if arguments[:1] == ["bench"]:
-        # Its own parser knows its arguments, `--help` included.
-        return _bench(arguments[1:])
-    parser = _parser()
-    given = parser.parse_args(arguments)
     try:
-        return int(given.function(given))
+        try:
+            return _run(list(sys.argv[1:] if arguments is None else arguments))
+        finally:
+            # Here an output that takes no more can be told; when Python ends it cannot.
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except KeyboardInterrupt:
         print("swath: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        # What reads the output has ended (`swath demo | head`).
-        sys.stderr.close()
+    except OSError as error:
+        # What reads the output may have ended (`swath demo | head`).
+        if not isinstance(error, BrokenPipeError):
+            print(f"swath: {error}", file=sys.stderr)
+        if sys.stdout is not None:
+            _let_go(sys.stdout)
         return 1
+
+
+def _run(arguments: list[str]) -> int:
+    if arguments[:1] == ["bench"]:
+        # Its own parser knows its arguments, `--help` included.
+        return _bench(arguments[1:])
+    given = _parser().parse_args(arguments)
+    return int(given.function(given))
+
+
+def _let_go(output: TextIO) -> None:
+    """Drop what an output does not take, which Python would try to write once more."""
+    try:
+        output.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), output.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -168,7 +188,11 @@ def _tune(given: argparse.Namespace) -> int:
             except ArgumentError as error:
                 print(f"swath tune: --device: {error}", file=sys.stderr)
                 return 2
-    path = Path(given.out) if given.out else costs.tuned_file()
+    read = costs.tuned_file()
+    path = read if given.out is None else Path(given.out)
+    if path is None:
+        print("swath tune: this user has no home folder; give --out FILE", file=sys.stderr)
+        return 2
     try:
         # Before minutes are spent.
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -193,8 +217,9 @@ def _tune(given: argparse.Namespace) -> int:
         costs.write(path, [measured])
         print(f"{measured}\n  {tuning.rates_of(measured)}\n  {quality}")
     print(f"written to {path}")
-    if path != costs.tuned_file():
-        print(f"swath reads {costs.tuned_file()}, or the file that SWATH_COSTS names")
+    if path != read:
+        default = "" if read is None else f"{read}, or "
+        print(f"swath reads {default}the file that SWATH_COSTS names")
     return 0
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -63,18 +64,30 @@ def library(name: str) -> str:
 def backend_named(name: str) -> Backend:
     """The adapter of a library by its name or that of its namespace; imports the library."""
     name = library(name)
-    if name not in _BY_NAMESPACE:
+    found = _BY_NAMESPACE.get(name)
+    return _made(name) if found is None else found
+
+
+# An adapter is made once, however many threads meet its library first.
+_MAKING = threading.RLock()
+
+
+def _made(name: str) -> Backend:
+    with _MAKING:
+        if name in _BY_NAMESPACE:
+            return _BY_NAMESPACE[name]
         if name in _ADAPTERS:
-            module = importlib.import_module(f".{_ADAPTERS[name]}", __name__)
-            _BY_NAMESPACE[name] = module.make()
+            made = importlib.import_module(f".{_ADAPTERS[name]}", __name__).make()
         else:
             namespace = importlib.import_module(name)
             if not hasattr(namespace, "__array_namespace_info__"):
                 raise ArgumentTypeError(f"{name} is no library of the array API standard")
-            _BY_NAMESPACE[name] = Backend(namespace, name)
+            made = Backend(namespace, name)
         for result in _RESULTS:
-            _BY_NAMESPACE[name].register_result(*result)
-    return _BY_NAMESPACE[name]
+            made.register_result(*result)
+        # Last: other threads take it as it is found here.
+        _BY_NAMESPACE[name] = made
+        return made
 
 
 def register_result(

@@ -86,6 +86,9 @@ class Measured:
         return f"{self.library} on {self.device}, {self.versions}, {self.date}, {self.how}"
 
 
+# What `read` raises of a file that is not there, is closed, or holds something else.
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)
+
 # Of libraries and devices without an entry of their own.
 _FALLBACK = {"cpu": ("numpy", "cpu"), "gpu": ("torch", "gpu")}
 
@@ -118,11 +121,12 @@ def of(library: str, kind: str, device: str = "") -> Measured:
     """
     likeliest = _likeliest(library, kind)
     path = tuned_file()
+    if path is None or not os.path.exists(path):
+        # Nor does a file in a folder that is closed to this user, as another's home may be.
+        return likeliest
     try:
         entries = read(path)
-    except FileNotFoundError:
-        return likeliest
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except _UNREADABLE as error:
         warnings.warn(
             f"swath: {path} cannot be read ({type(error).__name__}: {error}); shipped costs are "
             f"used. `swath tune` writes it anew",
@@ -134,17 +138,23 @@ def of(library: str, kind: str, device: str = "") -> Measured:
     return next(fitting, likeliest)
 
 
-def tuned_file() -> Path:
-    """The file of this user: $SWATH_COSTS, or costs.json in the platform's folder for settings."""
+def tuned_file() -> Path | None:
+    """The file of this user: $SWATH_COSTS, or costs.json in the platform's folder for settings.
+
+    None where the user has no home, as in containers that know him by number alone.
+    """
     named = os.environ.get("SWATH_COSTS")
     if named:
         return Path(named)
-    if sys.platform == "win32":
-        folder = Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
-    elif sys.platform == "darwin":
-        folder = Path.home() / "Library" / "Application Support"
-    else:
-        folder = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    try:
+        if sys.platform == "win32":
+            folder = Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
+        elif sys.platform == "darwin":
+            folder = Path.home() / "Library" / "Application Support"
+        else:
+            folder = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    except RuntimeError:
+        return None
     return folder / "swath" / "costs.json"
 
 
@@ -172,7 +182,7 @@ def write(path: Path, entries: Sequence[Measured]) -> None:
     fresh = {(e.library, e.kind, e.device) for e in entries}
     try:
         kept = [e for e in read(path) if (e.library, e.kind, e.device) not in fresh]
-    except (OSError, ValueError, KeyError, TypeError):
+    except _UNREADABLE:
         kept = []
     path.parent.mkdir(parents=True, exist_ok=True)
     table: dict[str, Any] = {"costs": [asdict(e) for e in (*entries, *kept)]}
