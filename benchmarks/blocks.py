@@ -11,6 +11,7 @@ import scipy.signal
 from harness import Contender, Row, Trial, transform_bound, window_bound
 
 import swath
+from swath.sliding.plan import TRANSFORMS
 
 SAMPLES, TAPS, BLOCK = 8_000_000, 101, 1_000_000
 # Kept until the process ends: rows hold maps of its files.
@@ -56,7 +57,7 @@ def _file(backend: str) -> Trial:
         return scipy.signal.oaconvolve(block, h, "valid")
 
     method = swath.plan(swath.signal.convolve, library.asarray(source[:BLOCK]), taps, "same").method
-    bound = transform if method in ("fft", "overlap_save") else window
+    bound = transform if method in TRANSFORMS else window
     return Trial(
         exact,
         Contender(ours, bound, method),

@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 from libraries import device, idle, timer
 
+from swath.sliding.plan import TRANSFORMS
+
 EPS = {"float32": 2.0**-23, "float64": 2.0**-52}
 
 # Rounds: at least, and for peers that are several times slower than the fastest, or long calls.
@@ -236,5 +238,4 @@ def transform_bound(dtype: str, points: int, x: np.ndarray, k: np.ndarray) -> fl
 
 def ours(run: Callable[[], Any], window: Any, transform: Any, method: str) -> Contender:
     """swath's contender, held to the bound of the algorithm that its plan names."""
-    transforms = method in ("fft", "overlap_save")
-    return Contender(run, transform if transforms else window, method)
+    return Contender(run, transform if method in TRANSFORMS else window, method)

@@ -12,6 +12,8 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
+from swath.sliding.plan import TRANSFORMS
+
 Outcome = dict[str, Any]
 
 FAMILIES = ("fir", "image", "layer", "pooling", "toeplitz", "least_squares")
@@ -23,8 +25,6 @@ FAMILY_BAR, ROW_BAR = 1.3, 0.95
 INSTEAD_FAMILIES, INSTEAD_BAR, DENSE_BAR = ("layer", "pooling"), 1.5, 0.8
 #: Of the machine's limit, on rows marked "large".
 SHARE_BAR = 0.5
-#: Methods of swath whose errors are bounded by frames, as those of a peer noted as "FFT".
-TRANSFORMS = ("fft", "overlap_save")
 #: On a GPU, from CuPy: beside cupyx.scipy.signal ("peer") and PyTorch's CUDA kernels ("instead").
 GPU_BARS = (("fir", "peer", 1.0), ("pooling", "instead", 0.5), ("layer", "instead", 0.3))
 

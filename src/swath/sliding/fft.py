@@ -74,7 +74,7 @@ def estimate(p: Problem, cost: Costs) -> Estimate:
     spectra = p.g.groups * p.batch * p.depth * p.rows * points
     seconds += 4 * p.heavy * p.width * spectra / cost.stream
     moved = 2 * p.width * points * count
-    return Estimate(seconds, work, moved, bound(p, points), transforms=True)
+    return Estimate(seconds, work, moved, bound(p, points))
 
 
 def bound(p: Problem, points: int) -> str:

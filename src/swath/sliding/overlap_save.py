@@ -105,7 +105,7 @@ def estimate(p: Problem, cost: Costs) -> Estimate | str:
         seconds += 4 * p.g.rank * groups * cost.call
     moved = 2 * p.width * (p.inputs + p.outputs)
     error = bound(p, points) if parts == 1 else sum_bound(points)
-    return Estimate(seconds, work, moved, error, transforms=True)
+    return Estimate(seconds, work, moved, error)
 
 
 def scratch(p: Problem) -> int:

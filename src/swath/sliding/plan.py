@@ -59,6 +59,7 @@ ALGORITHMS: dict[str, Algorithm] = {
     "overlap_save": overlap_save,
 }
 METHODS = tuple(ALGORITHMS)
+#: Those that go through transforms of frames: their bound of the error is one per frame.
 TRANSFORMS = ("fft", "overlap_save")
 
 # What a slab costs beside its product, in starts of an array operation; on a GPU the host starts
@@ -89,8 +90,6 @@ class Candidate:
         The bound of the accuracy contract.
     terms : int
         Products summed in one output (K of the accuracy contract; C + 2 or C + 12 of Winograd's).
-    transforms : bool
-        Whether that bound is one per transformed frame, not per window.
     against : str
         Why it is taken only where it is asked for; empty where it may be chosen.
     note : str
@@ -104,9 +103,13 @@ class Candidate:
     workspace: int
     error_bound: str
     terms: int = 0
-    transforms: bool = False
     against: str = ""
     note: str = ""
+
+    @property
+    def transforms(self) -> bool:
+        """Whether the bound is one per transformed frame, not per window."""
+        return self.method in TRANSFORMS
 
 
 @dataclass(frozen=True)
@@ -222,7 +225,7 @@ def predicted(
         if isinstance(estimate, str):
             found.append(Candidate(method, float("inf"), 0, 0, 0, "", note=estimate))
             continue
-        cut = cuts[method] = slabs.fit(algorithm, p, workspace, by_taps=estimate.transforms)
+        cut = cuts[method] = slabs.fit(algorithm, p, workspace, by_taps=method in TRANSFORMS)
         found.append(_candidate(method, p, estimate, cut, cost, workspace))
     return found, cuts
 
@@ -246,7 +249,8 @@ def _candidate(
                 flops=count * one.flops,
                 moved=count * one.moved,
             )
-        if not e.transforms:
+        if method not in TRANSFORMS:
+            # Transforms compute points that two slabs share twice; the others read them twice.
             again = 2 * (slabs.repeated(p, cut) - 1) * max(p.x_bytes, p.y_bytes) / cost.stream
             e = replace(e, seconds=e.seconds + again)
     return Candidate(
@@ -257,7 +261,6 @@ def _candidate(
         workspace=scratch,
         error_bound=e.bound,
         terms=whole.terms or p.terms,
-        transforms=e.transforms,
         against=e.against,
         note=note,
     )

@@ -223,9 +223,6 @@ class Estimate:
         Bytes read and written.
     bound : str
         The bound of the accuracy contract.
-    transforms : bool
-        Whether it goes through transforms of frames: the bound is then one per frame, and points
-        that two slabs share are computed twice, not only read twice.
     against : str
         Why it is taken only where it is asked for; empty where it may be chosen.
     terms : int
@@ -236,7 +233,6 @@ class Estimate:
     flops: float
     moved: float
     bound: str = WINDOW_BOUND
-    transforms: bool = False
     against: str = ""
     terms: int = 0
 
