@@ -624,10 +624,25 @@ def test_numbers_whose_squares_leave_the_range(xp, rng, shape, sign):
         assert_close(found.x, xp.numpy(want.x), rtol=8 * xp.eps)
         if shape[0] > shape[1]:
             assert_close(found.stderr, xp.numpy(want.stderr), rtol=64 * xp.eps)
+            assert_close(found.covariance, xp.numpy(want.covariance), rtol=256 * xp.eps)
     want, found = (xp.call(swath.linalg.project, *arrays) for arrays in (plain, scaled))
     assert_close(found.projection, unit * xp.numpy(want.projection), rtol=64 * xp.eps)
     if shape[0] > shape[1]:
         assert_close(found.distance, unit * xp.numpy(want.distance), rtol=64 * xp.eps)
+
+
+@MOSTLY_COMPILED
+@pytest.mark.op("linalg.lstsq")
+@pytest.mark.parametrize("rows", [30, 600])
+def test_columns_whose_lengths_are_just_in_range(xp, rng, rows):
+    high, size = (2.0**995, 2.0**14) if xp.x64 else (2.0**116, 1.0)
+    A, b = rng.standard_normal((rows, 4)), size * rng.standard_normal(rows)
+    want = xp.call(linalg.lstsq, xp.asarray(A), xp.asarray(b))
+    got = xp.call(linalg.lstsq, xp.asarray(A * high), xp.asarray(b))
+    assert np.all(xp.numpy(got.success))
+    tiny = float(np.finfo(xp.float).tiny)  # below which numbers may count as 0
+    allowed = {"rtol": 64 * xp.eps, "atol": 64 * tiny * high}
+    assert_close(xp.numpy(got.x) * high, xp.numpy(want.x), **allowed)
 
 
 @MOSTLY_COMPILED
@@ -1057,6 +1072,10 @@ def test_report_finds_the_dependent_columns_and_their_combination(xp, rng):
     assert np.linalg.matrix_rank(null) == 2
     assert np.max(np.abs(a @ null)) <= 100 * xp.eps * np.max(np.abs(a))
     assert report.null_residual <= 20 * xp.eps
+    reach = 2.0**500 if xp.x64 else 2.0**60
+    for unit in (reach, 1 / reach):
+        scaled = linalg.gram_report(xp.asarray(a * unit))
+        assert scaled.null_residual == report.null_residual
     combination = xp.numpy(report.combination)
     rest = a[:, list(report.independent)] @ combination
     assert_close(rest, a[:, list(report.dependent)], atol=200 * xp.eps)

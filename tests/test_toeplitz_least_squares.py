@@ -243,6 +243,11 @@ def test_size_does_not_matter(rng):
     h = identify(x, y, 6)
     assert np.array_equal(identify(x * 2.0**-700, y, 6), h * 2.0**700)
     assert np.array_equal(identify(x, y * 2.0**900, 6), h * 2.0**900)
+    # A ridge that is all: h = Aᴴy / ridge.
+    right = np.array([np.sum(x[5 - k : 50 - k] * y[5:]) for k in range(6)])
+    for size in (2.0**-700, 2.0**-900):
+        found = identify(x * size, y, 6, ridge=0.5)
+        assert_close(found / size, 2 * right, rtol=1e-13)
 
 
 # -- Toeplitz normal equations ---------------------------------------------------------------------
@@ -252,6 +257,12 @@ def test_size_does_not_matter(rng):
 def recursive(monkeypatch):
     """As if few unknowns were many enough for Levinson's recursion."""
     monkeypatch.setattr(_sliding_solvers, "inverts", lambda *_: True)
+
+
+def test_a_ridge_beside_which_a_kernel_is_tiny(rng, recursive):
+    y, k = noise(rng, 12), noise(rng, 3)
+    right = np.correlate(y, k)
+    assert_close(deconvolve(y, k * 2.0**-530, ridge=0.5) * 2.0**530, 2 * right, rtol=1e-13)
 
 
 @pytest.mark.parametrize("kind", ["real", "complex"])

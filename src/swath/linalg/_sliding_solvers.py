@@ -102,7 +102,7 @@ def _column(be: Backend, g: Shape, a: Array, ridge: Array, floor: float) -> tupl
     xp = be.xp
     lags = gram_lags(be, g, a)
     top = xp.real(lags[:, :1]) if be.is_complex(lags) else lags[:, :1]
-    unit = power_of_two(be, top, 1.0)
+    unit = power_of_two(be, top + ridge[:, None], 1.0)
     first = be.arange(g.unknowns, a, be.default_int(a)) == 0
     more = xp.astype(ridge[:, None] + floor * top, a.dtype)
     column = lags + xp.where(first, more, xp.zeros_like(more))
@@ -276,8 +276,9 @@ def minimiser(
         ridge = xp.where(fine, ridge, xp.ones_like(ridge))
         given = xp.where(finite[:, :, None], given, xp.zeros_like(given))
         # Powers of two: nothing is rounded, nothing overflows.
-        scale, sizes = (power_of_two(be, xp.max(xp.abs(v), axis=-1), 1.0) for v in (a, given))
-        scale, sizes = scale[:, None], sizes[:, :, None]
+        size = xp.maximum(xp.max(xp.abs(a), axis=-1), xp.sqrt(ridge))
+        scale = power_of_two(be, size, 1.0)[:, None]
+        sizes = power_of_two(be, xp.max(xp.abs(given), axis=-1), 1.0)[:, :, None]
         a, given = a * xp.astype(scale, a.dtype), given * xp.astype(sizes, given.dtype)
         ridge = ridge * scale[:, 0] * scale[:, 0]
         if t is None:

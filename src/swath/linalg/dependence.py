@@ -373,8 +373,9 @@ def gram_report(A: Any, *, rcond: float | None = None) -> GramReport:
     vectors = _null_space(be, found, a)
     residual = 0.0
     if found.dependent:
-        # Columns scaled to like size, so that lengths neither overflow nor vanish.
+        # Columns and vectors scaled to like size, so that lengths neither overflow nor vanish.
         v = vectors / xp.astype(scales, a.dtype)[:, None]
+        v = v * xp.astype(column_scales(be, v), a.dtype)[None, :]
         b = a * xp.astype(scales, a.dtype)[None, :]
         image = xp.sqrt(xp.sum(xp.abs(be.matmul(b, v)) ** 2, axis=0))
         size = xp.sum(xp.abs(v) * xp.sqrt(xp.sum(xp.abs(b) ** 2, axis=0))[:, None], axis=0)

@@ -355,7 +355,9 @@ def solved(state: GramState, way: Options) -> GramResult:
     geometry = _Problem(n, state.rights, state.complex, way.ridge is not None, raising, way.rcond)
     arrays = [state.high, state.low, state.top, state.rows]
     arrays += [] if way.ridge is None else [way.ridge]
-    *found, finite, rows, threshold = be.run(_solved, geometry, *arrays)
+    # What cannot be told is NaN.
+    with be.quiet():
+        *found, finite, rows, threshold = be.run(_solved, geometry, *arrays)
     x, residuals, rank, condition, root, stderr, dof, success, r_squared = found
     if way.on_deficient == "drop" and be.concrete(finite) is None:
         raise UnsupportedError(
@@ -371,7 +373,8 @@ def solved(state: GramState, way: Options) -> GramResult:
             f'{sentences(be, dependence)}; on_deficient="min_norm" or "drop" goes on'
         )
     if state.rights == 1:
-        x, stderr, residuals, r_squared = x[:, 0], stderr[:, 0], residuals[0], r_squared[0]
+        with be.quiet():
+            x, stderr, residuals, r_squared = x[:, 0], stderr[:, 0], residuals[0], r_squared[0]
     return GramResult(
         x=x,
         residuals=residuals,

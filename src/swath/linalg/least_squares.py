@@ -101,15 +101,23 @@ class LstsqResult:
 
         (..., n, n) for a vector b, (..., k, n, n) for a matrix; made when asked for.
         """
-        cov = self.unscaled_covariance
-        if cov is None:
+        if self.inverse_root is None:
             raise UnsupportedError(
                 "covariance: with fewer rows than columns no degree of freedom is left"
             )
-        s2, free = (v[..., None, None] for v in variance(self.residuals, self.dof))
-        if s2.ndim > cov.ndim:
-            cov = cov[..., None, :, :]
-        return where_free(free, s2 * cov)
+        # Correlations between standard errors: s² alone, and Z Zᴴ, may leave the range.
+        be = backend_of(self.inverse_root)
+        xp, errors, rows = be.xp, self.stderr, _unit_rows(be, self.inverse_root)
+        correlation = be.matmul(rows, adjoint(be, rows))
+        if self.residuals.ndim > self.dof.ndim:
+            errors = xp.matrix_transpose(errors)
+            correlation = correlation[..., None, :, :]
+        # NaN is put in again as a constant, as in stderr.
+        known = errors == errors
+        errors = xp.where(known, errors, xp.zeros_like(errors))
+        sizes = errors[..., :, None] * errors[..., None, :]
+        known = known[..., :, None] & known[..., None, :]
+        return where_free(known, be.cast(sizes, correlation.dtype) * correlation)
 
 
 register_result(
@@ -138,10 +146,22 @@ def variance(residuals: Array, dof: Array) -> tuple[Array, Array]:
     return residuals / xp.where(free, count, xp.ones_like(count)), free
 
 
+def _unit_rows(be: Backend, z: Array) -> Array:
+    """The rows of matrices over their lengths; 0 where they are."""
+    xp = be.xp
+    total = xp.abs(be.detach(z))
+    near = power_of_two(be, xp.sum(total, axis=-1, dtype=total.dtype), 1.0)
+    z = scaled_root(be, near, z)
+    size = _ops.root(squared_lengths(be, z, -1))
+    size = xp.where(size > 0, size, xp.ones_like(size))
+    return z / xp.astype(size, z.dtype)[..., None]
+
+
 def where_free(free: Array, value: Array) -> Array:
     """The value, and NaN, as a constant, where no degree of freedom is left."""
     be = backend_of(value)
-    return be.xp.where(free, value, be.new_like(value, (), fill=float("nan")))
+    with be.quiet():
+        return be.xp.where(free, value, be.new_like(value, (), fill=float("nan")))
 
 
 @dataclass(frozen=True)
@@ -324,7 +344,8 @@ def _solve(p: _Problem, way: _Way) -> LstsqResult:
     def told(be: Backend, *found: Array) -> tuple[Array, ...]:
         return be.run(_said, said, *found)
 
-    residuals, stderr, dof, success, *root = beside(be, told, *found)
+    with be.quiet():
+        residuals, stderr, dof, success, *root = beside(be, told, *found)
     return LstsqResult(
         x=x,
         residuals=residuals,
@@ -385,8 +406,9 @@ def _solved(p: _Problem, way: _Way) -> LstsqResult:
     # Squares in the unit of b may be infinite.
     with be.quiet():
         residuals = r.residuals * back[..., 0, :] * back[..., 0, :]
+        stderr = r.stderr * back
     success = r.success & all_finite(be, primal(x))
-    return replace(r, x=x, residuals=residuals, stderr=r.stderr * back, success=success)
+    return replace(r, x=x, residuals=residuals, stderr=stderr, success=success)
 
 
 @dataclass(frozen=True)
@@ -490,10 +512,12 @@ def _shaped(p: _Problem, r: LstsqResult) -> LstsqResult:
     """Back to the shape of b, and the caller's dtype."""
     n, back = p.a.shape[-1], p.sides.back
     x = _ops.cast(back(r.x, (n,)), p.kind)
-    others = {"residuals": back(r.residuals, ()), "stderr": back(r.stderr, (n,))}
-    others |= {"condition": r.condition, "inverse_root": r.inverse_root}
-    if p.be.is_half(p.kind):
-        others = {k: None if v is None else _ops.cast(v, p.kind) for k, v in others.items()}
+    # Some are NaN where there is nothing to tell.
+    with p.be.quiet():
+        others = {"residuals": back(r.residuals, ()), "stderr": back(r.stderr, (n,))}
+        others |= {"condition": r.condition, "inverse_root": r.inverse_root}
+        if p.be.is_half(p.kind):
+            others = {k: None if v is None else _ops.cast(v, p.kind) for k, v in others.items()}
     return replace(r, x=x, **others)
 
 

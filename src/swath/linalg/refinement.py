@@ -189,7 +189,9 @@ class _Leading:
         bits = extended.cut_for(be, kind, 8 * length, bits=1).bits
         self.shift = 1.5 * 2.0 ** (extended.precision(be, kind) - 1 - bits)
         size = scale[..., None]
-        self.big = self.both((2 * self.shift) / xp.matrix_transpose(size))
+        big = (2 * self.shift) / xp.matrix_transpose(size)
+        # Near overflow there is no room to cut in.
+        self.big = self.both(xp.where(xp.isfinite(big), big, xp.zeros_like(big)))
         self.halves = be.xp.concat(self.cut(x, size), axis=-1)
 
     def both(self, v: Array) -> Array:
