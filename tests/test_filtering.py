@@ -229,3 +229,31 @@ def test_the_state_of_half_precision_is_summed_in_float32(xp):
     got = lfilter_zi(xp.asarray(taps), 1.0)
     # Every sum but the last of 4097 is a number of float16, up to 2048 and every second beyond.
     assert_close(got, np.arange(4097.0, 0.0, -1.0).astype(np.float16), dtype="float16", rtol=0)
+
+
+@FILTER
+@pytest.mark.op("signal.lfilter_zi", "signal.lfiltic", "signal.filtfilt")
+@pytest.mark.on("numpy", "torch", "jax-jit")
+def test_divided_taps_of_half_precision_are_not_rounded(xp, rng):
+    """The first call has all checks, the second knows of the first; a gain of 1 before both."""
+    b, x = (rng.uniform(0.5, 1.0, n).astype("float16") for n in (9, 60))
+    exact = b.astype("float64") / 3
+    taps, signal = (xp.asarray(v, dtype="float16") for v in (b, x))
+    calls = (
+        (lfilter, (signal,), lambda h: scipy.signal.lfilter(h, 1, x)),
+        (lfiltic, ([], signal[:4]), lambda h: scipy.signal.lfiltic(h, 1, [], x[:4])),
+        (lfilter_zi, (), lambda h: scipy.signal.lfilter_zi(h, 1)),
+        (swath.signal.filtfilt, (signal,), lambda h: scipy.signal.filtfilt(h, 1, x)),
+    )
+    for op, rest, wanted in calls:
+        want = wanted(exact)
+        for gain in (1.0, 3.0, 3.0):
+            got = xp.call(op, taps, gain, *rest)
+        assert_close(got, want, dtype="float16", bound=2.0**-11 * (1 + 2.0**-9) * np.abs(want))
+    zi = scipy.signal.lfilter_zi(b.astype("float64"), 1).astype("float16")
+    for gain in (1.0, 3.0):
+        found = xp.call(lfilter, taps, gain, signal, -1, xp.asarray(zi, dtype="float16"))
+        want = scipy.signal.lfilter(b.astype("float64") / gain, 1, x, zi=zi)
+        for got, exactly in zip(found, want, strict=True):
+            allowed = 2.0**-11 * (1 + 2.0**-9) * np.abs(exactly)
+            assert_close(got, exactly, dtype="float16", bound=allowed)

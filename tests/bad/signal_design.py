@@ -181,6 +181,10 @@ BAD: list[Bad] = [
     ),
     refuse(WEIGHTS, "no spacing", call(5, 2, 1, 0), ValueError, "delta must not be 0"),
     refuse(
+        WEIGHTS, "tiny spacing", call(5, 2, 2, 2.0**-520), ValueError,
+        "delta to the power −deriv must be in the range of floats, got .* and deriv=2; choose ano",
+    ),
+    refuse(
         WEIGHTS, "unknown use", call(5, 2, use="x"), ValueError, "use must be one of 'conv', 'dot'"
     ),
     refuse(

@@ -49,7 +49,7 @@ def coefficients(be: Backend, name: str, value: Any) -> Any:
 
 
 def divided(be: Backend, value: Any, a: Any, given: Any) -> Any:
-    """`value` divided by the one coefficient of a, which may not be 0.
+    """`value` divided by the one coefficient of a, which may not be 0; half precision in float32.
 
     `given` is a as the caller wrote it: a number or list needs no look at the device.
     """
@@ -65,13 +65,15 @@ def divided(be: Backend, value: Any, a: Any, given: Any) -> Any:
         gain = be.concrete(primal(a)[0])
     if gain == 0:
         raise ArgumentError("a[0] must not be 0: it is what all coefficients are divided by")
-    return _ops.divide(value, _ops.cast(a, value.dtype))
+    value, a = arguments.summable(be, value, _ops.cast(a, value.dtype))
+    return _ops.divide(value, a)
 
 
-def fir_arguments(b: Any, a: Any, *optional: str, **others: Any) -> tuple[Any, list[Any]]:
-    """b / a[0] and the other arrays, all of one floating dtype; those named may be None.
+def fir_arguments(b: Any, a: Any, *optional: str, **others: Any) -> tuple[Any, Any, list[Any]]:
+    """The dtype of the result, b / a[0] and the other arrays; those named may be None.
 
-    a has no other coefficient: filters with feedback are refused.
+    The arrays are of one floating dtype: that of the result, but float32 where taps of half
+    precision were divided. a has no other coefficient: filters with feedback are refused.
     """
     given = a
     be, (b, a, *rest) = arguments.arrays(*optional, b=b, a=a, **others)
@@ -80,12 +82,14 @@ def fir_arguments(b: Any, a: Any, *optional: str, **others: Any) -> tuple[Any, l
         if value is not None:
             arguments.numeric(be, name, value)
     b, a, *rest = arguments.floating(be, b, a, *rest)
+    kind = b.dtype
     if a.shape[0] != 1:
         raise UnsupportedError(
             f"a has {a.shape[0]} coefficients; filters with feedback (IIR) are not done here: use "
             f"scipy.signal.lfilter on the host, or pass a of one coefficient"
         )
-    return divided(be, b, a, given), rest
+    b = divided(be, b, a, given)
+    return kind, b, [None if v is None else _ops.cast(v, b.dtype) for v in rest]
 
 
 def angles_of(be: Backend, name: str, freqs: Any, beside: str, like: Any, fs: float) -> Array:
@@ -191,16 +195,16 @@ def placed(be: Backend, table: np.ndarray, device: Any, dtype: Any) -> Array:
     return be.constant(np.array(table, order="C"), probe, be.dtype(name))
 
 
-def arrays_among(xp: Any, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The arguments, lists of arrays joined, and those that are arrays, of xp if that is given."""
-    given = {k: arguments.gathered(k, v) for k, v in given.items()}
-    found = {k: v for k, v in given.items() if arguments.strong(v) is not None}
+def arrays_among(xp: Any, given: dict[str, Any]) -> dict[str, Any]:
+    """Those arguments that are arrays or lists of arrays, as arrays, of xp if that is given."""
+    joined = {k: arguments.gathered(k, v) for k, v in given.items()}
+    found = {k: v for k, v in joined.items() if arguments.strong(v) is not None}
     asked = None if xp is None else library(xp)
     for name, value in found.items():
         be = backend_of(primal(value))
         if asked is not None and be is not asked:
             raise ArgumentTypeError(f"xp is {asked.name}, but {name} is an array of {be.name}")
-    return given, found
+    return found
 
 
 def design_arrays(
@@ -212,7 +216,7 @@ def design_arrays(
     `device` and `dtype`. An array's library and device stand, and its dtype unless `dtype` is
     given; half precision is worked on in float32. Those named in `optional` may be None.
     """
-    given, found = arrays_among(xp, given)
+    found = arrays_among(xp, given)
     be, values = arguments.arrays(*optional, **given)
     for name, value in zip(given, values, strict=True):
         if value is not None:

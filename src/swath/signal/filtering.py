@@ -139,11 +139,14 @@ def lfilter(b: Any, a: Any, x: Any, axis: int = -1, zi: Any = None) -> Any:
             key = known = None
         if known is not None and known[0].same_device(b, x):
             be, axis, shape = known
+            kind = x.dtype
             if a != 1:
                 b = divided(be, b, _ops.fill_like(b, (1,), a), a)
-            return convolve_axes(x, _ops.reshape(b, shape), (axis,), "causal", "auto")
+                x = _ops.cast(x, b.dtype)
+            y = convolve_axes(x, _ops.reshape(b, shape), (axis,), "causal", "auto")
+            return _ops.cast(y, kind)
     given = b, x
-    b, (x, zi) = fir_arguments(b, a, "zi", x=x, zi=zi)
+    kind, b, (x, zi) = fir_arguments(b, a, "zi", x=x, zi=zi)
     axis = arguments.along("x", x, axis)
     taps, length = b.shape[0], x.shape[axis]
     shape = tuple(x.shape)
@@ -156,7 +159,7 @@ def lfilter(b: Any, a: Any, x: Any, axis: int = -1, zi: Any = None) -> Any:
         )
         if same and not isinstance(b, Node) and b.dtype == given[0].dtype:
             _KNOWN.keep(key, (backend_of(x), axis, across))
-        return convolve_axes(x, kernel, (axis,), "causal", "auto")
+        return _ops.cast(convolve_axes(x, kernel, (axis,), "causal", "auto"), kind)
     state = (*shape[:axis], taps - 1, *shape[axis + 1 :])
     if zi.ndim != x.ndim or any(
         n != m and not (n == 1 and i != axis) for i, (n, m) in enumerate(zip(zi.shape, state))
@@ -165,12 +168,14 @@ def lfilter(b: Any, a: Any, x: Any, axis: int = -1, zi: Any = None) -> Any:
             f"zi must have shape {state} (that of x with K − 1 = {taps - 1} points along axis "
             f"{axis}), got {tuple(zi.shape)}"
         )
+    # Half precision is rounded with the state added.
+    x, kernel, zi = arguments.summable(backend_of(primal(x)), x, kernel, zi)
     zi = _ops.broadcast_to(zi, state)
     if length == 0:
         # No time passes.
-        return _ops.vacant(shape, x, kernel, zi), zi
+        return _ops.cast(_ops.vacant(shape, x, kernel, zi), kind), _ops.cast(zi, kind)
     full = convolve_axes(x, kernel, (axis,), "full", "auto")
-    full = apply(_CARRY, axis, full, zi)
+    full = _ops.cast(apply(_CARRY, axis, full, zi), kind)
     lead = [slice(None)] * axis
     return _ops.cut(full, *lead, slice(0, length)), _ops.cut(full, *lead, slice(length, None))
 
@@ -206,13 +211,13 @@ def lfilter_zi(b: Any, a: Any) -> Any:
     >>> swath.signal.lfilter_zi(np.array([0.5, 0.25, 0.25]), 1.0)
     array([0.5 , 0.25])
     """
-    b, _ = fir_arguments(b, a)
+    kind, b, _ = fir_arguments(b, a)
     later = _ops.cut(b, slice(1, None))
     if later.shape[0] == 0:
-        return later
+        return _ops.cast(later, kind)
     (later,) = arguments.summable(backend_of(primal(b)), later)
     found = _ops.flip(_ops.cumulative_sum(_ops.flip(later, (0,)), 0), (0,))
-    return _ops.cast(found, b.dtype)
+    return _ops.cast(found, kind)
 
 
 @operation(
@@ -258,14 +263,14 @@ def lfiltic(b: Any, a: Any, y: Any, x: Any = None) -> Any:
     """
     # Past outputs have no say, but belong beside the rest like any argument.
     arguments.arrays("x", b=b, a=a, y=y, x=x)
-    b, (x,) = fir_arguments(b, a, "x", x=x)
+    kind, b, (x,) = fir_arguments(b, a, "x", x=x)
     count = b.shape[0] - 1
     if x is not None and x.ndim == 0:
         x = _ops.reshape(x, (1,))
     if x is not None and x.ndim != 1:
         raise ArgumentError(f"x must have one axis, the latest sample first; got {tuple(x.shape)}")
     if x is None or x.shape[0] == 0 or count == 0:
-        return _ops.fill_like(b, (count,))
+        return _ops.fill_like(b, (count,), dtype=kind)
     x = _ops.cut(x, slice(0, min(count, x.shape[0])))
     seen = x.shape[0]
     later = _ops.reshape(_ops.cut(b, slice(1, None)), (1, 1, count))
@@ -273,7 +278,7 @@ def lfiltic(b: Any, a: Any, y: Any, x: Any = None) -> Any:
     # sample meets a tap that it does not belong to, for NaN · 0 is NaN.
     geometry = Sliding((Span(seen, count, low=count - 1, high=count - seen),), method="direct")
     downwards = product(geometry, _ops.reshape(x, (1, 1, seen)), later)
-    return _ops.flip(_ops.reshape(downwards, (count,)), (0,))
+    return _ops.cast(_ops.flip(_ops.reshape(downwards, (count,)), (0,)), kind)
 
 
 @operation("signal.filter_bank", differentiable=("bank", "x"), linear=("bank", "x"))

@@ -35,7 +35,7 @@ Array = Any
 
 def _gains(freqs: Any, gains: Any, weight: Any, xp: Any, device: Any) -> tuple[Backend, Any, Any]:
     """Gains and weight as arrays of the library and on the device of the arrays, or of xp's."""
-    given, found = arrays_among(xp, {"freqs": freqs, "gains": gains, "weight": weight})
+    found = arrays_among(xp, {"freqs": freqs, "gains": gains, "weight": weight})
     if found:
         beside: Any = {k: v for k, v in found.items() if k == "freqs"}
     else:
@@ -43,8 +43,7 @@ def _gains(freqs: Any, gains: Any, weight: Any, xp: Any, device: Any) -> tuple[B
         be = backend_named("numpy") if xp is None else library(xp)
         place = arguments.device_of(be, device)
         beside = {"freqs": be.from_host(np.zeros(1, np.int32), place)}
-    beside = {**beside, "gains": given["gains"], "weight": given["weight"]}
-    be, (*_, gains, weight) = arguments.arrays("weight", **beside)
+    be, (*_, gains, weight) = arguments.arrays("weight", **beside, gains=gains, weight=weight)
     return be, gains, weight
 
 

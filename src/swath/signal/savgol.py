@@ -69,8 +69,8 @@ def _middle(length: int) -> float:
     return (length - 1) / 2
 
 
-def _spacing(delta: Any) -> float | None:
-    """delta as a number, or None where it is an array."""
+def _power(delta: Any, deriv: int) -> float | None:
+    """delta^−deriv of a number, or None where delta is an array."""
     if arguments.strong(delta) is not None:
         if prod(delta.shape) != 1:
             raise ArgumentError(f"delta must be one number, got shape {tuple(delta.shape)}")
@@ -79,7 +79,13 @@ def _spacing(delta: Any) -> float | None:
         raise ArgumentTypeError(f"delta must be a number, got {describe(delta)}")
     if float(delta) == 0:
         raise ArgumentError("delta must not be 0: it is the spacing of the samples")
-    return float(delta)
+    try:
+        return float(delta) ** -deriv
+    except OverflowError:
+        raise ArgumentError(
+            f"delta to the power −deriv must be in the range of floats, got delta={delta} and "
+            f"deriv={deriv}; choose another unit for it"
+        ) from None
 
 
 @operation("signal.savgol_coeffs", differentiable=("delta",), arrays=("delta",))
@@ -127,7 +133,8 @@ def savgol_coeffs(
     Raises
     ------
     ValueError
-        If an integer is out of its range, `pos` is outside of the window, or `delta` is 0.
+        If an integer is out of its range, `pos` is outside of the window, or `delta` is 0 or so
+        small that delta^−deriv overflows.
     TypeError
         If an argument is of the wrong type.
 
@@ -160,10 +167,10 @@ def savgol_coeffs(
     table = _weights(length, order, deriv, float(pos))
     if use == "conv":
         table = table[::-1].copy()
-    number = _spacing(delta)
-    if number is not None:
+    scale = _power(delta, deriv)
+    if scale is not None:
         be = backend_named("numpy") if xp is None else library(xp)
-        return placed(be, table * number**-deriv, device, dtype)
+        return placed(be, table * scale, device, dtype)
     be, (spacing,), finish = design_arrays(xp, device, dtype, delta=delta)
     h = be.constant(table, primal(spacing), spacing.dtype)
     return finish(_ops.multiply(h, _scale(spacing, deriv)))
@@ -218,7 +225,8 @@ def savgol_filter(
     Raises
     ------
     ValueError
-        If an integer is out of its range, ``mode`` is unknown, or N < K with ``mode="interp"``.
+        If an integer is out of its range, ``mode`` is unknown, N < K with ``mode="interp"``, or
+        `delta` is 0 or so small that delta^−deriv overflows.
     TypeError
         If an argument is of the wrong type, or `cval` is complex for a real signal.
 
@@ -242,8 +250,8 @@ def savgol_filter(
     """
     length, order, deriv = _checked(window_length, polyorder, deriv)
     arguments.choice("mode", mode, MODES)
-    number = _spacing(delta)
-    if number is not None:
+    scale = _power(delta, deriv)
+    if scale is not None:
         be, x = arguments.one_array("x", x)
     else:
         be, (x, delta) = arguments.arrays(x=x, delta=delta)
@@ -264,15 +272,15 @@ def savgol_filter(
     (x,) = arguments.summable(be, x)
     if 0 in x.shape:
         return _ops.cast(x, kind)
-    scale = 1.0 if number is None else number**-deriv
+    factor = 1.0 if scale is None else scale
     if mode == "interp":
-        y = _interpolated(be, x, length, order, deriv, scale, axis)
+        y = _interpolated(be, x, length, order, deriv, factor, axis)
     else:
         low, high = neighbours(length)
         y = _smoothed(
-            be, _continued(x, axis, low, high, mode, value), length, order, deriv, scale, axis
+            be, _continued(x, axis, low, high, mode, value), length, order, deriv, factor, axis
         )
-    if number is None and deriv:
+    if scale is None and deriv:
         if not be.is_floating(delta.dtype):
             delta = _ops.cast(delta, be.real_dtype(y.dtype))
         y = _ops.multiply(y, _ops.cast(_scale(delta, deriv), y.dtype))

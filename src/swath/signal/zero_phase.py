@@ -120,7 +120,7 @@ def filtfilt(
     if padtype is not None:
         arguments.choice("padtype", padtype, tuple(PADDINGS))
     given = b, x
-    b, (x,) = fir_arguments(b, a, x=x)
+    kind, b, (x,) = fir_arguments(b, a, x=x)
     axis = arguments.along("x", x, axis)
     taps = b.shape[0]
     edge = padding_of(padtype, padlen, taps)
@@ -129,9 +129,9 @@ def filtfilt(
             f"x must have more samples along axis {axis} than padlen = {edge}, got "
             f"{x.shape[axis]}; pass a smaller padlen, or padtype=None"
         )
-    be, kind = backend_of(primal(x)), x.dtype
+    be = backend_of(primal(x))
     if 0 in x.shape:
-        return _ops.vacant(x.shape, x, b)
+        return _ops.cast(_ops.vacant(x.shape, x, b), kind)
     # Points further out than the filter reaches have no say.
     edge, points = min(edge, taps - 1), x.shape[axis]
     rest = taps - 1 - edge
