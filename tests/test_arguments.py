@@ -123,6 +123,38 @@ def test_numbers_of_numpy_are_weak_as_pythons_are(xp, rng, call, kind):
     assert_close(found, xp.numpy(plain), rtol=0)
 
 
+# Calls with a number in an array without axes; those of JAX take the dtype of what is beside them.
+WEAK = {
+    "lfilter": lambda x, n: swath.signal.lfilter(x[0, :3], n, x),
+    "lfilter_zi": lambda x, n: swath.signal.lfilter_zi(x[0, :3], n),
+    "filtfilt": lambda x, n: swath.signal.filtfilt(x[0, :3], n, x, padlen=5),
+    "correlation_score": lambda x, n: swath.signal.correlation_score(x, x, n),
+    "freqz": lambda x, n: swath.signal.freqz(x[0, :], n, worN=4)[1],
+    "amplitude_response": lambda x, n: swath.signal.amplitude_response(x[0, :1], n),
+    "savgol_filter": lambda x, n: swath.signal.savgol_filter(x, 5, 2, 1, delta=n),
+    "toeplitz": lambda x, n: swath.linalg.toeplitz(n, x[0, :]),
+    "lstsq": lambda x, n: swath.linalg.lstsq(x[:, :2], x[:, 2], ridge=n).x,
+    "deconvolve": lambda x, n: swath.linalg.deconvolve(x, x[0, :2], ridge=n),
+    "beside a list": lambda x, n: swath.signal.lfilter([1.0, 2.0], n, x),
+    "in a list": lambda x, n: swath.signal.lfilter([1.0, n], 1.0, x),
+    "in a nested list": lambda x, n: swath.signal.filter_bank([[1.0, n], [0.0, 1.0]], x),
+    "in a design": lambda x, n: swath.signal.fir_from_response(3, x[0, :3], [1.0, n, n]),
+    "complex": lambda x, n: swath.signal.lfilter(1j * x[0, :3], n, x),
+}
+
+
+@pytest.mark.on("jax", "jax-jit")
+@pytest.mark.parametrize("call", WEAK.values(), ids=WEAK)
+def test_scalars_that_jax_types_weakly_widen_nothing(xp, rng, call):
+    x = xp.asarray(rng.standard_normal((3, 8)), dtype="float32")
+    half = xp.namespace.asarray(0.5)
+    found, plain = xp.call(call, x, half), xp.call(lambda x: call(x, 0.5), x)
+    assert half.dtype == "float64"
+    assert half.weak_type
+    assert found.dtype == plain.dtype
+    assert_close(found, xp.numpy(plain), rtol=64 * 2.0**-23)
+
+
 # Arguments that must be real, beside a complex array.
 REAL = {
     "lstsq weights": lambda a, r: swath.linalg.lstsq(a, a[:, 0], weights=r([1.0, 2.0, 3.0])).x,

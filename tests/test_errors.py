@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -45,6 +47,14 @@ def test_explain_adds_a_note_to_errors_of_others():
     with pytest.raises(ZeroDivisionError) as caught, explain("op", {"x": np.ones(2)}):
         _ = 1 / 0
     assert caught.value.__notes__ == ["while computing swath op of x: (2,) float64"]
+
+
+def test_explain_says_what_works_with_shapes_that_are_not_known_in_numbers():
+    x = SimpleNamespace(shape=("n", 3), dtype="float32")
+    with pytest.raises(ZeroDivisionError) as caught, explain("op", {"x": x}):
+        _ = 1 / 0
+    (note,) = caught.value.__notes__
+    assert note.endswith("or go over a symbolic batch with jax.lax.map")
 
 
 def test_shapes_stand_behind_the_message():

@@ -196,8 +196,35 @@ def test_a_nan_that_is_at_hand_is_none_that_jax_looks_for(xp, rng):
     with jax.debug_nans(True):
         q, r = swath.linalg.cholesky_qr(a)
         close(q @ r, a, xp.eps)
+        for square in (a[:3, :], a[:2, :]):
+            told = swath.linalg.lstsq(square, square[:, 0])
+            assert np.isnan(_host(told.stderr)).all()
+            close(square @ told.x, square[:, 0], 16 * xp.eps)
+        assert np.isnan(_host(swath.linalg.lstsq(a[:3, :], a[:3, 0]).covariance)).all()
+        sums = swath.linalg.GramAccumulator(3)
+        sums.update(a[:3, :], a[:3, 0])
+        close(a[:3, :] @ sums.solve().x, a[:3, 0], 64 * xp.eps)
         with pytest.raises(FloatingPointError):
             swath.signal.convolve(a[:, 0] * np.nan, a[:, 1])
+
+
+@pytest.mark.on("jax")
+@pytest.mark.op("nn.conv")
+def test_programs_are_exported_for_a_symbolic_batch_by_a_map(xp, rng):
+    import jax
+    from jax import export
+
+    kernel, x = (xp.asarray(rng.standard_normal(shape)) for shape in ((2, 3, 3), (5, 3, 9)))
+    shape = export.symbolic_shape("batch, 3, 9")
+    batch = jax.ShapeDtypeStruct(shape, x.dtype)
+    with pytest.raises(Exception, match="inconclusive") as caught:
+        export.export(jax.jit(lambda x: swath.nn.conv(x, kernel)))(batch)
+    assert any("jax.lax.map" in note for note in caught.value.__notes__)
+
+    def mapped(x):
+        return jax.lax.map(lambda row: swath.nn.conv(row, kernel), x)
+
+    close(export.export(jax.jit(mapped))(batch).call(x), swath.nn.conv(x, kernel), xp.eps)
 
 
 @pytest.mark.on("jax")

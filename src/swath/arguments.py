@@ -100,12 +100,15 @@ def arrays(*optional: str, **given: Any) -> tuple[Backend, list[Any]]:
     """The adapter and the arguments as arrays (or nodes) of one library on one device.
 
     Those named in `optional` may be None and stay so. Lists and scalars are weak: they take the
-    dtype of the arrays beside them where the kinds allow it.
+    dtype of the arrays beside them where the kinds allow it. So do arrays that JAX made of a scalar
+    and types weakly.
     """
     be: Backend | None = None
     first, weak = "", False
+    lists: dict[str, Any] = {}
     for name, value in given.items():
         if isinstance(value, list | tuple):
+            lists[name] = value
             given[name] = value = gathered(name, value)
         found = strong(value)
         if found is None:
@@ -120,18 +123,33 @@ def arrays(*optional: str, **given: Any) -> tuple[Backend, list[Any]]:
             be, first = found, name
         else:
             _check_beside(be, first, primal(given[first]), found, name, primal(value))
-    if be is not None and not weak:
+    weakly: set[str] = set()
+    if be is not None and be.types_weakly:
+        weakly = {n for n, v in given.items() if strong(v) is be and _is_weak(be, lists.get(n, v))}
+    if be is not None and not weak and not weakly:
         return be, list(given.values())
     if be is None:
         be = backend_named("numpy")
-    kinds = [primal(v).dtype for v in given.values() if strong(v) is not None]
+    anchor = primal(given[first]) if first else None
+    kinds = {n: primal(v).dtype for n, v in given.items() if strong(v) is not None}
+    strongly = [kind for n, kind in kinds.items() if n not in weakly] or list(kinds.values())
     out: list[Any] = []
     for name, value in given.items():
-        if value is None or strong(value) is not None:
+        if name in weakly:
+            letter = kinds[name].kind
+            out.append(_ops.cast(value, _weak_dtype(be, letter, anchor, strongly)))
+        elif value is None or name in kinds:
             out.append(value)
         else:
-            out.append(_weak(be, name, value, primal(given[first]) if first else None, kinds))
+            out.append(_weak(be, name, value, anchor, strongly))
     return be, out
+
+
+def _is_weak(be: Backend, value: Any) -> bool:
+    """Whether the library types an array weakly, or all of its arrays in a nested list."""
+    if isinstance(value, list | tuple):
+        return all(_is_weak(be, v) for v in value)
+    return strong(value) is not be or be.is_weak(primal(value))
 
 
 def _ordinary(name: str, value: Any, be: Backend) -> Any:
@@ -211,13 +229,14 @@ def _weak(be: Backend, name: str, value: Any, anchor: Array, kinds: Sequence[Any
         )
     if anchor is None:
         return be.from_host(table)
-    kind = _weak_dtype(be, table, anchor, kinds)
+    kind = _weak_dtype(be, table.dtype.kind, anchor, kinds)
     if table.ndim == 0:
         return be.new_like(anchor, (), dtype=kind, fill=table.item())
     return be.constant(table, anchor, kind)
 
 
-def _weak_dtype(be: Backend, table: np.ndarray, anchor: Array, kinds: Sequence[Any]) -> Any:
+def _weak_dtype(be: Backend, letter: str, anchor: Array, kinds: Sequence[Any]) -> Any:
+    """The dtype of what is weak and, by NumPy's letter, of a kind, beside arrays of some kinds."""
     xp = be.xp
     # As `promote`: beside a float, integer arrays have no say.
     pool = [k for k in kinds if be.is_floating(k)] or kinds
@@ -225,11 +244,11 @@ def _weak_dtype(be: Backend, table: np.ndarray, anchor: Array, kinds: Sequence[A
     for other in pool[1:]:
         strong = xp.result_type(strong, other)
     if not be.is_floating(strong):
-        if table.dtype.kind in "biu":
+        if letter in "biu":
             return strong
         strong = be.default_float(anchor)
     # Beside complex arrays real numbers stay real, for arguments that must be.
-    return be.complex_dtype(strong) if table.dtype.kind == "c" else be.real_dtype(strong)
+    return be.complex_dtype(strong) if letter == "c" else be.real_dtype(strong)
 
 
 def one_array(name: str, value: Any) -> tuple[Backend, Any]:

@@ -66,6 +66,12 @@ def _shapes(arguments: Mapping[str, Any]) -> str:
     return ", ".join(parts)
 
 
+def _symbolic(arguments: Mapping[str, Any]) -> bool:
+    """Whether the shape of an array is not known in numbers, as when JAX exports a program."""
+    shapes = [getattr(value, "shape", None) for value in arguments.values()]
+    return any(not isinstance(n, int) for s in shapes if isinstance(s, tuple) for n in s)
+
+
 @contextmanager
 def explain(operation: str, arguments: Mapping[str, Any]) -> Generator[None]:
     """Prefix our own errors with the operation and append the shapes; add a note to others."""
@@ -82,6 +88,11 @@ def explain(operation: str, arguments: Mapping[str, Any]) -> Generator[None]:
         raise
     except Exception as error:
         note = f"while computing swath {operation} of {_shapes(arguments) or 'no arrays'}"
+        if _symbolic(arguments):
+            note += (
+                "; products are planned for shapes in numbers: export one program for each, or go "
+                "over a symbolic batch with jax.lax.map"
+            )
         if note not in getattr(error, "__notes__", ()):
             error.add_note(note)
         raise

@@ -217,6 +217,8 @@ class Backend:
     in_place = False
     #: Whether programs are traced and compiled, so that a Python loop of many steps is costly.
     traces = False
+    #: Whether an array may be weakly typed: `is_weak` tells.
+    types_weakly = False
     #: Whether arrays lie in chunks, and operations are laid out and computed when asked for.
     lazy = False
     #: Whether `triangle` of one tall matrix of few columns takes no longer than two passes over it.
@@ -409,6 +411,10 @@ class Backend:
         """Whether dtype is a real or complex floating type, half precision included."""
         return self.xp.isdtype(dtype, ("real floating", "complex floating"))
 
+    def is_weak(self, x: Array) -> bool:
+        """Whether x takes the dtype of arrays beside it, as numbers of Python do."""
+        return False
+
     def is_half(self, dtype: Any) -> bool:
         """Whether dtype accumulates in float32 (float16, bfloat16)."""
         return self.name_of(dtype) in ("float16", "bfloat16")
@@ -515,7 +521,10 @@ class Backend:
         return [found[item] for item in items]
 
     def quiet(self) -> AbstractContextManager[Any]:
-        """No warnings of overflow and invalid values inside: NumPy's, which others are made of."""
+        """No warnings of overflow and invalid values inside, which are none by accident there.
+
+        NumPy's, which others are made of.
+        """
         return np.errstate(over="ignore", invalid="ignore")
 
     def may_hold_nan(self, x: Array) -> bool:

@@ -157,6 +157,7 @@ class JaxBackend(Backend):
     """The adapter for CPU, GPU and TPU."""
 
     traces = True
+    types_weakly = True
 
     @property
     def kind(self) -> str:  # type: ignore[override]
@@ -177,12 +178,15 @@ class JaxBackend(Backend):
         return a.sharding.device_set == b.sharding.device_set
 
     def new_like(self, x: Array, shape: tuple[int, ...], dtype: Any = None, fill: Any = 0) -> Array:
-        # A NaN asked for is no accident, which `jax_debug_nans` looks for.
-        with jax.debug_nans(False) if fill != fill else nullcontext():
+        with self.quiet() if fill != fill else nullcontext():
             return jnp.full(shape, fill, x.dtype if dtype is None else dtype)
 
     def constant(self, values: Any, like: Array, dtype: Any) -> Array:
         return jnp.asarray(np.asarray(values), dtype=dtype)
+
+    def quiet(self) -> AbstractContextManager[Any]:
+        # An error, if users ask for it.
+        return jax.debug_nans(False)
 
     def arange(self, n: int, like: Array, dtype: Any) -> Array:
         return jnp.arange(n, dtype=dtype)
@@ -263,6 +267,9 @@ class JaxBackend(Backend):
 
     def is_complex(self, x: Array) -> bool:
         return x.dtype.kind == "c"
+
+    def is_weak(self, x: Array) -> bool:
+        return x.weak_type
 
     def is_floating(self, dtype: Any) -> bool:
         return jnp.issubdtype(dtype, jnp.inexact)
