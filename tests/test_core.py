@@ -15,6 +15,7 @@ from swath import registry
 from swath._backends import backend_of
 from swath.errors import ArgumentError
 from swath.geometry import Sliding, Span, Windows, pooling_span, resolve_padding, same_padding
+from swath.signal import _slide
 from swath.sliding import (
     correlate,
     kernel_gradient,
@@ -504,6 +505,32 @@ def test_an_fft_is_taken_only_where_it_saves_four_fifths():
         assert takes_fft == (windowed > 4 * spectral)
         seen.add(takes_fft)
     assert seen == {False, True}
+
+
+@pytest.mark.on("numpy", "torch", "jax", "strict")
+def test_only_arrays_that_nothing_derives_from_are_computed_without_rules(xp, monkeypatch):
+    """Convolutions go by the short way; on a tape, or recorded by PyTorch, by the long one."""
+    x = xp.asarray(np.arange(5.0, dtype=np.float32))
+    be, short = backend_of(x), []
+    run = plan.run
+    monkeypatch.setattr(_slide, "run", lambda *a: short.append(a) or run(*a))
+
+    def taken(x):
+        short.clear()
+        y = swath.signal.convolve(x, x, "same")
+        return y, bool(short)
+
+    assert taken(x)[1] == be.in_place
+    short.clear()
+    y, pull = swath.vjp(swath.signal.convolve, x, x, "same")
+    assert not short
+    if xp.backend == "torch":
+        leaf = x.clone().requires_grad_()
+        recorded, how = taken(leaf)
+        assert not how
+        recorded.backward(y)
+        left, right, *_ = pull(y)
+        assert_close(leaf.grad, (left + right).numpy())
 
 
 def test_plan_computes_nothing(monkeypatch):
