@@ -288,8 +288,8 @@ def vjp(
 
     Parameters
     ----------
-    op : callable or str
-        A registered operation of swath, or its name (`swath.operations` lists them).
+    op : callable, str or Operation
+        A registered operation of swath, its name or its record (`swath.operations` lists them).
     *args, **kwargs
         Its arguments. Arrays of floating dtype are differentiated: those that the operation's
         record names in `differentiable`, also as keyword arguments (weights, ridge, bias, zi).

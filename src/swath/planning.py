@@ -21,9 +21,9 @@ def plan(op: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Plan:
 
     Parameters
     ----------
-    op : callable or str
-        An operation of swath that computes a sliding product, or its name, as ``"nn.conv"`` or
-        ``"conv"``: convolution, correlation, a layer, a filter.
+    op : callable, str or Operation
+        An operation of swath that computes a sliding product, its name, as ``"nn.conv"`` or
+        ``"conv"``, or its record: convolution, correlation, a layer, a filter.
     *args, **kwargs
         Its arguments. Of arrays only shape, dtype and library count; the arguments are checked as
         in a call.

@@ -53,9 +53,11 @@ class Feature:
     gaps: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Operation:
     """One public operation.
+
+    There is one record of each, which copies and pickles lead back to.
 
     Attributes
     ----------
@@ -96,6 +98,9 @@ class Operation:
     lacks: Mapping[str, str] = field(default_factory=dict)
     first: Callable[[Any], Any] | None = None
     replace_first: Callable[[Any, Any], Any] | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return lookup, (self.function,)
 
     @functools.cached_property
     def parameters(self) -> tuple[str, ...]:
@@ -201,7 +206,9 @@ def find(op: Any) -> Operation | None:
 
 
 def lookup(op: Any) -> Operation:
-    """The record of a public function (also of a bound one), or of its name."""
+    """The record of a public function (also of a bound one), or of its name, or that itself."""
+    if isinstance(op, Operation):
+        return op
     if isinstance(op, str):
         return _named(op)
     record = find(getattr(op, "__swath_unbound__", op))
@@ -267,8 +274,8 @@ def supports(op: Any, xp: Any, feature: str | None = None) -> bool:
 
     Parameters
     ----------
-    op : callable or str
-        A registered operation or its name, as ``"nn.conv"`` or ``"conv"``.
+    op : callable, str or Operation
+        A registered operation, its name, as ``"nn.conv"`` or ``"conv"``, or its record.
     xp : module or str
         The array library or its import name.
     feature : str, optional

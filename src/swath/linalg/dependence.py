@@ -37,7 +37,7 @@ _PREFERENCE = 0.5
 _TERMS, _SENTENCES = 6, 4
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Dependence:
     """Kept and dependent columns of one matrix.
 
@@ -233,7 +233,7 @@ def independent_columns(A: Any, *, rcond: float | None = None) -> tuple[int, ...
     return find_dependence(be, a, default_rcond(be, a) if limit is None else limit).kept
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GramReport:
     """What AᴴA is for a given A; `str` says it in words.
 

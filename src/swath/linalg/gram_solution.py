@@ -53,7 +53,7 @@ _PASSES = 8
 _LEAST, _LEAST_EACH = 128, 16
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GramResult(LstsqResult):
     """What `GramAccumulator.solve` found: the fields of `lstsq`'s result, and two more.
 

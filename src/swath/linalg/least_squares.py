@@ -48,7 +48,7 @@ _ACCURACIES = ("standard", "full")
 _DEFICIENT = ("min_norm", "drop", "raise")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LstsqResult:
     """What `lstsq` found. Leading axes (...) are those of the problem; b has k columns.
 
@@ -647,7 +647,7 @@ def lstsq(
     return _shaped(p, _solved(p, way))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Projection:
     """The point of a column space nearest to b.
 

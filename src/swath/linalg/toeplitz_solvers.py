@@ -35,7 +35,7 @@ _LARGE_ORDER = 2**15
 _ITERATIONS = 500
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ToeplitzSolution:
     """What `solve_toeplitz` found, with how accurate it is. (...) are the leading axes.
 
