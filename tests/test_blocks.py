@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from threading import Semaphore
 from typing import ClassVar
 
@@ -878,6 +879,66 @@ def test_killed_run_goes_on_with_the_same_bits(tmp_path, rng, torn):
         x.astype(float), np.linspace(-1, 1, 101)[:, None], "same", "direct"
     )
     assert_close(results[1].reshape(x.shape), want, rtol=1e-5)
+
+
+class Ending:
+    """A table on disk that is interrupted when it is used for the fourth time."""
+
+    def __init__(self, table, ends):
+        self.table, self.shape, self.dtype = table, table.shape, table.dtype
+        self.flush, self.left = table.flush, 3 if ends else 10**6
+
+    def _count(self):
+        self.left -= 1
+        if self.left < 0:
+            raise KeyboardInterrupt
+
+    def __getitem__(self, index):
+        if not self.table.flags.writeable:
+            self._count()
+        return self.table[index]
+
+    def __setitem__(self, index, values):
+        self._count()
+        self.table[index] = values
+
+
+@pytest.mark.parametrize("where", ["read", "computed", "written"])
+def test_an_interrupted_run_leaves_no_thread_and_goes_on(tmp_path, rng, where):
+    np.memmap(tmp_path / "source", float, "w+", shape=100)[...] = x = rng.standard_normal(100)
+    source = np.memmap(tmp_path / "source", float, "r", shape=100)
+    sink = np.memmap(tmp_path / "sink", float, "w+", shape=100)
+    seen: list[int] = []
+
+    def fn(a):
+        if where == "computed" and len(seen) == 3:
+            seen.append(0)
+            raise KeyboardInterrupt
+        seen.append(a.size)
+        return a - np.concatenate([[0], a[:-1]])
+
+    before = threading.active_count()
+
+    def go(ends):
+        swath.map_blocks(
+            fn,
+            Ending(source, ends and where == "read"),
+            Ending(sink, ends and where == "written"),
+            overlap=(1, 0),
+            block=10,
+            progress=False,
+            journal=tmp_path / "journal",
+        )
+
+    with pytest.raises(KeyboardInterrupt):
+        go(ends=True)
+    assert threading.active_count() == before
+    done = len((tmp_path / "journal").read_text().splitlines()) - 1
+    assert 1 <= done <= 3
+    seen[:] = [0] * 4
+    go(ends=False)
+    assert len(seen) == 4 + 10 - done
+    np.testing.assert_array_equal(sink, np.diff(x, prepend=0.0))
 
 
 @pytest.mark.needs("array_api_strict")

@@ -87,6 +87,10 @@ def test_wheel_holds_every_module_and_the_type_marker(tmp_path):
     assert "swath/sliding/costs.json" in packed
     # `swath bench` of an installed package.
     assert "swath/benchmarks/run.py" in packed
+    # What the planner reads is found in an archive too.
+    code = "import swath; print(swath.signal.convolve([1, 2], [1, 1]), swath.__file__)"
+    done = python("-c", code, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(wheel)})
+    assert done.stdout.startswith(f"[1 3 2] {wheel}")
 
 
 def test_installed_package_is_this_checkout():

@@ -15,7 +15,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 __all__ = ["Costs", "Measured", "of", "processor", "read", "shipped", "tuned_file", "write"]
 
@@ -100,7 +103,9 @@ def shipped() -> dict[tuple[str, str], Measured]:
     Rates of a GPU are of one of a data centre: ratios matter, and they are alike from one GPU to
     the next.
     """
-    entries = read(Path(__file__).with_name("costs.json"), whole=True)
+    from importlib.resources import files  # as modules are found: in an archive too
+
+    entries = read(files("swath.sliding") / "costs.json", whole=True)
     return {(e.library, e.kind): e for e in reversed(entries)}
 
 
@@ -158,7 +163,7 @@ def tuned_file() -> Path | None:
     return folder / "swath" / "costs.json"
 
 
-def read(path: Path, *, whole: bool = False) -> list[Measured]:
+def read(path: Path | Traversable, *, whole: bool = False) -> list[Measured]:
     """The entries of a file; rates that it lacks are the shipped ones, unless it must be whole.
 
     Rates of another version that `Costs` does not have are left out.
