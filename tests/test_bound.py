@@ -166,7 +166,9 @@ def test_functions_of_a_binding_are_copied_and_pickled(sw, copied):
     assert_close(copied(bound.signal.convolve)([1.0, 2.0], [1.0, 1.0]), np.array([1.0, 3.0, 2.0]))
 
 
-@pytest.mark.parametrize("copied", [copy.deepcopy, lambda s: pickle.loads(pickle.dumps(s))])
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, lambda s: pickle.loads(pickle.dumps(s))]
+)
 def test_objects_of_a_binding_are_copied_and_pickled(sw, copied):
     stream = sw.signal.FIRStream([1.0, 2.0])
     stream.push([1.0])
@@ -176,6 +178,7 @@ def test_objects_of_a_binding_are_copied_and_pickled(sw, copied):
     sums = sw.linalg.GramAccumulator(1)
     sums.update([[1.0], [2.0]], [2.0, 4.0])
     other = copied(sums)
+    sums.update([[1.0]], [2.0])
     other.update([[1.0]], [5.0])
     assert_close(sums.solve().x, np.array([2.0]))
     assert_close(other.solve().x, np.array([2.5]))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from os import PathLike
-from typing import IO, Any, ClassVar
+from typing import IO, Any, ClassVar, Self
 from zipfile import BadZipFile
 
 import numpy as np
@@ -94,6 +94,7 @@ class GramAccumulator:
 
     `update` changes the object and belongs outside of ``jax.jit``; inside, `init`, `step`, `join`
     and `solution` do the same without side effects, on a state that ``jax.lax.scan`` carries.
+    Each of several threads needs an object of its own; `merge` joins them.
 
     Derivatives: `step`, `join` and `solution` have those of the sums and of the minimiser x, by JAX
     and PyTorch (A, b, weights, ridge; full rank). Residuals, stderr and what else is told of a
@@ -139,6 +140,15 @@ class GramAccumulator:
         return f"<GramAccumulator: {count} rows of {self.n} columns{many}, {kind}>"
 
     # -- the object --------------------------------------------------------------------------------
+
+    def __copy__(self) -> Self:
+        """With a buffer of its own: rows are written into it."""
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        if self._buffer is not None:
+            shape = tuple(self._buffer.shape)
+            other._buffer = backend_of(self._buffer).xp.reshape(self._buffer, shape, copy=True)
+        return other
 
     @property
     def rows(self) -> Any:

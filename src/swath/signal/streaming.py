@@ -242,7 +242,7 @@ class FIRStream:
     A sample costs K multiply-adds, and memory does not grow with the signal. A NaN stays K − 1
     samples in the state and is then gone. On JAX each new length of a chunk compiles a program:
     equal chunks compile one. `push` changes the object and belongs outside of ``jax.jit``; inside,
-    `init` and `step` do the same without side effects.
+    `init` and `step` do the same without side effects. One thread pushes at a time.
 
     Examples
     --------
