@@ -80,3 +80,29 @@ def test_results_on_a_cpu_are_those_of_full_precision_at_every_level(xp, rng):
         with swath.precision(level):
             got = xp.call(swath.signal.convolve, xp.asarray(x), xp.asarray(k))
         assert np.max(np.abs(xp.numpy(got) - want)) <= 256 * xp.eps * np.max(np.abs(want))
+
+
+@pytest.mark.on("torch")
+def test_threads_share_the_switch_of_full_precision(xp):
+    """The user's TF32 is off while any thread is in a product, and on again when the last left."""
+    from swath._backends.torch_ import _LAYERS, _full_precision
+
+    before, inside, leave = _LAYERS.fp32_precision, threading.Event(), threading.Event()
+
+    def product():
+        with _full_precision(_LAYERS):
+            inside.set()
+            leave.wait(30)
+
+    other = threading.Thread(target=product)
+    _LAYERS.fp32_precision = "tf32"
+    try:
+        with _full_precision(_LAYERS):
+            other.start()
+            assert inside.wait(30)
+        assert _LAYERS.fp32_precision == "ieee"
+        leave.set()
+        other.join()
+        assert _LAYERS.fp32_precision == "tf32"
+    finally:
+        _LAYERS.fp32_precision = before

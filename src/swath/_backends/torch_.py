@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
+from threading import Lock
 from typing import Any
 
 import array_api_compat.torch as xp
@@ -480,17 +481,29 @@ _PRODUCTS: Any = torch.backends.cuda.matmul
 _LAYERS: Any = _CUDNN.conv
 
 
+# By switch, how many blocks hold it at full precision, and what the user has set: threads share it.
+_HELD: dict[Any, tuple[int, str]] = {}
+_HOLDING = Lock()
+
+
 @contextmanager
 def _full_precision(*switches: Any) -> Generator[None]:
     """No TF32 inside: a float32 product keeps 24 bits on CUDA."""
-    before = [s.fp32_precision for s in switches]
-    for s in switches:
-        s.fp32_precision = "ieee"
+    with _HOLDING:
+        for s in switches:
+            count, level = _HELD.get(s) or (0, s.fp32_precision)
+            _HELD[s] = count + 1, level
+            s.fp32_precision = "ieee"
     try:
         yield
     finally:
-        for s, level in zip(switches, before, strict=True):
-            s.fp32_precision = level
+        with _HOLDING:
+            for s in switches:
+                count, level = _HELD.pop(s)
+                if count > 1:
+                    _HELD[s] = count - 1, level
+                else:
+                    s.fp32_precision = level
 
 
 _transforms_active = getattr(torch._C, "_are_functorch_transforms_active", lambda: True)
