@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -391,6 +392,27 @@ LONG = (
     Sliding((Span(3000, 1400, 2, 1, 30, 11),)),
     Sliding((Span(1400, 300, 1, 3, -4, 899), Span(3, 2, 1, 1, 1, 0))),
 )
+
+
+@pytest.mark.op("sliding.correlate")
+@pytest.mark.on("torch")
+@pytest.mark.parametrize(("batch", "transposed"), [(1, False), (2, True)])
+def test_pytorch_adds_up_no_columns_for_a_layer(xp, rng, monkeypatch, batch, transposed):
+    """Large kernels channels last are turned round, for a transposed layer. Of small inputs PyTorch
+    would gather columns itself: of transposed layers it adds them up in one thread."""
+    import torch
+
+    taken, convolution = [], torch.convolution
+    monkeypatch.setattr(torch, "convolution", lambda *a: taken.append(a[6]) or convolution(*a))
+    first = Sliding((Span(9, 3), Span(8, 3), Span(7, 3)), method="native")
+    x = rng.standard_normal(first.x_shape(batch, 48)).astype(np.float32)
+    w = rng.standard_normal(first.w_shape(48, 48)).astype(np.float32)
+    last = np.moveaxis(x, 1, -1), np.transpose(w, (2, 3, 4, 1, 0))
+    g = replace(first, last=True)
+    y = correlate(g, *(xp.asarray(np.ascontiguousarray(a)) for a in last))
+    assert taken == [transposed]
+    want = oracles_core.product(first, "y", x=x.astype(float), w=w.astype(float))
+    assert_close(y, np.moveaxis(want, 1, -1), rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.op("sliding.correlate", "sliding.spread", "sliding.kernel_gradient")

@@ -43,10 +43,7 @@ def layer_seconds(p: Any, cost: Any) -> float | str:
     if row and by_line(g, p.width):
         return line_seconds(g.spans[0], p.width, p.heavy, cost.gemm) + 2 * cost.call
     looped = p.role == "x" and p.single and g.groups == 1
-    # PyTorch looks at no more than four axes of the input and two of the kernel.
-    counted = p.inputs // (g.lengths[-1] if g.rank == 3 else 1)
-    small = p.batch * g.groups == 1 and counted <= _SMALL
-    if p.width > 4 or (small and (g.rank == 1 or min(g.sizes[-2:]) <= 3)):
+    if p.width > 4 or _gathers(g, p.batch, p.inputs):
         columns = p.width * p.places * p.depth * p.taps
         seconds = p.heavy * p.flops * (1 + LANES / p.rows) / cost.native
         # Points are copied one by one, into memory of each call.
@@ -85,6 +82,16 @@ def layer_seconds(p: Any, cost: Any) -> float | str:
         slow = 32 if not large else 3 if g.groups == 1 and g.strideless else 6
         seconds += p.w_bytes * slow / cost.gather
     return seconds + 4 * cost.call
+
+
+def _gathers(g: Any, batch: int, elements: int) -> bool:
+    """Whether PyTorch gathers columns of a float32 input of so many elements itself.
+
+    It looks at no more than four axes of the input and two of the kernel.
+    """
+    if batch * g.groups > 1 or (g.rank > 1 and min(g.sizes[-2:]) > 3):
+        return False
+    return elements // (g.lengths[-1] if g.rank == 3 else 1) <= _SMALL
 
 
 @lru_cache(maxsize=4096)
@@ -126,7 +133,9 @@ def _plane(g: Any) -> Any:
 
 def _layer(role: str, g: Any, a: Array, b: Array) -> Array:
     lengths, low, high, even, over, reach, settings = _settings(g)
-    if role != "w" and reach is not None:
+    # Columns that PyTorch gathers itself it adds up again, of a transposed layer, in one thread.
+    turns = role == "x" or (role == "y" and not _gathers(g, a.shape[0], a.numel()))
+    if turns and reach is not None:
         # Without steps layer and transposed layer are each the other of the kernel turned round.
         w, v = (b, a) if role == "y" else (a, b)
         turned = _turned(w, v)
