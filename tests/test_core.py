@@ -19,6 +19,7 @@ from swath.geometry import Sliding, Span, Windows, pooling_span, resolve_padding
 from swath.signal import _slide
 from swath.sliding import (
     correlate,
+    im2col,
     kernel_gradient,
     plan,
     planes,
@@ -280,8 +281,25 @@ def test_tiles_of_large_arrays_equal_loops(xp, monkeypatch):
     """Piece by piece, as tiles go that one product does not hold."""
     monkeypatch.setattr(toeplitz, "laid", lambda *sizes: None)
     monkeypatch.setattr(tiles_interleaved, "BUFFER", 2**9)
+    monkeypatch.setattr(tiles_interleaved, "_TALL", 1)
     for number, problem in enumerate(problems(40)):
         check_problem(xp, number, problem, "toeplitz", last=False)
+
+
+@pytest.mark.on("numpy", "torch")
+@pytest.mark.op("sliding.correlate", "sliding.kernel_gradient")
+@pytest.mark.parametrize("method", ["toeplitz", "im2col"])
+def test_large_signals_go_by_stretches(xp, rng, monkeypatch, method):
+    """As lines and channels by themselves that leave the caches."""
+    monkeypatch.setattr(tiles_interleaved, "BUFFER", 2**9)
+    monkeypatch.setattr(tiles_interleaved, "_LONG", 2)
+    monkeypatch.setattr(im2col, "_CHANNEL", 2**9)
+    # Lengths of this test's own: plans are kept.
+    for spans in ((Span(907, 40, 1, 1, 3, 20),), (Span(401, 2), Span(9, 3))):
+        check_large(xp, rng, Sliding(spans), (method,))
+        signal = np.zeros(Sliding(spans).lengths), np.zeros(Sliding(spans).sizes)
+        slabs = swath.plan(swath.signal.correlate, *signal, "valid", method=method).slabs
+        assert method == "toeplitz" or slabs.step < spans[0].out
 
 
 @pytest.mark.on("numpy")

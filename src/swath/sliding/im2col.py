@@ -48,6 +48,9 @@ frames = unframed
 # Bytes of gathered windows at a time: near the caches until the product, which begins its threads
 # seldom enough.
 _COLUMNS = 2**22
+# Bytes of a channel by itself that are padded and read at a time, and points of the first axis that
+# they have for each of a window's at least.
+_CHANNEL, _HALO = 2**21, 32
 # Places that one product should have at least: the kernel is read once for all of them.
 _PLACES = 1024
 # Beginning a run of points, as a part of starting one array operation.
@@ -94,7 +97,7 @@ def estimate(p: Problem, cost: Costs) -> Estimate | str:
     if p.taps > 1:
         run = _run(p)
         # Points of a stride are copied one by one. The threads of a GPU copy each by itself anyway.
-        copies += (2 if run > 1 else 4) * gathered
+        copies += (1.6 if run > 1 else 4) * gathered
         if p.wide == 1:
             started = gathered / p.width / (run if run > 1 else p.g.out[-1])
     if p.g.last and not last(p):
@@ -190,8 +193,13 @@ def scratch(p: Problem) -> int:
 
 
 def tile(p: Problem) -> tuple[int, int]:
-    """Whatever the workspace allows: `run` goes by stretches that fit the cache."""
-    return 0, 0
+    """Of single channels what is padded and read, beside what fits the cache.
+
+    Else whatever the workspace allows: `run` goes by stretches of columns that fit.
+    """
+    if p.role != "y" or p.depth > 1 or p.points <= _HALO * p.g.spans[0].extent:
+        return 0, 0
+    return p.x_bytes, _CHANNEL * p.wide
 
 
 def _windows(be: Backend, g: Sliding, x: Array, shifts: int) -> Windows:

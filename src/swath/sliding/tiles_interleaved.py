@@ -23,6 +23,8 @@ Ends = tuple[tuple[int, int], ...]
 # Bytes of a buffer: it stays in the second-level caches until the product, which reads M once for
 # all of it.
 BUFFER = 2**22
+# Frames that a piece has along the first axis at least.
+_TALL = 32
 # Points of a signal for every product from which on it is not copied.
 _LONG = 2**13
 
@@ -42,8 +44,9 @@ def steps(counts: Sequence[int], batch: int, frames: int, most: int) -> tuple[in
     """
     first, second = counts[0], counts[1] if len(counts) > 1 else 1
     most = max(1, most)
-    # Pieces along the first axis share J − 1 tiles' points.
-    cut = min(first, max(4 * frames, most))
+    # Pieces along the first axis share J − 1 tiles' points; those narrow along the second one take
+    # little of many pages.
+    cut = min(first, max(_TALL * frames, most // second))
     cut = -(-first // -(-first // cut))
     if cut < first:
         return 1, cut, max(1, min(second, most // (cut + frames - 1)))
@@ -110,8 +113,12 @@ class InterleavedTiles(Tiles):
             begin = max(0, -(-s.low // hop))
             end = min((s.length + s.low - self.box[0]) // hop + 1, s.out // self.t[0])
             if (end - begin) * hop > _LONG * self.J:
+                # Each of the J products reads what the one before did.
+                long = max(_LONG, BUFFER // (width * hop)) if self.J > 1 else end - begin
                 for entry in range(batch):
-                    yield _Piece(slice(entry, entry + 1), ((begin, end),), True)
+                    for a in range(begin, end, long):
+                        ends = ((a, min(a + long, end)),)
+                        yield _Piece(slice(entry, entry + 1), ends, True)
                 edges = [e for e in ((0, begin), (end, first)) if e[0] < e[1]]
         each = width * self.g.groups * max(self._unit, self.columns) * prod(rest)
         most = BUFFER // each

@@ -37,6 +37,8 @@ frames = unframed
 
 # Results of channels that a compiler takes twice as long for, of as many channels or more.
 _FEW = 8
+# Passes over the operands that it takes longer where lines of tiles lie apart in memory.
+_FAR = 4
 # Beginning a run of points, as a part of starting one array operation.
 _RUN_CALLS = 0.005
 
@@ -113,6 +115,9 @@ def estimate(p: Problem, cost: Costs) -> Estimate:
             started = 0.0
         else:
             moved += 2 * copied + p.y_bytes
+            if p.x_bytes + p.y_bytes > 2 * BUFFER:
+                # Lines of tiles lie apart in arrays that no cache holds.
+                moved += _FAR * (p.x_bytes + p.y_bytes)
         calls = 20 + 6 * g.rank + (8 + 3 * min(made.frames, number[0])) * pieces
     elif p.traces:
         # As XLA does it on a processor: points that lie apart are copied one by one.
