@@ -76,7 +76,7 @@ class Product:
         return Problem(
             self.role, self.g, self.batch, self.depth, self.rows, self.dtype, be.traces,
             be.mutable, be.native, be.fuses, blocks(kind),
-            be.narrow(be.dtype(self.dtype)),
+            be.narrow(be.dtype(self.dtype)), long_lines=be.long_lines,
         )  # fmt: skip
 
     def operands(self, seed: int = 0) -> list[np.ndarray]:

@@ -829,6 +829,21 @@ class Backend:
             return self.xp.fft.irfftn(x, s=tuple(lengths), axes=tuple(axes))
         return self.xp.fft.ifftn(x, s=tuple(lengths), axes=tuple(axes))
 
+    #: Whether spectra of long lines are those of planes: by themselves lines would take longer.
+    long_lines = False
+
+    def spectra(self, x: Array, n: int, lines: int) -> Array:
+        """Transforms of lines along the last axis, zero-padded, for products of spectra alone.
+
+        (…, *f), in what order the library likes for so many lines at most, those of all factors and
+        of the product.
+        """
+        return self.fft(x, (x.ndim - 1,), (n,))
+
+    def lines(self, spectra: Array, n: int, lines: int, *, real: bool) -> Array:
+        """Inverse of `spectra`."""
+        return self.ifft(spectra, (spectra.ndim - 1,), (n,), real=real)
+
     # -- precision, rules -----------------------------------------------------------------------
 
     @property

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from ..errors import UnsupportedError
+from . import long_lines as planes
 from . import threads
 from .base import Array, Backend, Narrow, NativeKernel, column_parts, strided
 from .host import levinson, levinson_seconds, line, line_seconds, triangle
@@ -325,6 +326,18 @@ class NumpyBackend(Backend):
     def ifft(self, x: Array, axes: Sequence[int], lengths: Sequence[int], *, real: bool) -> Array:
         transform = _scipy_fft().irfftn if real else _scipy_fft().ifftn
         return transform(x, s=tuple(lengths), axes=tuple(axes), overwrite_x=True)
+
+    long_lines = True
+
+    def spectra(self, x: Array, n: int, lines: int) -> Array:
+        plane = planes.sides(n, lines, x.dtype)
+        return super().spectra(x, n, lines) if plane is None else planes.spectra(x, plane)
+
+    def lines(self, spectra: Array, n: int, lines: int, *, real: bool) -> Array:
+        plane = planes.sides(n, lines, spectra.dtype)
+        if plane is None:
+            return super().lines(spectra, n, lines, real=real)
+        return planes.back(spectra, plane, real=real)
 
 
 def _small_cholesky(a: Array) -> Array:

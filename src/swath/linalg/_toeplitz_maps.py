@@ -78,11 +78,12 @@ class Product:
         gap = self.points - 2 * self.n + 1
         zeros = be.new_like(c, (c.shape[0], gap), dtype=c.dtype)
         t = be.xp.concat([c, zeros, be.xp.flip(r[:, 1:], axis=1)], axis=1)
-        self.values = be.fft(t, (1,), (self.points,))[:, None, :]
+        # Those of many lines come as those of one do.
+        self.values = be.spectra(t, self.points, 1)[:, None, ...]
 
     def _with(self, values: Array, x: Array) -> Array:
-        y = values * self.be.fft(x, (2,), (self.points,))
-        return self.be.ifft(y, (2,), (self.points,), real=self.real)[:, :, : self.n]
+        y = values * self.be.spectra(x, self.points, 1)
+        return self.be.lines(y, self.points, 1, real=self.real)[:, :, : self.n]
 
     def times(self, x: Array) -> Array:
         """T x."""

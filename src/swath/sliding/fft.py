@@ -48,6 +48,8 @@ exact = roughly
 # Points from which a transform by itself is slow, and how many of them are not.
 _LONG = 2**17
 _LINES = 4
+# How much longer a single line takes than several short ones, as a plane.
+_FOLDED = 1.5
 _BOUND = "|err| <= 4·eps·log2(n)·|frame|₂·|k|₂ + n·tiny, n = {}"
 # Of a sum: a kernel of what frames of x and y give, outputs of what parts of a kernel do.
 _SUM_BOUND = "|err| <= (4·log2(n) + m - 1)·eps·Σ|frame|₂·|other|₂ + m·n·tiny, m frames of n = {}"
@@ -69,6 +71,8 @@ def estimate(p: Problem, cost: Costs) -> Estimate:
     count = p.g.groups * _operands(p)
     work = count * points * max(1.0, log2(points))
     slower = lonely(p, points, p.batch * p.g.groups * max(p.depth, p.rows))
+    if p.long_lines and points > _LONG:
+        slower = min(slower, _FOLDED)
     # Pads and cuts too: tens of calls (70 to 150 µs for a few points).
     seconds = slower * p.heavy * work / cost.fft + (22 + 6 * p.g.rank) * cost.call
     spectra = p.g.groups * p.batch * p.depth * p.rows * points
@@ -255,8 +259,14 @@ def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
     is_real = not (be.is_complex(a) or be.is_complex(b))
     if not is_real:
         left, right = be.cast(left, kind), be.cast(right, kind)
-    product = mix(be, be.fft(left, axes, lengths), be.fft(right, axes, lengths))
-    out = be.ifft(product, axes, lengths, real=is_real)
+    if r == 1:
+        (n,), (p, _, depth), q = lengths, left.shape[:3], right.shape[0]
+        lines = groups * max(p * depth, q * depth, p * q)
+        product = mix(be, be.spectra(left, n, lines), be.spectra(right, n, lines))
+        out = be.lines(product, n, lines, real=is_real)
+    else:
+        product = mix(be, be.fft(left, axes, lengths), be.fft(right, axes, lengths))
+        out = be.ifft(product, axes, lengths, real=is_real)
     none = slice(None)
     out = out[(none, none, none, *(reading.cut for reading in readings))]
     out = be.pad(out, [*[(0, 0)] * 3, *(reading.zeros for reading in readings)])

@@ -78,6 +78,8 @@ class Problem:
         What products of matrices of few columns cost.
     fast : bool
         Whether `swath.precision("fast")` holds.
+    long_lines : bool
+        Whether transforms of long lines are those of planes (see `Backend.spectra`).
     """
 
     role: str
@@ -93,6 +95,7 @@ class Problem:
     wide: int = 1
     narrow: Narrow = NARROW
     fast: bool = False
+    long_lines: bool = False
 
     @property
     def width(self) -> int:
