@@ -293,7 +293,8 @@ def test_large_signals_go_by_stretches(xp, rng, monkeypatch, method):
     """As lines and channels by themselves that leave the caches."""
     monkeypatch.setattr(tiles_interleaved, "BUFFER", 2**9)
     monkeypatch.setattr(tiles_interleaved, "_LONG", 2)
-    monkeypatch.setattr(im2col, "_CHANNEL", 2**9)
+    monkeypatch.setattr(im2col, "_CHANNEL", 2**10)
+    monkeypatch.setattr(im2col, "_HALO", 2)
     # Lengths of this test's own: plans are kept.
     for spans in ((Span(907, 40, 1, 1, 3, 20),), (Span(401, 2), Span(9, 3))):
         check_large(xp, rng, Sliding(spans), (method,))

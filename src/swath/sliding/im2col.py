@@ -197,7 +197,11 @@ def tile(p: Problem) -> tuple[int, int]:
 
     Else whatever the workspace allows: `run` goes by stretches of columns that fit.
     """
-    if p.role != "y" or p.depth > 1 or p.points <= _HALO * p.g.spans[0].extent:
+    first = p.g.spans[0]
+    least = _HALO * first.extent
+    # Stretches of large volumes fit no cache.
+    fits = least * p.x_bytes // (p.batch * first.length) <= 4 * _CHANNEL
+    if p.role != "y" or p.depth > 1 or p.points <= least or not fits:
         return 0, 0
     return p.x_bytes, _CHANNEL * p.wide
 
