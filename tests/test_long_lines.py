@@ -80,6 +80,22 @@ def test_products_and_their_gradients_by_planes_are_those_of_scipy(rng, kind, co
     close(dh[0], want, 4 * count)
 
 
+def test_products_of_channels_by_planes(rng):
+    """Their spectra are brought into the order of matrix products and back."""
+    x, w = lines(rng, "float32", 1, 6, 2**17), lines(rng, "float32", 20, 6, 5)
+    got = swath.nn.conv(x, w, padding=2, method="fft")
+    want = swath.nn.conv(x, w, padding=2, method="direct")
+    bound = 4 * np.finfo("float32").eps * 17 * np.linalg.norm(x[0, 0]) * np.linalg.norm(w[0])
+    assert abs(got - want).max() <= 6 * bound
+
+
+def test_spectra_that_lie_with_gaps_come_back(rng):
+    plane, x = (8, 9), lines(rng, "float64", 5, 72)
+    z = np.moveaxis(np.ascontiguousarray(np.moveaxis(long_lines.spectra(x, plane), 0, -1)), -1, 0)
+    assert not z.flags.c_contiguous
+    np.testing.assert_allclose(long_lines.back(z, plane, real=True), x, atol=1e-13)
+
+
 def test_a_large_toeplitz_product_by_planes(rng):
     n = 2**17
     c, r, x = lines(rng, "float32", 3, n)

@@ -57,12 +57,13 @@ def _turns(rows: int, columns: int, half: bool, dtype: Any) -> tuple[Array, Arra
     return turned(np.arange(0, columns, step))[:, :, None], turned(np.arange(step))[:, None, :]
 
 
-def _turn(z: Array, rows: int, columns: int, half: bool, *, back: bool) -> None:
-    """Multiply by e^{∓2πi·k₁·j₂/n} in place."""
+def _turn(z: Array, rows: int, columns: int, half: bool, *, back: bool) -> Array:
+    """z e^{∓2πi·k₁·j₂/n}, in the memory of z if it has no gaps."""
     coarse, fine = _turns(rows, columns, half, z.dtype)
     parts = z.reshape(*z.shape[:-1], coarse.shape[1], fine.shape[2])
     for factor in (coarse, fine):
         parts *= factor.conj() if back else factor
+    return parts.reshape(z.shape)
 
 
 def _fft() -> Any:
@@ -81,15 +82,13 @@ def spectra(x: Array, plane: tuple[int, int]) -> Array:
         padded[..., : x.shape[-1]] = x
         x = padded
     x, real = x.reshape(*lead, given, columns), x.dtype.kind != "c"
-    z = (fft.rfft if real else fft.fft)(x, rows, -2)
-    _turn(z, rows, columns, real, back=False)
+    z = _turn((fft.rfft if real else fft.fft)(x, rows, -2), rows, columns, real, back=False)
     return fft.fft(z, axis=-1, overwrite_x=True)
 
 
 def back(z: Array, plane: tuple[int, int], *, real: bool) -> Array:
     """The lines of spectra; those are overwritten."""
     (rows, columns), fft = plane, _fft()
-    z = fft.ifft(z, axis=-1, overwrite_x=True)
-    _turn(z, rows, columns, real, back=True)
+    z = _turn(fft.ifft(z, axis=-1, overwrite_x=True), rows, columns, real, back=True)
     x = fft.irfft(z, rows, -2, overwrite_x=True) if real else fft.ifft(z, axis=-2, overwrite_x=True)
     return x.reshape(*x.shape[:-2], rows * columns)
