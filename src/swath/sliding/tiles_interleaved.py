@@ -114,7 +114,7 @@ class InterleavedTiles(Tiles):
             end = min((s.length + s.low - self.box[0]) // hop + 1, s.out // self.t[0])
             if (end - begin) * hop > _LONG * self.J:
                 # Each of the J products reads what the one before did.
-                long = max(_LONG, BUFFER // (width * hop)) if self.J > 1 else end - begin
+                long = max(1, BUFFER // (width * hop)) if self.J > 1 else end - begin
                 for entry in range(batch):
                     for a in range(begin, end, long):
                         ends = ((a, min(a + long, end)),)
