@@ -266,12 +266,10 @@ def apply(core: Core, geometry: Any, *arrays: Any) -> Any:
 
 def _valued(core: Core, geometry: Any, values: Sequence[Any]) -> tuple[Any, Array | None]:
     """A core's value, and what it keeps for its pullback."""
-    if not core.native and not any(isinstance(v, Node) for v in values):
-        be = backend_of(values[0])
-        if be.in_place and not be.recorded(*values):
-            both = core.kept(be, geometry, *values)
-            if both is not None:
-                return both
+    be = None if core.native else bare(*values)
+    both = None if be is None else core.kept(be, geometry, *values)
+    if both is not None:
+        return both
     return apply(core, geometry, *values), None
 
 

@@ -36,7 +36,7 @@ __all__ = [
 Array = Any
 
 # Channels of results from which windows are gathered for a matrix product.
-COLUMNS = 6
+_COLUMNS = 6
 # In multiply-adds along long lines (see `cuda_lines.effort`, H100): one by a thread alone, and its
 # way to the next line of its window; one of a matrix product, and a point that is gathered.
 _ALONE, _NEXT = 4.1, 29
@@ -150,9 +150,10 @@ def way(g: Any, rows: int, width: int, last: bool) -> tuple[str, float]:
     """
     if plain(g):
         return "columns", _MULTIPLIED
-    found = {"alone": _ALONE + _NEXT / g.sizes[-1]} if rows < COLUMNS else {}
-    if rows >= COLUMNS:
-        found["columns"] = _MULTIPLIED * (1 + 8 / rows) + _GATHERED / rows
+    if rows < _COLUMNS:
+        found = {"alone": _ALONE + _NEXT / g.sizes[-1]}
+    else:
+        found = {"columns": _MULTIPLIED * (1 + 8 / rows) + _GATHERED / rows}
     if not last:
         found["lines"] = cuda_lines.effort(g, rows, width)
     best = min(found, key=found.__getitem__)

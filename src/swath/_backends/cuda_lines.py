@@ -118,10 +118,11 @@ _PRODUCTS = """
 
 @cache
 def _kernel(rank: int, dtype: str, kernels: int, wide: bool) -> Any:
-    outer, before, loop, places = range(rank - 1), "_", "", "I over = line;"
+    outer, before, loop = range(rank - 1), "_", ""
     for axis in outer:
         loop += _OUTER.replace("#", str(axis)).replace("@", before)
         before = str(axis)
+    places = "I over = line;" if outer else ""
     for axis in reversed(outer):
         places += f" const I s{axis} = over % out{axis} * stride{axis} - low{axis};"
         places += f" over /= out{axis};"
@@ -130,7 +131,7 @@ def _kernel(rank: int, dtype: str, kernels: int, wide: bool) -> Any:
     words = {
         "LOOP": loop + _LOOP.replace("@", before) + " }" * (rank - 1),
         "PRODUCTS": _PRODUCTS,
-        "PLACES": places if outer else "",
+        "PLACES": places,
         "LINES": "*".join(("1", *(f"out{axis}" for axis in outer))),
         "NUMBERS": ", ".join(f"I {n}" for n in (*sizes, *steps, *fields(rank))),
         "NEIGHBOURS": str(_NEIGHBOURS),

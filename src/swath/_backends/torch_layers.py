@@ -133,10 +133,10 @@ def _plane(g: Any) -> Any:
 
 def _layer(role: str, g: Any, a: Array, b: Array) -> Array:
     lengths, low, high, even, over, reach, settings = _settings(g)
-    # Columns that PyTorch gathers itself it adds up again, of a transposed layer, in one thread.
-    turns = role == "x" or (role == "y" and not _gathers(g, a.shape[0], a.numel()))
-    if turns and reach is not None:
+    small = reach is not None and role == "y" and _gathers(g, a.shape[0], a.numel())
+    if role != "w" and reach is not None and not small:
         # Without steps layer and transposed layer are each the other of the kernel turned round.
+        # But columns that PyTorch gathers itself it adds up, of a transposed one, in one thread.
         w, v = (b, a) if role == "y" else (a, b)
         turned = _turned(w, v)
         if turned is not None:

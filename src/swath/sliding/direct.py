@@ -88,7 +88,7 @@ def estimate(p: Problem, cost: Costs) -> Estimate:
         # Small planes of different entries of the batch are blocks of their own.
         blocks = max(blocks, p.batch)
     # What begins a slab anew costs more than the operations in it.
-    steps += (30 if p.wide == 1 else 4) if blocks > 1 else 0
+    steps += p.begun if blocks > 1 else 0
     seconds = moved / cost.stream + steps * blocks * cost.call
     if not p.single:
         seconds += p.heavy * p.flops * (1 + 16 / min(p.depth, p.rows)) / cost.gemm

@@ -62,10 +62,6 @@ METHODS = tuple(ALGORITHMS)
 #: Those that go through transforms of frames: their bound of the error is one per frame.
 TRANSFORMS = ("fft", "overlap_save")
 
-# What a slab costs beside its product, in starts of an array operation; on a GPU the host starts
-# the next one while the device computes.
-_BEGUN, _BEGUN_AHEAD = 30, 4
-
 # FFT answers have an error relative to their frame, not to their window, so they must pay.
 FFT_ADVANTAGE = 4.0
 
@@ -242,7 +238,7 @@ def _candidate(
     if count > 1:
         one = forms.estimate(algorithm, part, cost)
         if not isinstance(one, str):
-            begun = 0 if p.traces else (_BEGUN_AHEAD if p.wide > 1 else _BEGUN) * cost.call
+            begun = 0 if p.traces else p.begun * cost.call
             e = replace(
                 one,
                 seconds=count * (one.seconds + begun),

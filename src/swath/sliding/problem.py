@@ -108,6 +108,14 @@ class Problem:
         return (4 if self.dtype.startswith("complex") else 1) * (2 if self.width > 4 else 1)
 
     @property
+    def begun(self) -> int:
+        """What a slab costs beside its product, in starts of an array operation.
+
+        On a GPU the host starts the next one while the device computes.
+        """
+        return 30 if self.wide == 1 else 4
+
+    @property
     def dense(self) -> float:
         """`heavy` of a compiler's products of matrices: many small ones, of groups, are slow."""
         return self.heavy * (_GROUPED / min(self.depth, self.rows) if self.g.groups > 1 else 1)
