@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import statistics
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from libraries import device, usable
@@ -18,18 +19,22 @@ from swath import tuning
 from swath._backends import backend_named
 
 SEED, COUNT = 2024, 200
+DTYPES = ("float32", "float64", "complex64", "complex128")
 MEDIAN_BAR, TAIL_BAR = 1.05, 1.5
 
 
-def run(backends: list[str], count: int = COUNT, seed: int = SEED) -> list[dict[str, Any]]:
+def run(
+    backends: list[str], count: int = COUNT, seed: int = SEED, dtypes: Sequence[str] = ()
+) -> list[dict[str, Any]]:
     """The outcome of every library."""
+    asked = {"dtypes": dtypes} if dtypes else {}
     found = []
     for name in backends:
         if usable(name):
             continue
         be = backend_named(name)
         place = "cuda" if name == "torch" and device(name) == "gpu" else None
-        problems = tuning.drawn(seed, roles="y")
+        problems = tuning.drawn(seed, "y", **asked)
         results = []
         for i in range(count):
             results.append(tuning.timed(be, next(problems), place))

@@ -3,7 +3,7 @@
     swath bench [--quick] [--rows TEXT ...] [--backend NAME ...] [--threads N] [--device cpu|gpu]
                 [--json FILE] [--markdown] [--update FILE] [--plot FILE] [--least]
                 [--from FILE ...] [--list]
-    swath bench --growth | --regret [--problems N] [--seed N] | --digits
+    swath bench --growth | --regret [--problems N] [--seed N] [--dtypes D ...] | --digits
 
 A ratio is a peer's median time divided by swath's: above 1, swath is faster. `--rows` keeps the
 rows whose name (family-row-library) contains one of the texts. On a machine that others use,
@@ -259,6 +259,8 @@ def main() -> int:
                         help="drawn for --regret (default %(default)s)")  # fmt: skip
     parser.add_argument("--seed", type=int, default=regret.SEED, metavar="N",
                         help="what they are drawn by (default %(default)s)")  # fmt: skip
+    parser.add_argument("--dtypes", nargs="+", choices=regret.DTYPES,
+                        help="of them (default: five of float32 for one of float64)")  # fmt: skip
     parser.add_argument("--digits", action="store_true", help="print NIST's table and stop")
     asked = parser.parse_args()
     _check(asked, parser)
@@ -286,7 +288,7 @@ def main() -> int:
         about = about or machine.about(backends)
         facts = report.facts(about)
         print(facts + "\n")
-        found = parts or regret.run(backends, asked.problems, asked.seed)
+        found = parts or regret.run(backends, asked.problems, asked.seed, asked.dtypes or ())
         _told("regret", facts, regret.text(found), {"machine": about, "regret": found}, asked)
         return 0
     if asked.list:

@@ -76,7 +76,7 @@ class Product:
         return Problem(
             self.role, self.g, self.batch, self.depth, self.rows, self.dtype, be.traces,
             be.mutable, be.native, be.fuses, blocks(kind),
-            be.narrow(be.dtype(self.dtype)), long_lines=be.long_lines,
+            be.narrow(be.dtype(self.dtype)), long=be.long_lines.get(self.dtype),
         )  # fmt: skip
 
     def operands(self, seed: int = 0) -> list[np.ndarray]:
@@ -88,7 +88,15 @@ class Product:
             "y": g.y_shape(self.batch, g.groups * self.rows),
         }
         letters = "xwy".replace(self.role, "")
-        return [rng.standard_normal(shapes[c], dtype=np.dtype(self.dtype)) for c in letters]  # type: ignore[arg-type]
+        kind = np.dtype(self.dtype)
+        real: Any = kind.type(0).real.dtype
+        parts = 2 if kind.kind == "c" else 1
+
+        def values(shape: tuple[int, ...]) -> np.ndarray:
+            found = rng.standard_normal((*shape, parts), dtype=real)
+            return found.view(kind)[..., 0]
+
+        return [values(shapes[c]) for c in letters]
 
 
 @dataclass(frozen=True)
@@ -116,7 +124,12 @@ class Timed:
 # -- drawing ---------------------------------------------------------------------------------------
 
 
-def drawn(seed: int, roles: Sequence[str] = "yyyxw") -> Iterator[Product]:
+_DTYPES = ("float32",) * 5 + ("float64",)
+
+
+def drawn(
+    seed: int, roles: Sequence[str] = "yyyxw", dtypes: Sequence[str] = _DTYPES
+) -> Iterator[Product]:
     """Products of all kinds without end: signals, pictures, volumes, layers with groups or not."""
     rng = random.Random(seed)
     while True:
@@ -127,7 +140,7 @@ def drawn(seed: int, roles: Sequence[str] = "yyyxw") -> Iterator[Product]:
         work = found.batch * g.groups * found.depth * found.rows * prod(g.out) * prod(g.sizes)
         points = found.batch * g.groups * max(found.depth, found.rows) * prod(g.lengths)
         if 1e3 < work < _MOST and points < 2e7:
-            yield replace(found, role=role, dtype=rng.choice(["float32"] * 5 + ["float64"]))
+            yield replace(found, role=role, dtype=rng.choice(dtypes))
 
 
 def _between(rng: random.Random, low: float, high: float) -> int:
@@ -187,7 +200,7 @@ def _computed(be: Backend, what: tuple[str, Sliding], a: Any, b: Any) -> tuple[A
 
 def timed(be: Backend, product: Product, device: Any = None) -> Timed:
     """Least seconds of every algorithm, rounds interleaved."""
-    with be.with_float64() if product.dtype == "float64" else nullcontext():
+    with be.with_float64() if product.dtype in ("float64", "complex128") else nullcontext():
         return _timed(be, product, device)
 
 

@@ -6,7 +6,7 @@ code outside this package calls `xp` for what the standard has and a method here
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from typing import Any, NamedTuple, Protocol
@@ -17,6 +17,7 @@ import numpy as np
 
 from ..division import Division
 from ..errors import UnsupportedError
+from .long_lines import Long, back, sides, spectra
 
 __all__ = [
     "LANES",
@@ -59,6 +60,8 @@ LANES = 16
 _SHORT = 8
 # Runs of points, a stride long, that windows are joined from at most: more are gathered by index.
 _RUNS = 64
+# The dtypes of numbers whose half spectra are of these.
+_REAL = {"complex64": "float32", "complex128": "float64"}
 
 
 class Core(Protocol):
@@ -829,8 +832,12 @@ class Backend:
             return self.xp.fft.irfftn(x, s=tuple(lengths), axes=tuple(axes))
         return self.xp.fft.ifftn(x, s=tuple(lengths), axes=tuple(axes))
 
-    #: Whether spectra of long lines are those of planes: by themselves lines would take longer.
-    long_lines = False
+    def fft_over(self, x: Array, axis: int) -> Array:
+        """`fft` of complex numbers along an axis, written over them where the library does so."""
+        return self.fft(x, (axis,), (x.shape[axis],))
+
+    #: By dtypes, lines of a processor's that are faster as planes.
+    long_lines: Mapping[str, Long] = {}
 
     def spectra(self, x: Array, n: int, lines: int) -> Array:
         """Transforms of lines along the last axis, zero-padded, for products of spectra alone.
@@ -838,11 +845,21 @@ class Backend:
         (…, *f), in what order the library likes for so many lines at most, those of all factors and
         of the product.
         """
-        return self.fft(x, (x.ndim - 1,), (n,))
+        plane = self._plane(x, n, lines, real=not self.is_complex(x))
+        return self.fft(x, (x.ndim - 1,), (n,)) if plane is None else spectra(self, x, plane)
 
     def lines(self, spectra: Array, n: int, lines: int, *, real: bool) -> Array:
-        """Inverse of `spectra`."""
-        return self.ifft(spectra, (spectra.ndim - 1,), (n,), real=real)
+        """Inverse of `spectra`, which may be overwritten."""
+        plane = self._plane(spectra, n, lines, real=real)
+        if plane is None:
+            return self.ifft(spectra, (spectra.ndim - 1,), (n,), real=real)
+        return back(self, spectra, plane, real=real)
+
+    def _plane(self, x: Array, n: int, lines: int, *, real: bool) -> tuple[int, int] | None:
+        if not self.long_lines or self.wide(x) > 1:
+            return None
+        name = self.name_of(x.dtype)
+        return sides(n, lines, self.long_lines.get(_REAL.get(name, name) if real else name))
 
     # -- precision, rules -----------------------------------------------------------------------
 

@@ -193,7 +193,7 @@ class CupyBackend(NumpyBackend):
     ) -> Array:
         return as_strided(x, *strided(x.shape, x.strides, sizes, strides, dilations, axes))
 
-    long_lines, spectra, lines = Backend.long_lines, Backend.spectra, Backend.lines
+    long_lines, fft_over = Backend.long_lines, Backend.fft_over
     turned, upper_inverse = Backend.turned, Backend.upper_inverse
     triangle = Backend.triangle
 

@@ -9,7 +9,7 @@ multilinear cores.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cache, partial, wraps
@@ -37,6 +37,7 @@ from .base import (
 )
 from .jax_fourier import transformed
 from .jax_shards import in_shards, on_mesh, want_devices
+from .long_lines import NEVER, Long, long
 
 __all__ = ["make"]
 
@@ -498,6 +499,13 @@ class JaxBackend(Backend):
 
     def ifft(self, x: Array, axes: Sequence[int], lengths: Sequence[int], *, real: bool) -> Array:
         return transformed(self, x, axes, lengths, real=real, back=True)
+
+    long_lines: Mapping[str, Long] = {
+        "float32": (long(2**15), long(2**15), NEVER, NEVER),
+        "float64": (long(2**15), long(2**16), NEVER, NEVER),
+        "complex64": (long(2**17), long(2**17, 2**19), NEVER, NEVER),
+        "complex128": (long(2**17), long(2**17), NEVER, NEVER),
+    }
 
     @property
     def fast(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from math import prod
 from types import SimpleNamespace
@@ -13,10 +13,10 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from ..errors import UnsupportedError
-from . import long_lines as planes
 from . import threads
 from .base import Array, Backend, Narrow, NativeKernel, column_parts, strided
 from .host import levinson, levinson_seconds, line, line_seconds, triangle
+from .long_lines import Long, long
 
 __all__ = ["NumpyBackend", "make"]
 
@@ -327,17 +327,15 @@ class NumpyBackend(Backend):
         transform = _scipy_fft().irfftn if real else _scipy_fft().ifftn
         return transform(x, s=tuple(lengths), axes=tuple(axes), overwrite_x=True)
 
-    long_lines = True
+    def fft_over(self, x: Array, axis: int) -> Array:
+        return _scipy_fft().fft(x, axis=axis, overwrite_x=True)
 
-    def spectra(self, x: Array, n: int, lines: int) -> Array:
-        plane = planes.sides(n, lines, x.dtype)
-        return super().spectra(x, n, lines) if plane is None else planes.spectra(x, plane)
-
-    def lines(self, spectra: Array, n: int, lines: int, *, real: bool) -> Array:
-        plane = planes.sides(n, lines, spectra.dtype)
-        if plane is None:
-            return super().lines(spectra, n, lines, real=real)
-        return planes.back(spectra, plane, real=real)
+    long_lines: Mapping[str, Long] = {
+        "float32": (long(2**15), long(2**15), long(2**15), long(2**20)),
+        "float64": (long(2**20 + 1), long(2**20 + 1), long(2**20 + 1), long(2**20)),
+        "complex64": (long(2**15), long(2**15), long(2**15), long(2**20)),
+        "complex128": (long(2**20 + 1), long(2**20), long(2**20), long(2**20)),
+    }
 
 
 def _small_cholesky(a: Array) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from threading import Lock
@@ -14,6 +14,7 @@ import torch
 
 from .base import WIDE, Array, Backend, Core, Narrow, NativeKernel, column_parts
 from .host import levinson, levinson_seconds, line, triangle
+from .long_lines import NEVER, Long, long
 from .torch_layers import by_line, layer, layer_gradients, layer_seconds
 from .torch_pools import pool
 
@@ -422,6 +423,13 @@ class TorchBackend(Backend):
             part = slice(i, min(i + _FFT_AXES, count))
             x = torch.fft.ifftn(x, tuple(lengths[part]), tuple(axes[part]))
         return torch.fft.irfft(x, lengths[-1], axes[-1]) if real else x
+
+    # Of processors: threads of MKL share no line. Those of complex64 are as fast as they can be.
+    long_lines: Mapping[str, Long] = {
+        "float32": (long(2**15), long(2**15, 2**19), long(2**15, 2**19), NEVER),
+        "float64": (long(2**15), long(2**15, 2**19), long(2**15, 2**18), NEVER),
+        "complex128": (long(2**15, 2**20), long(2**15, 2**18), long(2**15, 2**17), NEVER),
+    }
 
     def call(self, core: Core, geometry: Any, arrays: Sequence[Array]) -> Array:
         if not _differentiated(arrays):

@@ -18,6 +18,7 @@ from math import log2, prod
 from typing import Any, NamedTuple
 
 from .._backends import Backend
+from .._backends.long_lines import sides
 from ..geometry import Sliding
 from .costs import Costs
 from .problem import Estimate, Problem, Slabs, as_is, roughly
@@ -49,7 +50,7 @@ exact = roughly
 _LONG = 2**17
 _LINES = 4
 # How much longer a single line takes than several short ones, as a plane.
-_FOLDED = 1.5
+_FOLDED = 0.8
 _BOUND = "|err| <= 4·eps·log2(n)·|frame|₂·|k|₂ + n·tiny, n = {}"
 # Of a sum: a kernel of what frames of x and y give, outputs of what parts of a kernel do.
 _SUM_BOUND = "|err| <= (4·log2(n) + m - 1)·eps·Σ|frame|₂·|other|₂ + m·n·tiny, m frames of n = {}"
@@ -71,12 +72,12 @@ def estimate(p: Problem, cost: Costs) -> Estimate:
     count = p.g.groups * _operands(p)
     work = count * points * max(1.0, log2(points))
     slower = lonely(p, points, p.batch * p.g.groups * max(p.depth, p.rows))
-    if p.long_lines and points > _LONG:
+    if p.g.rank == p.wide == 1 and sides(points, p.g.groups * _most(p), p.long):
         slower = min(slower, _FOLDED)
     # Pads and cuts too: tens of calls (70 to 150 µs for a few points).
-    seconds = slower * p.heavy * work / cost.fft + (22 + 6 * p.g.rank) * cost.call
+    seconds = slower * p.spectral * work / cost.fft + (22 + 6 * p.g.rank) * cost.call
     spectra = p.g.groups * p.batch * p.depth * p.rows * points
-    seconds += 4 * p.heavy * p.width * spectra / cost.stream
+    seconds += 4 * p.width * spectra / cost.stream
     moved = 2 * p.width * points * count
     return Estimate(seconds, work, moved, bound(p, points))
 
@@ -104,6 +105,11 @@ def alone(points: int, count: int) -> int:
     if count >= _LINES:
         return 1
     return 4 if points > _LONG and count == 1 else 2
+
+
+def _most(p: Problem) -> int:
+    """Lines of a group that are transformed at once, at most."""
+    return max(p.batch * p.depth, p.batch * p.rows, p.depth * p.rows)
 
 
 def _operands(p: Problem) -> int:

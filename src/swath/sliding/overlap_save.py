@@ -97,9 +97,9 @@ def estimate(p: Problem, cost: Costs) -> Estimate | str:
     channels = p.batch * p.g.groups * max(p.depth, p.rows)
     slower = lonely(p, points, channels * min(total, max(1, _group(p.g.rank, points) // points)))
     spectra = p.g.groups * p.batch * total * parts * p.depth * p.rows * points
-    seconds = (slower if p.g.rank == 1 else 1.5) * p.heavy * work / cost.fft
+    seconds = (slower if p.g.rank == 1 else 1.5) * p.spectral * work / cost.fft
     seconds += (30 + 6 * p.g.rank) * cost.call
-    seconds += 2 * p.heavy * p.width * spectra / cost.stream
+    seconds += 2 * p.width * spectra / cost.stream
     if parts == 1 and not p.traces:
         groups = 1 + total * points * channels // (_group(p.g.rank, points) * p.wide)
         seconds += 4 * p.g.rank * groups * cost.call

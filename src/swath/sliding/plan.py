@@ -401,7 +401,7 @@ def _call(
         blocks(place[1]),
         target.narrow(work),
         fast,
-        target.long_lines,
+        target.long_lines.get(be.name_of(work)),
     )
     if batch * depth * rows * g.groups == 0 or 0 in (*g.out, *g.lengths, *g.sizes):
         return _Call(problem, kind, work, result_shape(role, g, batch, depth, rows), None)
