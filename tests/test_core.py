@@ -25,8 +25,10 @@ from swath.sliding import (
     planes,
     spread,
     tiles_interleaved,
+    tiles_near,
     toeplitz,
 )
+from swath.sliding.plan import TRANSFORMS
 from swath.sliding.problem import Problem
 from swath.testing import assert_close, check_adjoint, check_vjp
 
@@ -284,6 +286,26 @@ def test_tiles_of_large_arrays_equal_loops(xp, monkeypatch):
     monkeypatch.setattr(tiles_interleaved, "_TALL", 1)
     for number, problem in enumerate(problems(40)):
         check_problem(xp, number, problem, "toeplitz", last=False)
+
+
+@pytest.mark.on("numpy", "torch")
+@pytest.mark.op("sliding.correlate")
+@pytest.mark.parametrize("rows", [0, tiles_near._ROWS])
+def test_tiles_of_small_arrays_equal_loops(xp, monkeypatch, rows):
+    """Boxes as rows of matrices where they lie, and copied where these have few."""
+    monkeypatch.setattr(tiles_near, "_ROWS", rows)
+    tiles_near.laid.cache_clear()
+    taken = []
+    product = tiles_near.NearTiles.product
+    monkeypatch.setattr(
+        tiles_near.NearTiles,
+        "product",
+        lambda self, *a: taken.append(self.copied) or product(self, *a),
+    )
+    for number, problem in enumerate(problems(40)):
+        check_problem(xp, number, problem, "toeplitz", last=False)
+    assert set(taken) == ({True, False} if rows else {False})
+    tiles_near.laid.cache_clear()
 
 
 @pytest.mark.on("numpy", "torch")
@@ -549,6 +571,24 @@ def test_an_fft_is_taken_only_where_it_saves_four_fifths():
 
 
 @pytest.mark.on("numpy", "torch", "jax", "strict")
+@pytest.mark.on("numpy", "torch", "jax")
+@pytest.mark.parametrize("kind", ["complex64", "complex128"])
+def test_transforms_of_complex_signals_are_priced_as_such(xp, kind):
+    """Of 2049 taps they are 10 to 20 times as fast as products of matrices on every library."""
+    x, h = (xp.asarray(np.ones((2, n)), kind) for n in (30_000, 2049))
+    found = swath.plan(swath.signal.convolve, x, h[:1, :], "same", axes=-1)
+    assert found.method in TRANSFORMS
+    # Products of matrices cost four times those of real numbers, transforms twice, or alone more.
+    ratio = {}
+    for dtype in ("float32", "complex64"):
+        x, h = (xp.asarray(np.ones((2, n)), dtype) for n in (300_000, 2049))
+        for method in ("toeplitz", "fft"):
+            p = swath.plan(swath.signal.convolve, x, h[:1, :], "same", method=method, axes=-1)
+            ratio[dtype, method] = p.chosen.seconds
+    assert 3 < ratio["complex64", "toeplitz"] / ratio["float32", "toeplitz"] < 12
+    assert 1 < ratio["complex64", "fft"] / ratio["float32", "fft"] < 4
+
+
 def test_only_arrays_that_nothing_derives_from_are_computed_without_rules(xp, monkeypatch):
     """Convolutions go by the short way; on a tape, or recorded by PyTorch, by the long one."""
     x = xp.asarray(np.arange(5.0, dtype=np.float32))

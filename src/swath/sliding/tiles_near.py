@@ -2,8 +2,10 @@
 
 What `tiles_interleaved` does for arrays of any size, where the whole stays in the caches: sequences
 of tiles along the first axis are laid end to end, and the J matrices of boxes, whose rows have a
-common stride, are one array. For small arrays Python takes longer than the product, so everything
-that shapes decide (cuts, steps, segments) is made once.
+common stride, are one array. Where these have few rows boxes are copied instead: the BLAS reads and
+lays out the whole of M for each of J products, which takes longer than the copies. For small arrays
+Python takes longer than the product, so everything that shapes decide (cuts, steps, segments) is
+made once.
 """
 
 from __future__ import annotations
@@ -22,18 +24,23 @@ Array = Any
 
 # Bytes of boxes and tiles at most: of larger arrays the copies count for more than the calls.
 _NEAR = 2**21
+# Rows of matrices of boxes at most for which these are copied, and bytes of the copies.
+_ROWS, _COPIES = 128, 2**24
+# Rows of so few that products of all J in one thread take longer than one of several threads.
+_FEW = 12
 
 
 class Laid(NamedTuple):
     """Tiles of a sequence, with those in vain; of each of the J matrices; points of all, a group.
 
-    `unit` are the points from one box to the next.
+    `unit` are the points from one box to the next; `copied` is whether boxes are.
     """
 
     row: int
     each: int
     unit: int
     points: int
+    copied: bool
 
 
 @lru_cache(maxsize=4096)
@@ -47,15 +54,21 @@ def laid(g: Sliding, made: Tiling, batch: int, depth: int, rows: int, width: int
     row, unit = number[0] + made.frames - 1, g.spans[0].stride * made.t[0] * across
     each = -(-batch * prod(number[1:]) * row // made.frames)
     points = each * made.frames * unit + made.box[0] * across
-    tiles = each * made.frames * rows * prod(made.t)
-    small = width * g.groups * (points + tiles) <= _NEAR
-    return Laid(row, each, unit, points) if small else None
+    boxes = each * made.frames
+    if width * g.groups * (points + boxes * rows * prod(made.t)) > _NEAR:
+        return None
+    few = made.frames > 1 and each <= _ROWS
+    copied = few and width * g.groups * boxes * depth * prod(made.box) <= _COPIES
+    return Laid(row, each, unit, points, copied)
 
 
-def alone(g: Sliding, made: Tiling, way: Laid, depth: int, rows: int) -> bool:
-    """Whether one thread computes all: those of two libraries would wait for each other."""
-    inner, columns = depth * prod(made.box), rows * prod(made.t)
-    return g.groups * way.each * inner * columns <= ALONE
+def alone(g: Sliding, made: Tiling, way: Laid, depth: int, rows: int) -> Laid | None:
+    """How one thread computes all, if it does: those of two libraries would wait for each other."""
+    product = g.groups * way.each * depth * prod(made.box) * rows * prod(made.t)
+    small = product * made.frames <= ALONE
+    if product > ALONE or (way.copied and not small and way.each <= _FEW):
+        return None
+    return way._replace(copied=way.copied and small)
 
 
 class NearTiles(Tiles):
@@ -69,20 +82,22 @@ class NearTiles(Tiles):
         others = self.counts[1:]
         line, number = way.row * self.hops[0], way.each * self.J
         self.y_shape = g.y_shape(batch, groups * rows)
-        # Points (G, B, *n, rows, D, *E) and zeros behind them, and the J matrices (each, inner).
+        # Points (G, B, *n, rows, D, *E) and zeros behind them, and the J matrices (each, inner),
+        # or one that is copied.
         self.points = groups, way.points
         shape = (groups, batch, *others, line, depth, *self.box[1:])
         self.wide = prod(shape[1:])
         self.lines = shape, [way.points, *steps_of(shape)[1:]]
+        self.copied, parts = way.copied, 1 if way.copied else self.J
         self.boxes = (
-            (self.J, groups, way.each, self.inner),
-            (way.unit, way.points, self.J * way.unit, 1),
+            (parts, groups, number // parts, self.inner),
+            (way.unit, way.points, parts * way.unit, 1),
         )
-        # Tiles, and the J matrices (each, R·t).
+        # Tiles, and their matrices (each, R·t).
         self.tiles = groups, number, self.columns
         self.found = (
-            (self.J, groups, way.each, self.columns),
-            (self.columns, number * self.columns, self.J * self.columns, 1),
+            (parts, groups, number // parts, self.columns),
+            (self.columns, number * self.columns, parts * self.columns, 1),
         )
         # x in zeros, (B, G·D, rows, …), and the windows of it that are the lines.
         cuts, widths = self.read([(0, n) for n in self.counts], self.J * self.hops[0])
@@ -108,6 +123,8 @@ class NearTiles(Tiles):
         be = self.be
         tiles = be.empty_like(x, self.tiles)
         boxes = be.view(self._points(x), *self.boxes)
+        if self.copied:
+            boxes = be.packed(boxes)
         be.matmul_into(be.view(tiles, *self.found), boxes, self.matrix(w))
         tiles = be.reshape(tiles[:, : self.used, :], self.whole)
         if self.single:

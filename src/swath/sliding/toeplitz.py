@@ -97,7 +97,9 @@ def estimate(p: Problem, cost: Costs) -> Estimate:
     band = p.width * g.groups * terms * inner * columns
     if near is not None:
         moved = p.x_bytes + p.width * g.groups * near.points + 2 * p.y_bytes + 2 * band
-        calls = 11 + made.frames / 2
+        if near.copied:
+            moved += 2 * p.width * boxes * inner
+        calls = 11 + (1 if near.copied else made.frames / 2)
         if g.rank > 1:
             # Boxes are windows of x in zeros.
             moved += 2 * p.x_bytes
@@ -153,7 +155,7 @@ def scratch(p: Problem) -> int:
     near = _near(p, made)
     if near is not None:
         padded = p.x_bytes if g.rank > 1 else 0
-        found = near.points + near.each * made.frames * columns
+        found = near.points + near.each * made.frames * (columns + inner * near.copied)
         return p.width * g.groups * found + padded + band
     if made.way != "interleaved":
         tiles = prod(number) * p.batch * g.groups
@@ -201,12 +203,13 @@ def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
     if role == "y" and interleaves:
         way = laid(g, made, batch, depth, rows, be.itemsize(a.dtype))
         if way is not None:
-            shared = be.near(a, b) if alone(g, made, way, depth, rows) else None
-            if shared is None:
+            lone = alone(g, made, way, depth, rows)
+            shared = be.near(a, b) if lone else None
+            if lone is None or shared is None:
                 return _near_tiles(be, g, batch, depth, rows, made, way).product(a, b)
             own = backend_of(shared[0])
             with own.quiet():
-                tiles = _near_tiles(own, g, batch, depth, rows, made, way)
+                tiles = _near_tiles(own, g, batch, depth, rows, made, lone)
                 return be.from_host(tiles.product(*shared), "cpu")
     tiles = _tiles(be, g, batch, depth, rows, made)
     return tiles.product(a, b) if role == "y" else tiles.kernel(a, b)
