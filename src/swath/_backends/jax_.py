@@ -501,8 +501,8 @@ class JaxBackend(Backend):
         return transformed(self, x, axes, lengths, real=real, back=True)
 
     long_lines: Mapping[str, Long] = {
-        "float32": (long(2**15), long(2**15), NEVER, NEVER),
-        "float64": (long(2**15), long(2**16), NEVER, NEVER),
+        "float32": (long(2**12), long(2**12), long(2**12, 2**17), NEVER),
+        "float64": (long(2**13), long(2**14), NEVER, NEVER),
         "complex64": (long(2**17), long(2**17, 2**19), NEVER, NEVER),
         "complex128": (long(2**17), long(2**17), NEVER, NEVER),
     }

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import sys
 from functools import lru_cache
+from math import isqrt
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ __all__ = ["NEVER", "Long", "back", "long", "sides", "spectra"]
 
 Array = Any
 
-# Rows of a plane, and points of a row at most that rows are fewer for.
+# Rows of a plane at most, and points of a row at most that rows are no more for.
 _ROWS, _POINTS = 512, 2**16
 
 
@@ -43,9 +44,10 @@ def sides(n: int, lines: int, known: Long | None) -> tuple[int, int] | None:
     """Rows and columns of the planes of so many lines; None where lines stay what they are."""
     if known is None or not lines or n not in known[min(lines, len(known)) - 1]:
         return None
-    rows = _divisor(n, max(_ROWS, n // _POINTS))
+    most = max(min(_ROWS, isqrt(n)), n // _POINTS)
+    rows = _divisor(n, most)
     # A length without such a divisor is no fast one.
-    return (rows, n // rows) if rows > _ROWS // 8 else None
+    return (rows, n // rows) if rows > most // 8 else None
 
 
 def _divisor(n: int, most: int) -> int:

@@ -331,9 +331,9 @@ class NumpyBackend(Backend):
         return _scipy_fft().fft(x, axis=axis, overwrite_x=True)
 
     long_lines: Mapping[str, Long] = {
-        "float32": (long(2**15), long(2**15), long(2**15), long(2**20)),
+        "float32": (long(2**14), long(2**14), long(2**14), long(2**20)),
         "float64": (long(2**20 + 1), long(2**20 + 1), long(2**20 + 1), long(2**20)),
-        "complex64": (long(2**15), long(2**15), long(2**15), long(2**20)),
+        "complex64": (long(2**14), long(2**14), long(2**14), long(2**20)),
         "complex128": (long(2**20 + 1), long(2**20), long(2**20), long(2**20)),
     }
 

@@ -426,8 +426,8 @@ class TorchBackend(Backend):
 
     # Of processors: threads of MKL share no line. Those of complex64 are as fast as they can be.
     long_lines: Mapping[str, Long] = {
-        "float32": (long(2**15), long(2**15, 2**19), long(2**15, 2**19), NEVER),
-        "float64": (long(2**15), long(2**15, 2**19), long(2**15, 2**18), NEVER),
+        "float32": (long(10_000), long(2**15, 2**19), long(2**15, 2**19), NEVER),
+        "float64": (long(2**13), long(2**14, 2**19), long(2**15, 2**18), NEVER),
         "complex128": (long(2**15, 2**20), long(2**15, 2**18), long(2**15, 2**17), NEVER),
     }
 

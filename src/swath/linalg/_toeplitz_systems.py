@@ -146,8 +146,9 @@ class _System:
         hull of that matrix's eigenvalues. Where a line at a distance d from 0 parts them from 0,
         ‖T⁻¹‖₂ ≤ 1/d, and no leading minor vanishes either. One line is tried, orthogonal to t₀.
         """
-        xp = self.be.xp
-        head, values = self.c[:, 0], self.product.values[:, 0, :]
+        xp, values = self.be.xp, self.product.values
+        # In any order; half of those of a real T are the conjugates of the others.
+        head, values = self.c[:, 0], xp.reshape(values, (values.shape[0], -1))
         if self.product.real:
             values = xp.real(values)
             values = xp.where(head[:, None] < 0, -values, values)

@@ -49,7 +49,7 @@ exact = roughly
 # Points from which a transform by itself is slow, and how many of them are not.
 _LONG = 2**17
 _LINES = 4
-# How much longer a single line takes than several short ones, as a plane.
+# Time of a line that is a plane beside the rate's, which is of lines of all lengths.
 _FOLDED = 0.8
 _BOUND = "|err| <= 4·eps·log2(n)·|frame|₂·|k|₂ + n·tiny, n = {}"
 # Of a sum: a kernel of what frames of x and y give, outputs of what parts of a kernel do.
