@@ -89,11 +89,11 @@ def _moved(be: Backend, c: Any, r: Any, x: Array) -> Array:
     r = xp.zeros_like(some) if r is None else r
     t = xp.concat([xp.flip(r[..., 1:], axis=-1), c], axis=-1)
     points = fast_length(3 * n - 2)
-    hat = be.fft(t, (t.ndim - 1,), (points,))[..., None, :]
-    real = not be.is_complex(t)
     v = xp.matrix_transpose(x)
-    y = hat * be.fft(v, (v.ndim - 1,), (points,))
-    y = be.ifft(y, (v.ndim - 1,), (points,), real=real)
+    lines = prod(v.shape[:-1])
+    hat = xp.expand_dims(be.spectra(t, points, lines), axis=t.ndim - 1)
+    y = hat * be.spectra(v, points, lines)
+    y = be.lines(y, points, lines, real=not be.is_complex(t))
     return xp.matrix_transpose(y[..., n - 1 : 2 * n - 1])
 
 
@@ -102,9 +102,10 @@ def _diagonal_sums(be: Backend, u: Array, x: Array) -> tuple[Array, Array]:
     xp, n = be.xp, x.shape[-2]
     points = fast_length(3 * n - 2)
     u, x = xp.matrix_transpose(u), xp.matrix_transpose(xp.flip(x, axis=-2))
-    last = (x.ndim - 1,)
-    hat = be.fft(u, last, (points,)) * be.fft(x, last, (points,))
-    y = be.ifft(xp.sum(hat, axis=-2), (x.ndim - 2,), (points,), real=not be.is_complex(x))
+    lines = prod(x.shape[:-1])
+    hat = be.spectra(u, points, lines) * be.spectra(x, points, lines)
+    y = xp.sum(hat, axis=x.ndim - 2)
+    y = be.lines(y, points, lines, real=not be.is_complex(x))
     return y[..., n - 1 : 2 * n - 1], xp.flip(y[..., :n], axis=-1)
 
 
