@@ -27,7 +27,6 @@ Array = Any
 # Rows of a plane at most, and points of a row at most that rows are no more for.
 _ROWS, _POINTS = 512, 2**16
 
-
 # Points of which lines are long, by how many there are: one, two, three, or more, which threads and
 # vector units share as they are.
 Long = tuple[range, range, range, range]
@@ -55,7 +54,7 @@ def _divisor(n: int, most: int) -> int:
     return next(d for d in range(min(most, n), 0, -1) if n % d == 0)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=32)
 def _turns(rows: int, columns: int, half: bool, dtype: str, back: bool) -> tuple[Any, Any]:
     """e^{∓2πi·k·j/n} for j = a·b + c as factors of a and of c."""
     n, step = rows * columns, columns // _divisor(columns, int(columns**0.5))

@@ -116,6 +116,9 @@ class Problem:
     @property
     def spectral(self) -> float:
         """Cost of a transform beside one of float32: a real one is half of a complex one."""
+        if self.wide > 1:
+            # Memory alone.
+            return self.width / 4
         return _SPECTRAL.get(self.dtype, 1.0)
 
     @property
