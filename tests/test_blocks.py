@@ -781,6 +781,47 @@ def test_source_and_sink_that_share_memory(tmp_path):
         swath.map_blocks(SMOOTH, *maps, progress=False)
 
 
+def test_parts_of_one_file_are_told_apart(tmp_path):
+    def opened(mode, offset, size):
+        return np.memmap(tmp_path / "both", float, mode, 8 * offset, shape=size)
+
+    both = opened("w+", 0, 40)
+    both[...] = np.arange(40.0)
+    both.flush()
+    for source, sink in [
+        (opened("r", 0, 40)[10:30], opened("r+", 20, 20)),
+        (opened("r", 20, 20), opened("r+", 0, 40)[10:30]),
+        (opened("r", 8, 32)[::-1][:10], opened("r+", 30, 10)),
+        (np.asarray(opened("r", 0, 40))[5:15], opened("r+", 0, 40)[14:24]),
+    ]:
+        with pytest.raises(ValueError, match="share memory"):
+            swath.map_blocks(SMOOTH, source, sink, block=4, progress=False)
+    np.testing.assert_array_equal(both, np.arange(40.0))
+    for source, sink in [
+        (opened("r", 0, 40)[:20], opened("r+", 0, 40)[20:]),
+        (opened("r", 8, 32)[:12], opened("r+", 20, 20)[:12]),
+        (np.asarray(opened("r", 0, 40))[:10], opened("r+", 0, 40)[10:20]),
+    ]:
+        want = np.convolve(np.array(source), np.ones(3), "same")
+        swath.map_blocks(SMOOTH, source, sink, block=4, progress=False)
+        np.testing.assert_array_equal(sink, want)
+
+
+def test_masked_values_are_refused():
+    x = np.ma.masked_greater(np.arange(30.0), 20)
+    sink = np.zeros(30)
+    with pytest.raises(TypeError, match=r"source must not be a masked array.*filled\(0\)"):
+        swath.map_blocks(SMOOTH, x, sink, progress=False)
+    with pytest.raises(TypeError, match=r"sink must not be a masked array.*give sink\.data"):
+        swath.map_blocks(SMOOTH, sink, x, progress=False)
+    # As a variable of a netCDF file, whose slices are masked arrays whether or not values miss.
+    with pytest.raises(ValueError, match=r"source holds masked values at points 15 to 24 along"):
+        swath.map_blocks(SMOOTH, Watched(x), sink, block=8, progress=False)
+    whole = Watched(np.ma.array(np.arange(30.0)))
+    swath.map_blocks(SMOOTH, whole, sink, block=8, progress=False)
+    np.testing.assert_array_equal(sink, np.convolve(np.arange(30.0), np.ones(3), "same"))
+
+
 def test_journal_of_work_in_place_is_refused(tmp_path):
     both = np.memmap(tmp_path / "both", float, "w+", shape=20)
     with pytest.raises(ValueError, match="its input is gone"):

@@ -61,6 +61,7 @@ def map_blocks(
     source : array_like
         Anything with ``shape``, ``dtype`` and slicing on the host: np.memmap, np.ndarray, an HDF5
         data set. Only slices of one block are read, by one thread of their own, which writes too.
+        Slices with masked values are refused.
     sink : array_like
         Where the result goes; of its shape, and of a dtype that it can be cast to without a change
         of kind. ``sink[slices] = block`` must work.
@@ -163,6 +164,11 @@ def _on_host(name: str, value: Any) -> tuple[int, ...]:
     kind = np.dtype(value.dtype)
     if kind.kind not in "biufc":
         raise ArgumentTypeError(f"{name} must hold numbers, got {describe(value)}")
+    if isinstance(value, np.ma.MaskedArray):
+        instead = "source.filled(0), or source.filled(np.nan)" if name == "source" else "sink.data"
+        raise ArgumentTypeError(
+            f"{name} must not be a masked array: windows know no masks; give {instead}"
+        )
     if isinstance(value, np.ndarray) and name == "sink" and not value.flags.writeable:
         raise ArgumentError('sink is read-only; open it with mode="r+" or "w+"')
     return tuple(int(n) for n in value.shape)
@@ -243,16 +249,24 @@ def _shared(source: Any, sink: Any) -> bool:
     if isinstance(source, np.ndarray) and isinstance(sink, np.ndarray):
         if np.may_share_memory(source, sink):
             return True
-        a, b = getattr(source, "filename", None), getattr(sink, "filename", None)
-        if a is not None and b is not None and os.path.exists(a) and os.path.exists(b):
-            return os.path.samefile(a, b) and _regions_meet(source, sink)
+        a, b = _mapped(source), _mapped(sink)
+        if a is not None and b is not None and os.path.exists(a[0]) and os.path.exists(b[0]):
+            return os.path.samefile(a[0], b[0]) and a[1] < b[2] and b[1] < a[2]
     return False
 
 
-def _regions_meet(a: Any, b: Any) -> bool:
-    """Whether two maps of one file overlap (np.memmap knows its offset)."""
-    first, second = (getattr(x, "offset", 0) for x in (a, b))
-    return first < second + b.nbytes and second < first + a.nbytes
+def _mapped(x: np.ndarray) -> tuple[Any, int, int] | None:
+    """The file that an array lies in, and the bytes there that it spans; None for other memory."""
+    whole: Any = x
+    # A slice of a map keeps the name and the offset of the whole, a plain view neither.
+    while isinstance(whole.base, np.ndarray):
+        whole = whole.base
+    name = getattr(whole, "filename", None)
+    if name is None:
+        return None
+    ahead = whole.offset - np.lib.array_utils.byte_bounds(whole)[0]
+    first, last = np.lib.array_utils.byte_bounds(x)
+    return name, first + ahead, last + ahead
 
 
 def _block_size(bound: Bound, source: Any, sink: Any, halo: Halo, axis: int) -> int:
@@ -337,6 +351,13 @@ class _Work:
             if self.record.done.get(first) == (last, self._sum(step)):
                 return None
         table = self.source[_along(self.axis, step.inputs)]
+        if np.ma.is_masked(table):
+            # As netCDF's variables give them; an array of numbers would hold what is behind a mask.
+            raise ArgumentError(
+                f"source holds masked values at points {step.inputs.start} to "
+                f"{step.inputs.stop - 1} along axis {self.axis}: windows know no masks; give a "
+                f"source whose slices are filled, as with 0 or NaN"
+            )
         if isinstance(table, np.memmap) and table.flags.c_contiguous and table.size:
             # Read here, not when it is computed with: one byte of every page.
             np.max(table.reshape(-1).view(np.uint8)[::_PAGE])
