@@ -1010,3 +1010,30 @@ def test_journal_of_another_job(tmp_path):
     for torn in ("", '{"swath', '{"swath_journal": 1, "sou'):
         (tmp_path / "journal").write_text(torn)
         go(np.full(3, 2.0), 20)
+
+
+def scaled(a, by, note=None):
+    return a * by["gains"][2500]
+
+
+class Note:
+    """An object whose text tells where it lies."""
+
+
+def test_journal_knows_what_a_partial_holds(tmp_path):
+    sink = np.memmap(tmp_path / "sink", float, "w+", shape=20)
+
+    def go(gain, note):
+        table = np.ones(5000)
+        table[2500] = gain
+        fn = partial(scaled, by={"gains": table}, note=[note])
+        path = tmp_path / "journal"
+        swath.map_blocks(fn, np.ones(20), sink, overlap=(0, 0), journal=path, progress=False)
+        return sink[0]
+
+    first, second = Note(), Note()
+    assert go(2.0, first) == 2
+    # Every run makes its own object.
+    assert go(2.0, second) == 2
+    with pytest.raises(ValueError, match="its function"):
+        go(3.0, first)

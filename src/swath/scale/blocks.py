@@ -88,7 +88,8 @@ def map_blocks(
         A file that records finished blocks and where they end. A run that was killed goes on where
         it stopped when it is called again with the same arguments and the same sink, and gives the
         same bits. The sink must be on disk (have ``flush``). Finished blocks are checked against
-        the sink; whether the source still holds the same data is not. Delete the file to run anew.
+        the sink; whether the source still holds the same data is not. Functions are known by
+        their names, what a ``functools.partial`` holds by its values. Delete the file to run anew.
 
     Returns
     -------
