@@ -108,6 +108,39 @@ def test_one_of_many_threads_starts_no_others(xp, three):
     assert names == {"own"}
 
 
+ENDING = """
+import atexit
+import numpy as np
+from swath import nn
+from swath._backends import threads
+
+threads.count = lambda: 3
+x = np.random.default_rng(0).standard_normal((1, 8, 512, 300))
+if {earlier}:
+    nn.max_pool(x, (5, 3), stride=1)
+atexit.register(lambda: print(nn.max_pool(x, (5, 3), stride=1).shape))
+"""
+
+
+@pytest.mark.op("nn.max_pool")
+@pytest.mark.parametrize("earlier", [False, True])
+def test_work_is_done_while_the_interpreter_ends(earlier):
+    code = [sys.executable, "-c", ENDING.format(earlier=earlier)]
+    done = subprocess.run(code, capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "(1, 8, 508, 298)", done.stderr
+
+
+def test_work_is_done_where_no_more_threads_are_to_be_had(xp, three, monkeypatch):
+    def refused(self):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threads, "_pool", lambda count: threads.ThreadPoolExecutor(count))
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    seen = []
+    threads.each(range(20), list, lambda state, item: seen.append(item))
+    assert seen == list(range(20))
+
+
 def test_an_adapter_is_made_once_by_threads_that_meet_its_library_first(xp, monkeypatch):
     made = []
 

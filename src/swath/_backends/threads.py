@@ -74,7 +74,13 @@ def each(items: Sequence[Any], start: Callable[[], Any], work: Callable[[Any, An
     # Settings, as of NumPy's warnings, go with the work, and that there is a share of it.
     context = copy_context()
     context.run(_SHARING.set, True)
-    others = [_pool(count() - 1).submit(context.copy().run, run) for _ in range(threads - 1)]
+    others = []
+    try:
+        for _ in range(threads - 1):
+            others.append(_pool(count() - 1).submit(context.copy().run, run))
+    except RuntimeError:
+        # None are started when the interpreter ends (in `atexit`), nor beyond the system's limit.
+        pass
     try:
         context.run(run)
     finally:
