@@ -1,7 +1,7 @@
 """Settings that hold inside a `with` block: precision of products, workspace of algorithms.
 
-Both are context variables, so they are safe with threads and asyncio, and both are read when an
-operation runs or is traced.
+Both are context variables, so they are safe with threads and asyncio, but for JAX's part of
+precision, which is a setting of the thread. Both are read when an operation runs or is traced.
 """
 
 from __future__ import annotations
@@ -46,6 +46,10 @@ def precision(level: str) -> AbstractContextManager[None]:
     On JAX the setting rides on `jax.default_matmul_precision`, which is part of jit's cache key, so
     no cached trace keeps an old setting. A precision that the user set there himself is kept.
     The block holds for libraries that were imported before it.
+
+    JAX's setting is one of the thread: tasks of asyncio that take turns inside such blocks see each
+    other's, and the last to leave sets back what it found. Where JAX is imported let no block hold
+    an ``await``; without it each task has its own level, as it has its own `workspace`.
 
     Examples
     --------
