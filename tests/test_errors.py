@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import weakref
 from types import SimpleNamespace
 
 import numpy as np
@@ -90,3 +93,17 @@ def test_a_traced_error_has_the_same_text():
 
     with pytest.raises(ValueError, match=r"convolve: mode must be one of 'full'"):
         jax.jit(lambda x: swath.signal.convolve(x, x, "best"))(jax.numpy.ones(3))
+
+
+@pytest.mark.op("signal.convolve")
+def test_a_caught_error_keeps_no_array_alive():
+    gc.disable()
+    try:
+        x = np.ones((2, 3))
+        left = weakref.ref(x)
+        with contextlib.suppress(ValueError):
+            swath.signal.convolve(x, np.ones(2))
+        del x
+        assert left() is None
+    finally:
+        gc.enable()

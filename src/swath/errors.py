@@ -84,7 +84,11 @@ def explain(operation: str, arguments: Mapping[str, Any]) -> Generator[None]:
             tail = f" [{shapes}]" if shapes else ""
             raised = type(error)(f"{operation}: {error}{tail}")
             raised.operation = operation  # type: ignore[attr-defined]
-            raise raised.with_traceback(error.__traceback__) from None
+            try:
+                raise raised.with_traceback(error.__traceback__) from None
+            finally:
+                # An error that its own traceback leads to keeps the arrays of the call alive.
+                del raised
         raise
     except Exception as error:
         note = f"while computing swath {operation} of {_shapes(arguments) or 'no arrays'}"
