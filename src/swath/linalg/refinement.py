@@ -123,6 +123,7 @@ def _standard(be: Backend, plan: Plan, arrays: Sequence[Array]) -> Array:
             r = weigh(be, w, b - be.matmul(a, x))
             return r, squares(be, r)
         length = max(int(x.shape[-2]), -(-int(a.shape[-2]) // plan.blocks))
+        sharp = sharp and _Leading.serves(be, x, length)
         leading = _Leading(be, scale, x, length) if sharp else None
 
         def rows(a: Array, b: Array, w: Array | None) -> tuple[Array, ...]:
@@ -181,6 +182,11 @@ class _Leading:
     Where the terms cancel, as they do near a solution, what rounding is left is smaller by 2^−bits.
     The columns of A D are at most 2 long, so all products of leading bits have one unit.
     """
+
+    @staticmethod
+    def serves(be: Backend, x: Array, length: int) -> bool:
+        """Whether sums of so many products leave a bit for their factors."""
+        return extended.precision(be, x.dtype) - ceil(log2(8 * length) + 1e-3) >= 2
 
     def __init__(self, be: Backend, scale: Array, x: Array, length: int) -> None:
         self.be, self.x, xp = be, x, be.xp
