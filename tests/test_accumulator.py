@@ -572,3 +572,18 @@ def test_standard_errors_in_units_whose_squares_leave_the_dtype(xp, rng):
         found = sums.solve()
         assert_close(found.x, want.x, rtol=1e-4, dtype="float32")
         assert_close(found.stderr, want.stderr, rtol=1e-4, dtype="float32")
+
+
+@pytest.mark.on("numpy", "torch", "dask", "strict")
+def test_any_number_of_rows_in_single_precision_has_a_solution(xp, rng):
+    """rows·eps is 0.8 at 6.7 million rows, and has no end."""
+    t = np.linspace(3, 4, 100)
+    a, b = np.stack([np.ones(100), t], axis=1), 1 + 2 * t + rng.standard_normal(100)
+    sums = summed(xp, a.astype(np.float32), b.astype(np.float32), kind="float32")
+    want = xp.numpy(sums.solve().x)
+    for _ in range(30):
+        sums.merge(sums)
+    got = sums.solve()
+    assert int(xp.numpy(got.rows)) == 100 << 30
+    assert int(xp.numpy(got.rank)) == 2
+    assert_close(xp.numpy(got.x), want, rtol=1e-6)

@@ -516,6 +516,23 @@ def test_rcond_counts_where_the_condition_is_small():
     assert got.rank == 1
 
 
+@pytest.mark.op("linalg.lstsq", "linalg.independent_columns")
+@pytest.mark.on("numpy", "torch", "jax")
+def test_columns_of_many_rows_in_single_precision_keep_their_rank(xp, rng):
+    """max(m, n)·eps is 0.07 here; sums of so many products leave no bits to cut factors at."""
+    m = 600_000
+    a = np.stack([np.ones(m), np.linspace(3, 4, m)], axis=1).astype(np.float32)
+    b = (a @ [1.0, 2.0] + 0.1 * rng.standard_normal(m)).astype(np.float32)
+    want = np.linalg.lstsq(a.astype(float), b.astype(float), rcond=None)[0]
+    for method in ("auto", "cholesky_qr"):
+        got = linalg.lstsq(xp.asarray(a), xp.asarray(b), method=method)
+        assert int(got.rank) == 2
+        assert_close(got.x, want, dtype="float32", rtol=3e-5)
+    dependent = np.concatenate([a, a[:, :1] + a[:, 1:]], axis=1)
+    assert int(linalg.lstsq(xp.asarray(dependent), xp.asarray(b)).rank) == 2
+    assert linalg.independent_columns(xp.asarray(a)) == (0, 1)
+
+
 def test_wide_with_ridge_needs_nothing_of_the_size_of_its_columns():
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((3, 40_000)), rng.standard_normal(3)

@@ -229,7 +229,8 @@ class GramAccumulator:
             For dependent columns, as in `lstsq`.
         rcond : float, optional
             Rank is the number of singular values, of A with its columns scaled to like size, above
-            rcond times the largest; by default max(rows, 16·n, 128)·eps.
+            rcond times the largest; by default max(rows, 16·n, 128)·eps, with √eps for rows·eps
+            where that is less.
 
         Returns
         -------

@@ -194,7 +194,8 @@ def independent_columns(A: Any, *, rcond: float | None = None) -> tuple[int, ...
         One matrix (m, n).
     rcond : float, optional
         Rank is the number of singular values, of A with its columns scaled to like size by powers
-        of two, that exceed rcond times the largest; by default max(m, n)·eps.
+        of two, that exceed rcond times the largest; by default max(m, n)·eps, with √eps for m·eps
+        where that is less.
 
     Returns
     -------

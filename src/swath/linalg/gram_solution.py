@@ -243,8 +243,11 @@ def _factor(be: Backend, limit: float | None, *arrays: Array) -> tuple[Array, ..
     )
     condition = xp.sqrt(xp.where(size < 1, xp.ones_like(size), size))
     if limit is None:
+        # Rows alone ask for no more than √eps, as in `default_rcond`: they have no end.
         least = be.new_like(hi, (), fill=float(max(_LEAST, _LEAST_EACH * n)))
-        threshold = eps * xp.maximum(xp.astype(rows, hi.dtype), least)
+        count = xp.astype(rows, hi.dtype)
+        most = be.new_like(hi, (), fill=eps**-0.5)
+        threshold = eps * xp.maximum(xp.where(count < most, count, most), least)
     else:
         threshold = be.new_like(hi, (), fill=limit)
     integer = be.default_int(hi)

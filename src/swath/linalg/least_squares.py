@@ -585,8 +585,9 @@ def lstsq(
         `success` false).
     rcond : float, optional
         Rank is the number of singular values of the column-scaled matrix above rcond times the
-        largest; by default max(m, n)·eps. Where it is deficient, singular values of the unscaled
-        matrix below rcond times the largest count as 0 too, as in NumPy.
+        largest; by default max(m, n)·eps, with √eps for m·eps where that is less. Where it is
+        deficient, singular values of the unscaled matrix below rcond times the largest count as 0
+        too, as in NumPy.
 
     Returns
     -------
