@@ -271,7 +271,8 @@ def test_wrong_files_give_a_message_and_status_2(tmp_path, capsys):
     (tmp_path / "text.wav").write_text("no recording")
     wavfile.write(tmp_path / "short.wav", 8000, np.ones(99, np.int16))
     wavfile.write(tmp_path / "silent.wav", 8000, np.zeros(9000, np.int16))
-    wavfile.write(tmp_path / "slow.wav", 100, np.arange(9000, dtype=np.int16))
+    for name, rate in (("slow", 100), ("slower", 1), ("still", 0)):
+        wavfile.write(tmp_path / f"{name}.wav", rate, np.arange(9000, dtype=np.int16))
     Image.new("L", (20, 300)).save(tmp_path / "thin.png")
     Image.new("L", (300, 300)).save(tmp_path / "grey.png")
     for option, name, text in (
@@ -279,7 +280,9 @@ def test_wrong_files_give_a_message_and_status_2(tmp_path, capsys):
         ("--audio", "text.wav", "text.wav cannot be read as"),
         ("--audio", "short.wav", "99 samples.*or more are needed"),
         ("--audio", "silent.wav", "silence only"),
-        ("--audio", "slow.wav", "an octave"),
+        ("--audio", "slow.wav", "slow.wav has 100 samples per second; 130 or more"),
+        ("--audio", "slower.wav", "slower.wav has 1 samples per second"),
+        ("--audio", "still.wav", "still.wav has 0 samples per second"),
         ("--image", "none.png", "there is no file"),
         ("--image", "text.wav", "cannot be read as a picture"),
         ("--image", "thin.png", "64 × 64 or more are needed"),

@@ -276,6 +276,13 @@ def test_bad_audio_is_refused_by_name(tmp_path):
     (tmp_path / "cut.wav").write_bytes(b"RIFF\x24\x00\x00\x00WAVEfmt ")
     with pytest.raises(ValueError, match=r"read_audio: cut\.wav cannot be read as"):
         data.read_audio(tmp_path / "cut.wav")
+    # A header of no channels, whose frames have no length.
+    wavfile.write(tmp_path / "none.wav", 8000, np.ones(2000, dtype=np.int16))
+    header = bytearray((tmp_path / "none.wav").read_bytes())
+    header[22:24] = header[32:34] = bytes(2)
+    (tmp_path / "none.wav").write_bytes(header)
+    with pytest.raises(ValueError, match=r"read_audio: none\.wav cannot be read as"):
+        data.read_audio(tmp_path / "none.wav")
     wavfile.write(tmp_path / "nan.wav", 8000, np.array([0.0, np.nan], dtype=np.float32))
     with pytest.raises(ValueError, match=r"nan\.wav holds NaN"):
         data.read_audio(tmp_path / "nan.wav")
@@ -303,6 +310,42 @@ def test_pictures_of_every_mode_become_grey(tmp_path):
         read = data.read_picture(tmp_path / f"{name}.png")
         assert read.pixels.shape == (12, 8)
         np.testing.assert_allclose(read.pixels, grey / 255.0, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.needs("PIL")
+@pytest.mark.parametrize("mode", ["L", "RGB", "P", "1", "I;16"])
+def test_a_transparent_level_or_colour_is_laid_on_white(tmp_path, mode):
+    from PIL import Image as image
+
+    grey = np.arange(0, 96, dtype=np.uint8).reshape(12, 8)
+    colour = image.fromarray(np.stack([grey] * 3, axis=-1))
+    picture, key = {
+        "L": (image.fromarray(grey), 5),
+        "RGB": (colour, (5, 5, 5)),
+        "P": (image.fromarray(grey).convert("P"), 5),
+        "1": (image.fromarray(grey > 5), 0),
+        "I;16": (image.fromarray(grey.astype(np.uint16) * 257), 5 * 257),
+    }[mode]
+    assert picture.mode == mode
+    picture.save(tmp_path / "x.png", transparency=key)
+    clear = grey <= 5 if mode == "1" else grey == 5
+    want = np.where(clear, 1.0, 1.0 if mode == "1" else grey / 255)
+    np.testing.assert_allclose(data.read_picture(tmp_path / "x.png").pixels, want, atol=1e-6)
+
+
+@pytest.mark.needs("PIL")
+def test_broken_and_huge_pictures_are_refused_by_name(tmp_path, monkeypatch):
+    from PIL import Image as image
+
+    image.new("L", (80, 80)).save(tmp_path / "x.png")
+    whole = (tmp_path / "x.png").read_bytes()
+    at = whole.index(b"IDAT")
+    (tmp_path / "broken.png").write_bytes(whole[: at - 1] + b"\x08" + whole[at:])
+    with pytest.raises(ValueError, match=r"broken\.png cannot be read as a picture"):
+        data.read_picture(tmp_path / "broken.png")
+    monkeypatch.setattr(image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(ValueError, match=r"x\.png cannot be read as a picture .*exceeds limit"):
+        data.read_picture(tmp_path / "x.png")
 
 
 @pytest.mark.needs("PIL")

@@ -213,14 +213,22 @@ def read_picture(path: str | Path) -> Picture:
     try:
         with Image.open(file) as image:
             image.load()
+            # One level or colour that stands for transparency, or a table of a palette's.
+            clear = image.info.get("transparency")
             if image.mode in ("P", "PA", "CMYK", "YCbCr", "LAB", "HSV", "1"):
-                image = image.convert("RGBA" if "transparency" in image.info else "RGB")
+                image = image.convert("RGB" if clear is None else "RGBA")
+                clear = None
             values = np.asarray(image)
-    except OSError as error:
+    # A chunk that is broken is a SyntaxError to Pillow.
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(
             f"read_picture: {file.name} cannot be read as a picture ({error}); PNG and JPEG work"
         ) from error
-    return Picture(_to_grey(values), Credit("Your picture", file.name, ""))
+    pixels = _to_grey(values)
+    if clear is not None:
+        same = values == np.asarray(clear)
+        pixels = np.where(same if same.ndim == 2 else same.all(axis=-1), 1.0, pixels)
+    return Picture(pixels, Credit("Your picture", file.name, ""))
 
 
 def _existing(path: str | Path, asked: str) -> Path:
@@ -240,7 +248,8 @@ def _read_wav(path: Path) -> tuple[Array, float]:
         warnings.simplefilter("ignore", wavfile.WavFileWarning)  # chunks it does not know
         try:
             rate, values = wavfile.read(path)
-        except (EOFError, IndexError, UnboundLocalError) as error:
+        # ZeroDivisionError: a header that states no channels.
+        except (EOFError, IndexError, UnboundLocalError, ZeroDivisionError) as error:
             raise ValueError(f"the file is cut off or no WAV: {error}") from error
         except Exception as error:
             if type(error).__name__ == "error":  # struct.error: the header is cut off

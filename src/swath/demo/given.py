@@ -19,6 +19,7 @@ __all__ = ["Given", "prepare"]
 
 Array = NDArray[np.float64]
 
+LEAST_RATE = 130.0  # samples per second of a recording: an octave of piano keys fits under half
 MOST_SECONDS = 30.0  # of a recording: more would only take longer
 MOST_PIXELS = 512  # on the longer side of a picture
 ROOM = 64  # taps of the echo put on the real recording, as of the made one
@@ -145,6 +146,10 @@ def prepare(audio: str | Path | None = None, image: str | Path | None = None) ->
 
 def _shortened(recording: Recording, remarks: list[str]) -> Recording:
     samples, rate, name = recording.samples, recording.rate, recording.credit.source
+    if rate < LEAST_RATE:
+        raise ValueError(
+            f"{name} has {rate:g} samples per second; {LEAST_RATE:g} or more are needed"
+        )
     if samples.size < max(0.5 * rate, 1024):
         raise ValueError(
             f"{name} lasts {samples.size / rate:.2f} s ({samples.size} samples); "
