@@ -415,6 +415,17 @@ def test_an_operator_holds_integers_exactly(rng):
     check_adjoint(op)
 
 
+@pytest.mark.on("numpy", "jax", "torch", "strict", "cupy")
+def test_an_operator_is_divided_by_an_integer_in_an_array(xp):
+    two = xp.asarray(np.array(2, "int32"))
+    op = linalg.ToeplitzOperator(xp.asarray([1.0, 2.0]))
+    assert_close((op / two) @ xp.asarray([1.0, 1.0]), [1.5, 1.5], dtype=xp.float)
+    op = linalg.ToeplitzOperator(xp.asarray(np.array([1, 2], "int32")))
+    assert_close((op / two) @ xp.asarray([1.0, 1.0]), [1.5, 1.5], dtype=xp.float)
+    with pytest.raises(TypeError, match="factor must be numeric"):
+        op / xp.asarray(np.array(True))
+
+
 def test_products_of_nothing():
     op = linalg.ConvOperator(np.ones((2, 1, 3)), 6)
     assert_close(op @ np.ones((6, 0)), np.ones((8, 0)), dtype="float64")

@@ -312,7 +312,12 @@ class Operator:
     def __truediv__(self, factor: Any) -> Any:
         if not isinstance(factor, Number):
             with explain(f"{type(self).__name__}.__truediv__", {}):
-                _, (factor, _) = arguments.arrays(factor=factor, A=self._anchor())
+                anchor = self._anchor()
+                be, (factor, _) = arguments.arrays(factor=factor, A=anchor)
+                arguments.numeric(be, "factor", factor)
+                if not be.is_floating(factor.dtype):
+                    # An integer has no reciprocal among integers.
+                    factor, _ = arguments.floating(be, factor, anchor)
             return Scaled._of(self, _ops.power(factor, -1))
         return Scaled._of(self, 1 / factor)  # type: ignore[operator]
 
