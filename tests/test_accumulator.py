@@ -448,6 +448,9 @@ def test_dtypes_are_those_of_the_first_rows_or_as_asked(xp):
     wide.update(ints, np.ones(3, "float32"))
     wide.update(ints * 1j, np.ones(3))
     assert wide.solve().x.dtype == "complex128"
+    for kind in ("int32", "nothing", 3, np, np.ones(2), object()):
+        with pytest.raises(TypeError, match="update: dtype must be float32, float64"):
+            GramAccumulator(2, dtype=kind).update(ints, halves)
     assert repr(GramAccumulator(2, 3)) == (
         "<GramAccumulator: no rows yet of 2 columns and 3 right-hand sides>"
     )

@@ -330,3 +330,42 @@ def test_numbers_in_lists_have_gradients(xp):
         signal.convolve(torch.ones(3), [1.0, c]).sum().backward()
         assert_close(c.grad, np.asarray(3.0))
         c.grad = None
+
+
+NAMES = {
+    "mode": lambda x: swath.signal.convolve(x, x, x),
+    "method": lambda x: swath.signal.convolve(x, x, "full", x),
+    "boundary": lambda x: swath.signal.convolve2d(x[None, :], x[None, :], "full", x),
+    "padtype": lambda x: swath.signal.resample_poly(x, 2, 1, 0, padtype=x),
+    "activation": lambda x: swath.signal.correlation_score(x, x, 1.0, x),
+    "channels": lambda x: swath.nn.conv(x[None, None, :], x[None, None, :], channels=x),
+    "padding": lambda x: swath.nn.conv_transpose(x[None, None, :], x[None, None, :], padding=x),
+    "on_deficient": lambda x: swath.linalg.lstsq(x[:, None], x, on_deficient=x),
+}
+
+
+@pytest.mark.on("numpy", "jax", "torch", "strict", "dask", "cupy")
+@pytest.mark.parametrize("name", list(NAMES))
+def test_an_array_in_the_place_of_a_name_is_refused_in_words(xp, name):
+    """As the third argument of a call that takes two: no library's error about truth values."""
+    with pytest.raises(ValueError, match=rf"\b{name} (must be|entries must|has 3 entries)"):
+        NAMES[name](xp.asarray([1.0, 2.0, 3.0]))
+
+
+@pytest.mark.on("numpy")
+def test_an_error_of_correlation_score_names_the_complex_argument(xp):
+    with pytest.raises(TypeError, match="needs real arrays, got bias ndarray"):
+        swath.signal.correlation_score(np.ones(3), np.ones(3), 1j, "tanh")
+
+
+@pytest.mark.on("numpy")
+@pytest.mark.parametrize("padding", [{1, 2}, {1: 2, 2: 1}])
+def test_paddings_without_an_order_are_refused(xp, padding):
+    with pytest.raises(ValueError, match=r"padding must be an int, one per axis, .*; got {1"):
+        swath.nn.conv(np.ones((1, 1, 5, 5)), np.ones((1, 1, 3, 3)), padding=padding)
+
+
+@pytest.mark.on("numpy")
+def test_a_dtype_that_the_library_has_not_is_refused_in_words(xp):
+    with pytest.raises(TypeError, match="a real floating dtype of numpy, got 'bfloat16'"):
+        swath.signal.get_window("hann", 4, dtype="bfloat16")

@@ -170,6 +170,7 @@ def test_the_symmetric_part_counts_where_values_are_not_known(xp):
         ([1.0], {"worN": -1}, ValueError, "worN must be at least 0, got -1"),
         ([1.0], {"worN": [1j]}, TypeError, "worN must hold real numbers"),
         ([1.0], {"worN": "many"}, TypeError, "worN must be an array, a number or a list"),
+        ([1.0], {"worN": [[1], [1, 2]]}, ValueError, "worN must be rectangular, got a ragged list"),
         ([1.0], {"fs": 0}, ValueError, "fs must be positive, got 0"),
         ([1.0], {"fs": "8 kHz"}, TypeError, "fs must be a number, got str"),
         (["1"], {}, TypeError, "b must hold numbers"),

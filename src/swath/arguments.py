@@ -17,7 +17,7 @@ import numpy as np
 from . import _ops
 from ._backends import Backend, backend_named, try_backend
 from .autodiff import Node, primal
-from .errors import ArgumentError, ArgumentTypeError, describe
+from .errors import ArgumentError, ArgumentTypeError, describe, not_among
 
 __all__ = [
     "Known",
@@ -29,6 +29,7 @@ __all__ = [
     "choice",
     "constant",
     "device_of",
+    "dtype_name",
     "floating",
     "gathered",
     "is_int",
@@ -425,10 +426,21 @@ def leading(**shapes: Sequence[int]) -> tuple[int, ...]:
 
 def choice(name: str, value: Any, allowed: Sequence[str]) -> str:
     """One of some strings."""
-    if value not in allowed:
-        names = ", ".join(map(repr, allowed))
-        raise ArgumentError(f"{name} must be one of {names}; got {value!r}")
+    # An array, perhaps meant for another argument, would be compared element by element.
+    if not isinstance(value, str) or value not in allowed:
+        raise not_among(name, value, allowed)
     return value
+
+
+def dtype_name(be: Backend, dtype: Any) -> str:
+    """The standard name of a dtype of the library that the user asked for; "" for anything else."""
+    try:
+        name = be.name_of(dtype)
+        be.dtype(name)
+    except (TypeError, ValueError, AttributeError):
+        # NumPy's ValueError is of what has a `dtype` of another library; not all have bfloat16.
+        return ""
+    return name
 
 
 def device_of(be: Backend, device: Any) -> Any:

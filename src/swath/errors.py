@@ -7,7 +7,7 @@ what would work. `explain` adds the operation's name in front and the shapes beh
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,6 +21,7 @@ __all__ = [
     "UnsupportedError",
     "describe",
     "explain",
+    "not_among",
 ]
 
 
@@ -55,6 +56,12 @@ def describe(value: Any) -> str:
         return f"{type(value).__name__} of shape {tuple(shape)}, dtype {name}"
     text = repr(value)
     return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '...'}"
+
+
+def not_among(name: str, value: Any, allowed: Iterable[str]) -> ArgumentError:
+    """The error of an argument that is none of some strings."""
+    given = describe(value) if hasattr(value, "shape") else repr(value)
+    return ArgumentError(f"{name} must be one of {', '.join(map(repr, allowed))}; got {given}")
 
 
 def _shapes(arguments: Mapping[str, Any]) -> str:

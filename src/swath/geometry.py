@@ -8,7 +8,7 @@ on each sliding axis, with output index i, tap j and input position p::
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
@@ -490,8 +490,9 @@ def resolve_padding(
     if _is_int(padding):
         p = int(padding)
         return tuple(_pair(p, p) for _ in range(rank))
-    # A number that jit traces is iterable to its class only.
-    if not isinstance(padding, Iterable) or getattr(padding, "ndim", 1) == 0:
+    # A number that jit traces is iterable to its class only; sets and dicts have no order of axes.
+    unordered = isinstance(padding, Set | Mapping)
+    if unordered or not isinstance(padding, Iterable) or getattr(padding, "ndim", 1) == 0:
         raise ArgumentError(
             f"padding must be an int, one per axis, (low, high) per axis or a name; got {padding!r}"
         )

@@ -367,7 +367,7 @@ BAD: list[Bad] = [
     ),
     refuse(
         "signal.get_window", DTYPE, call("hann", 3, dtype="int8"), TypeError,
-        "get_window: dtype must be a real floating dtype, got 'int8'",
+        "get_window: dtype must be a real floating dtype of numpy, got 'int8'",
     ),
     gives("signal.get_window", NAN, call(nan, 2), [nan, nan]),
     refuse(

@@ -399,7 +399,7 @@ class GramAccumulator:
             kind = arguments.solvable(be, a, b)[0].dtype
             kind = be.dtype("float32") if be.is_half(kind) else kind
         else:
-            name = be.name_of(self._dtype)
+            name = arguments.dtype_name(be, self._dtype)
             if name not in ("float32", "float64", "complex64", "complex128"):
                 raise ArgumentTypeError(
                     f"dtype must be float32, float64, complex64 or complex128, got {self._dtype!r}"

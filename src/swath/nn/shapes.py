@@ -123,7 +123,7 @@ def spread_spans(
         (n - 1) * s + d * (k - 1) + 1
         for n, k, s, d in zip(lengths, sizes, strides, dilations, strict=True)
     ]
-    if padding in ("same", "same_lower"):
+    if isinstance(padding, str) and padding in ("same", "same_lower"):
         if wanted is None:
             wanted = [n * s + e for n, s, e in zip(lengths, strides, extra, strict=True)]
         pads = _centred(reach, wanted, lower=padding == "same_lower")

@@ -103,7 +103,12 @@ def angles_of(be: Backend, name: str, freqs: Any, beside: str, like: Any, fs: fl
             raise ArgumentTypeError(
                 f"{name} must be an array, a number or a list, got {describe(freqs)}"
             )
-        table = np.asarray(freqs)
+        try:
+            table = np.asarray(freqs)
+        except ValueError:
+            raise ArgumentError(
+                f"{name} must be rectangular, got a ragged list {freqs!r}"
+            ) from None
         if table.dtype.kind not in "iuf":
             raise ArgumentTypeError(f"{name} must hold real numbers, got {describe(freqs)}")
         return np.asarray(np.asarray(table, np.float64) * (2 * pi / fs))
@@ -137,14 +142,9 @@ def sampling_rate(fs: Any) -> float:
 
 def float_name(be: Backend, dtype: Any) -> str:
     """The name of a real floating dtype that the user asked for."""
-    name = dtype
-    if not isinstance(dtype, str):
-        try:
-            name = be.name_of(dtype)
-        except TypeError:
-            name = ""
+    name = arguments.dtype_name(be, dtype)
     if name not in ("float16", "bfloat16", "float32", "float64"):
-        raise ArgumentTypeError(f"dtype must be a real floating dtype, got {dtype!r}")
+        raise ArgumentTypeError(f"dtype must be a real floating dtype of {be.name}, got {dtype!r}")
     return name
 
 

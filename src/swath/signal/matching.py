@@ -94,16 +94,17 @@ def correlation_score(
     if bias is not None and prod(bias.shape) != 1:
         raise ArgumentError(f"bias must have one element, got shape {tuple(bias.shape)}")
     if not callable(activation) and activation is not None:
-        if activation not in ACTIVATIONS:
+        if not isinstance(activation, str) or activation not in ACTIVATIONS:
             raise ArgumentError(
                 f"activation must be None, one of {', '.join(map(repr, ACTIVATIONS))} or a "
                 f"callable; got {describe(activation)}"
             )
-        if any(v is not None and be.is_complex(primal(v)) for v in (x, f, bias)):
-            raise ArgumentTypeError(
-                f"activation {activation!r} orders numbers and needs real arrays, got "
-                f"{describe(primal(x))} and {describe(primal(f))}"
-            )
+        for name, value in (("x", x), ("f", f), ("bias", bias)):
+            if value is not None and be.is_complex(primal(value)):
+                raise ArgumentTypeError(
+                    f"activation {activation!r} orders numbers and needs real arrays, got {name} "
+                    f"{describe(primal(value))}"
+                )
     if callable(activation) and any(isinstance(v, Node) for v in (x, f, bias)):
         raise UnsupportedError(
             "swath.vjp knows no derivative of a callable activation; name one of "

@@ -54,6 +54,9 @@ __all__ = [
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+# Parameters that have a value always, and are numbers.
+_NUMBERS = frozenset({"NW", "alpha", "at", "beta", "p", "sig", "sll", "std", "tau"})
+
 _SHARED = """sym : bool, default True
     Whether the window is symmetric, for filters; False gives a periodic one, for spectra (the
     symmetric window of M + 1 points without its last).
@@ -126,14 +129,21 @@ def _made(name: str, place: _Place, M: Any, sym: Any, **parameters: Any) -> Any:
             found = try_backend(primal(parameters["a"]))
             xp = found.xp if xp is None and found is not None else xp
             parameters = {"a": host_values("a", parameters["a"])}
+            if parameters["a"].ndim != 1:
+                raise ArgumentError(
+                    f"a must be a list of weights, (n,), got shape {parameters['a'].shape}"
+                )
         else:
             parameters = {k: _parameter(k, v) for k, v in parameters.items()}
+        for key in _NUMBERS & parameters.keys():
+            if not isinstance(parameters[key], Real | np.bool_):
+                raise ArgumentTypeError(f"{key} must be a number, got {describe(parameters[key])}")
         try:
             made = getattr(windows, name)(count, sym=bool(sym), **parameters)
-        except TypeError as error:
-            raise ArgumentTypeError(f"SciPy does not make this window: {error}") from None
-        except ValueError as error:
-            raise ArgumentError(f"SciPy does not make this window: {error}") from None
+        except (TypeError, ValueError, OverflowError) as error:
+            given = ", ".join(f"{k}={v!r}" for k, v in {"M": count, **parameters}.items())
+            kind = ArgumentTypeError if isinstance(error, TypeError) else ArgumentError
+            raise kind(f"SciPy does not make this window of {given}: {error}") from None
         be = library("numpy" if xp is None else xp)
         if isinstance(made, tuple):
             return tuple(placed(be, np.asarray(t), place.device, place.dtype) for t in made)
@@ -204,7 +214,8 @@ def host_window(window: Any, count: int, fftbins: bool) -> np.ndarray:
         window = _parameter("window", window)
     try:
         return np.asarray(make(window, count, fftbins))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, IndexError, OverflowError) as error:
+        # IndexError: the weights of "general_cosine" are one number.
         raise ArgumentError(f"SciPy does not make window {window!r}: {error}") from None
 
 

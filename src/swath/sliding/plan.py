@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 from .._backends import WORKSPACE, Backend, blocks
-from ..errors import ArgumentError
+from ..errors import not_among
 from ..geometry import Sliding
 from . import (
     costs,
@@ -347,9 +347,9 @@ def capturing() -> bool:
 
 def check_method(method: Any) -> str:
     """`method`, if it is one."""
-    if method not in ("auto", *METHODS):
-        names = ", ".join(repr(m) for m in ("auto", *METHODS))
-        raise ArgumentError(f"method must be one of {names}; got {method!r}")
+    allowed = ("auto", *METHODS)
+    if not isinstance(method, str) or method not in allowed:
+        raise not_among("method", method, allowed)
     return method
 
 
