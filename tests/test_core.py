@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 
 import oracles_core
 import swath
+from over_cases import params
 from swath import registry
 from swath._backends import backend_of
 from swath.errors import ArgumentError
 from swath.geometry import Sliding, Span, Windows, pooling_span, resolve_padding, same_padding
+from swath.planning import PLANNED
 from swath.signal import _slide
 from swath.sliding import (
     correlate,
@@ -664,6 +666,18 @@ def test_operations_go_by_their_names_too(monkeypatch):
 def test_plan_of_an_operation_without_a_product_is_refused():
     with pytest.raises(TypeError, match="sliding_windows computes no sliding product"):
         swath.plan(swath.sliding_windows, np.ones(5), 2)
+
+
+@pytest.mark.on("numpy", "torch")
+@pytest.mark.parametrize("case", params())
+def test_there_is_a_plan_or_the_word_that_there_is_none(xp, rng, case):
+    """Whatever the values: nothing is told of them, as of columns that are dependent."""
+    args, kwargs = case.make(xp, rng)
+    if case.op in PLANNED:
+        assert swath.plan(case.op, *args, **kwargs).method in plan.METHODS
+    else:
+        with pytest.raises(TypeError, match=f"^plan: {case.op} computes no sliding product"):
+            swath.plan(case.op, *args, **kwargs)
 
 
 def test_a_forced_method_is_obeyed_and_an_unknown_one_refused():

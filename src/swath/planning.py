@@ -10,10 +10,38 @@ import numpy as np
 from . import arguments
 from ._backends import Backend, try_backend
 from .errors import ArgumentError, ArgumentTypeError, explain
-from .registry import Operation, lookup
+from .registry import Operation, find, lookup
 from .sliding.plan import Plan, capture
 
-__all__ = ["plan"]
+__all__ = ["PLANNED", "plan"]
+
+# Operations that compute a sliding product. Stand-ins have no values, so that what others decide by
+# values (whether edges increase, whether columns are independent) would be told of zeros.
+PLANNED = frozenset(
+    {
+        "linalg.deconvolve",
+        "linalg.identify_fir",
+        "linalg.matmul_toeplitz",
+        "nn.conv",
+        "nn.conv_transpose",
+        "signal.convolve",
+        "signal.convolve2d",
+        "signal.correlate",
+        "signal.correlate2d",
+        "signal.decimate",
+        "signal.fftconvolve",
+        "signal.filter_bank",
+        "signal.filtfilt",
+        "signal.fir_step",
+        "signal.lfilter",
+        "signal.lfiltic",
+        "signal.match_template",
+        "signal.oaconvolve",
+        "signal.resample_poly",
+        "signal.savgol_filter",
+        "signal.upfirdn",
+    }
+)
 
 
 def plan(op: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Plan:
@@ -48,6 +76,8 @@ def plan(op: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Plan:
     """
     with explain("plan", {}):
         record = lookup(op)
+        if find(record.function) is record and record.name not in PLANNED:
+            raise ArgumentTypeError(f"{record.name} computes no sliding product, so it has no plan")
         be, place = _library(record, args, kwargs)
     stand_ins = [_stand_in(a) for a in args]
     with capture(be, place) as plans:
