@@ -35,6 +35,15 @@ def test_lists_and_numpy_arrays_in_arrays_of_the_library_out(sw):
     assert sw.sliding_windows([1.0, 2.0, 3.0], 2).shape == (2, 2)
 
 
+def test_a_dtype_goes_by_its_name_on_every_library(sw):
+    for x in ([1, 2], np.array([1.0, 2.0]), sw.asarray([1.0, 2.0])):
+        for dtype in ("float32", np.float32, np.dtype("float32"), sw.xp.float32):
+            assert_close(sw.asarray(x, dtype=dtype), np.array([1.0, 2.0]), dtype="float32")
+    for dtype in ("nothing", 3, np, np.ones(2)):
+        with pytest.raises(TypeError, match=r"asarray: dtype must be a dtype of [a-z]+ or its"):
+            sw.asarray([1.0], dtype=dtype)
+
+
 def test_read_only_and_reversed_numpy_arrays(sw):
     x = np.arange(6.0)[::-2]
     x.flags.writeable = False

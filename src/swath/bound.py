@@ -97,8 +97,9 @@ class Bound:
         """An array of this library on this device from a list, a NumPy array or a DLPack object.
 
         Float64 data become the device's widest float. Arrays of other libraries go through host
-        memory unless they already live in this one.
+        memory unless they already live in this one. `dtype` is the library's, or its name.
         """
+        dtype = self._dtype(dtype)
         if isinstance(x, list | tuple):
             with explain("asarray", {}):
                 x = arguments.gathered("x", x)
@@ -126,6 +127,17 @@ class Bound:
             table = table.astype(narrow)
         out = self.backend.from_host(table, self.device)
         return out if dtype is None else self.xp.astype(out, dtype)
+
+    def _dtype(self, dtype: Any) -> Any:
+        # Python's own types as they are: libraries differ in which they take.
+        if dtype is None or any(dtype is kind for kind in (bool, int, float, complex)):
+            return dtype
+        name = arguments.dtype_name(self.backend, dtype)
+        if not name:
+            raise ArgumentTypeError(
+                f"asarray: dtype must be a dtype of {self.backend.name} or its name, got {dtype!r}"
+            )
+        return self.backend.dtype(name)
 
     def to_numpy(self, x: Any) -> np.ndarray:
         """A result as a NumPy array (an explicit transfer)."""
