@@ -13,7 +13,7 @@ from . import _ops, arguments
 from ._backends import Backend
 from .autodiff import Core, apply
 from .division import Cuts, Division, Piece, follow, inside, replaced, whole
-from .errors import ArgumentError
+from .errors import ArgumentError, ArgumentTypeError, describe
 from .geometry import Span, Windows
 from .registry import operation
 
@@ -204,7 +204,7 @@ def sliding_windows(
     Parameters
     ----------
     x : array
-        Any dtype, any number of axes.
+        Of numbers or booleans, with any number of axes.
     size : int or tuple of int
         Taps of the window, one entry per sliding axis.
     stride, dilation : int or tuple of int, default 1
@@ -277,9 +277,10 @@ def overlap_add(
     """
     be, blocks = arguments.one_array("blocks", blocks)
     arguments.numeric(be, "blocks", blocks)
-    if not isinstance(shape, tuple | list):
-        shape = (shape,)
-    shape = tuple(arguments.positive("shape", n, least=0) for n in shape)
+    if not arguments.is_int(shape) and not isinstance(shape, tuple | list):
+        raise ArgumentTypeError(f"shape must be an int or a tuple of ints, got {describe(shape)}")
+    lengths = shape if isinstance(shape, tuple | list) else (shape,)
+    shape = tuple(arguments.positive("shape", n, least=0) for n in lengths)
     rank = blocks.ndim - len(shape)
     if rank < 1:
         raise ArgumentError(

@@ -65,7 +65,7 @@ BAD: list[Bad] = [
     ),
     refuse(
         A, "shape of an array", call(ones(1, 1), ones(1)), TypeError,
-        r"shape must be an int, got \w+ of shape \(1,\)",
+        r"shape must be an int or a tuple of ints, got \w+ of shape \(1,\)",
     ),
     refuse(
         A, DTYPE, call(np.array([[True]]), (1,)), TypeError, r"blocks must be numeric, got .*bool"
