@@ -32,6 +32,7 @@ __all__ = [
     "dtype_name",
     "floating",
     "gathered",
+    "in_range",
     "is_int",
     "leading",
     "number",
@@ -232,6 +233,7 @@ def _weak(be: Backend, name: str, value: Any, anchor: Array, kinds: Sequence[Any
         return be.from_host(table)
     kind = _weak_dtype(be, table.dtype.kind, anchor, kinds)
     if table.ndim == 0:
+        in_range(be, name, table.item(), kind)
         return be.new_like(anchor, (), dtype=kind, fill=table.item())
     return be.constant(table, anchor, kind)
 
@@ -342,6 +344,18 @@ def constant(be: Backend, name: str, value: Any, x: Any) -> int | float | comple
     if isinstance(found, complex) and not be.is_complex(primal(x)):
         raise ArgumentTypeError(f"{name} must be real for real inputs, got {found}")
     return found
+
+
+def in_range(be: Backend, name: str, value: Any, kind: Any) -> None:
+    """Refuse a whole number that an integer dtype does not hold: libraries wrap it, or raise."""
+    if not isinstance(value, int) or be.is_floating(kind) or be.name_of(kind) == "bool":
+        return
+    limits = be.xp.iinfo(kind)
+    if not limits.min <= value <= limits.max:
+        raise ArgumentError(
+            f"{name} must lie in the range of {be.name_of(kind)}, {limits.min} to {limits.max}, "
+            f"got {value}; convert the arrays to a wider dtype"
+        )
 
 
 def is_int(value: Any) -> bool:

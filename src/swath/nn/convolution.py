@@ -137,12 +137,15 @@ def _padding_value(mode: Any, be: Backend, x: Any) -> Any:
                 f"padding_mode is the complex number {mode!r}, but x and weight are "
                 f"{be.name_of(x.dtype)}"
             )
-        if not be.is_floating(x.dtype) and mode != int(mode):  # type: ignore[call-overload]
+        if be.is_floating(x.dtype):
+            return mode
+        if not float(mode).is_integer():  # type: ignore[arg-type]
             raise ArgumentTypeError(
                 f"padding_mode {mode!r} is no integer, but x and weight are "
                 f"{be.name_of(x.dtype)}; convert them to a float dtype"
             )
-        return mode if be.is_floating(x.dtype) else int(mode)  # type: ignore[call-overload]
+        arguments.in_range(be, "padding_mode", int(mode), x.dtype)  # type: ignore[call-overload]
+        return int(mode)  # type: ignore[call-overload]
     else:
         raise ArgumentTypeError(f"padding_mode must be a name or a number, got {describe(mode)}")
     names = ", ".join(map(repr, ("zeros", *_padding.MODES)))

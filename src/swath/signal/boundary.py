@@ -121,6 +121,7 @@ def _planar(in1: Any, in2: Any, mode: str, boundary: str, fillvalue: Any, *, tur
         if not fillvalue.is_integer():
             raise ArgumentTypeError(f"fillvalue must be an int for integer inputs, got {fillvalue}")
         fillvalue = int(fillvalue)
+    arguments.in_range(be, "fillvalue", fillvalue, in1.dtype)
     if turned:
         in2 = _ops.conj(in2)
     spans = [mode_span(n, k, mode) for n, k in zip(in1.shape, in2.shape, strict=True)]
