@@ -218,6 +218,19 @@ FLAGS = {
     ),
     "antisymmetric": lambda x, f: swath.signal.firwin2(4, [0.0, 1.0], [0.0, 0.0], antisymmetric=f),
     "pass_zero": lambda x, f: swath.signal.firwin(3, 0.5, pass_zero=f),
+    "scale": lambda x, f: swath.signal.firwin(3, 0.5, scale=f),
+    "half": lambda x, f: swath.signal.minimum_phase([1.0, 4.0, 1.0], half=f),
+    "sym": lambda x, f: swath.signal.windows.hann(3, f),
+    "whole": lambda x, f: swath.signal.freqz(x[0, 0], whole=f),
+    "whole of a delay": lambda x, f: swath.signal.group_delay([1.0, 4.0, 1.0], whole=f),
+    "include_nyquist": lambda x, f: swath.signal.freqz(x[0, 0], include_nyquist=f),
+    "return_onesided": lambda x, f: swath.signal.stft(x, nperseg=4, return_onesided=f),
+    "padded": lambda x, f: swath.signal.stft(x, nperseg=4, padded=f),
+    "input_onesided": lambda x, f: swath.signal.istft(np.ones((4, 4)), input_onesided=f),
+    "lower": lambda x, f: swath.nn.same_padding(5, 2, lower=f),
+    "check_finite": lambda x, f: swath.linalg.matmul_toeplitz(x[0, 0], x[0, 0], f),
+    "check_finite of a system": lambda x, f: swath.linalg.solve_toeplitz(np.eye(9)[0], x[0, 0], f),
+    "full_output": lambda x, f: swath.linalg.solve_toeplitz(np.eye(9)[0], x[0, 0], full_output=f),
 }
 
 
@@ -230,7 +243,7 @@ def test_flags_are_true_or_false(xp, rng, name):
             arrays_in(FLAGS[name](x, flag)), arrays_in(FLAGS[name](x, np.bool_(flag))), strict=True
         ):
             assert_close(b, a, rtol=0)
-    for other in (0, "no", None):
+    for other in (0, "no", None, np.ones(2)):
         with pytest.raises((ArgumentError, ArgumentTypeError), match=f"{name.split()[0]} must be"):
             FLAGS[name](x, other)
 
@@ -369,3 +382,31 @@ def test_paddings_without_an_order_are_refused(xp, padding):
 def test_a_dtype_that_the_library_has_not_is_refused_in_words(xp):
     with pytest.raises(TypeError, match="a real floating dtype of numpy, got 'bfloat16'"):
         swath.signal.get_window("hann", 4, dtype="bfloat16")
+
+
+BYTES = {
+    "padding_mode": lambda x, v: swath.nn.conv(
+        x[None, None, :], x[None, None, :], padding=1, padding_mode=v
+    ),
+    "fillvalue": lambda x, v: swath.signal.convolve2d(x[None, :], x[None, :], fillvalue=v),
+    "bias": lambda x, v: swath.signal.correlation_score(x, x, v),
+}
+
+
+@pytest.mark.on("numpy", "jax", "torch", "strict", "dask", "cupy")
+@pytest.mark.parametrize("name", list(BYTES))
+def test_a_number_that_the_integers_beside_it_do_not_hold_is_refused(xp, name):
+    """Libraries wrapped it, or raised errors of their own."""
+    x = xp.asarray(np.array([1, 2, 3], np.uint8))
+    BYTES[name](x, 255)
+    for value in (-1, 256):
+        with pytest.raises(ValueError, match=f"{name} must lie in the range of uint8, 0 to 255, g"):
+            BYTES[name](x, value)
+
+
+@pytest.mark.on("numpy")
+@pytest.mark.parametrize("value", [np.nan, np.inf, 0.5])
+def test_padding_of_integers_that_is_none_is_refused_in_words(xp, value):
+    x = np.ones((1, 1, 3), int)
+    with pytest.raises(TypeError, match="is no integer, but x and weight are int"):
+        swath.nn.conv(x, x, padding=1, padding_mode=value)

@@ -258,6 +258,7 @@ def matmul_toeplitz(
            [ 33, 218]])
     """
     del workers
+    check_finite = arguments.flag("check_finite", check_finite)
     c, r = parted(c_or_cr)
     try:
         key = (

@@ -374,6 +374,8 @@ def solve_toeplitz(
     array([2., 0., 2.])
     """
     arguments.choice("method", method, _METHODS)
+    check_finite = arguments.flag("check_finite", check_finite)
+    full_output = arguments.flag("full_output", full_output)
     be, c, r, b = toeplitz_arguments(c_or_cr, "b", b)
     n = int(c.shape[-1])
     if r.shape[-1] != n:

@@ -291,12 +291,13 @@ def same_padding(
     ((2, 3), (1, 2))
     """
     with explain("same_padding", {}):
+        lower = arguments.flag("lower", lower)
         points = _shape("lengths", [lengths] if arguments.is_int(lengths) else lengths)
         rank = len(points)
         sizes = arguments.per_axis("size", size, rank)
         strides = arguments.per_axis("stride", stride, rank)
         dilations = arguments.per_axis("dilation", dilation, rank)
         return tuple(
-            geometry.same_padding(n, k, s, d, lower=bool(lower))
+            geometry.same_padding(n, k, s, d, lower=lower)
             for n, k, s, d in zip(points, sizes, strides, dilations, strict=True)
         )

@@ -614,6 +614,7 @@ def minimum_phase(
     from scipy.signal import minimum_phase as least_delay
 
     arguments.choice("method", method, ("homomorphic", "hilbert"))
+    half = arguments.flag("half", half)
     be, given, finish = design_arrays(xp, device, dtype, h=h)
     shape = tuple(given[0].shape)
     if len(shape) != 1 or shape[0] < 3:
@@ -625,5 +626,5 @@ def minimum_phase(
     taps = np.array(host_values("h", given[0]), np.float64)
     if not np.isfinite(taps).all():
         raise ArgumentError("h must be finite")
-    made = least_delay(taps, method, n_fft, half=bool(half))  # pyright: ignore[reportArgumentType]
+    made = least_delay(taps, method, n_fft, half=half)  # pyright: ignore[reportArgumentType]
     return finish(_beside(be, given, np.asarray(made)))

@@ -293,13 +293,15 @@ def freqz(
     rate = sampling_rate(fs)
     if plot is not None and not callable(plot):
         raise ArgumentTypeError(f"plot must be callable as plot(w, h), got {describe(plot)}")
+    whole = arguments.flag("whole", whole)
+    include_nyquist = arguments.flag("include_nyquist", include_nyquist)
     given = a
     be, (b, a) = arguments.arrays(b=b, a=a)
     b, a = _columns(be, "b", b), _columns(be, "a", a)
     # No library has complex halves either.
     b, a = arguments.summable(be, *arguments.floating(be, b, a))
-    ends = bool(include_nyquist) and not whole
-    angles, points = _grid(be, "worN", worN, "b", _ops.real(b), rate, whole=bool(whole), ends=ends)
+    ends = include_nyquist and not whole
+    angles, points = _grid(be, "worN", worN, "b", _ops.real(b), rate, whole=whole, ends=ends)
     _compatible(b=tuple(b.shape[1:]), a=tuple(a.shape[1:]), worN=tuple(angles.shape))
     h = _spectrum(be, b, angles, points)
     if a.shape[0] > 1:
@@ -466,10 +468,11 @@ def group_delay(system: Any, w: Any = 512, whole: bool = False, fs: float = 2 * 
     array([1., 1., 1.])
     """
     rate = sampling_rate(fs)
+    whole = arguments.flag("whole", whole)
     be, b, a = _system(system)
     b, a = arguments.summable(be, *arguments.floating(be, b, a))
     like = _ops.real(b)
-    angles, points = _grid(be, "w", w, "system", like, rate, whole=bool(whole))
+    angles, points = _grid(be, "w", w, "system", like, rate, whole=whole)
     # The delay of b·z⁻ᴺ / a: the taps of one product b ∗ conj(reversed a), N = L − 1 too late.
     order = a.shape[0] - 1
     taps = b

@@ -343,13 +343,15 @@ def _analysed(
     share: int,
 ) -> tuple[Any, Any, Any]:
     """Frequencies, times, and what `mode` makes of the spectra; noverlap defaults to M/share."""
+    half = arguments.flag("return_onesided", half)
+    padded = arguments.flag("padded", padded)
     rate = sampling_rate(fs)
     be, x, taper = _inputs("x", x, window)
     axis = arguments.along("x", x, axis)
     if x.shape[axis] == 0:
         raise ArgumentError(f"x must have samples along axis {axis}, got shape {tuple(x.shape)}")
     size, taper, _ = _taper(be, x, window, taper, nperseg, x.shape[axis])
-    half = bool(half) and not be.is_complex(primal(x))
+    half = half and not be.is_complex(primal(x))
     g = _Layout(size, *_step_and_points(size, noverlap, nfft, share), half)
     others = [i for i in range(x.ndim) if i != axis]
     x = _ops.permute(x, (*others, axis))
@@ -645,6 +647,7 @@ def istft(
     array([ 0.,  1.,  2.,  3.,  4.,  5.,  6.,  7.,  8.,  9., 10., 11.])
     """
     arguments.choice("scaling", scaling, ("spectrum", "psd"))
+    input_onesided = arguments.flag("input_onesided", input_onesided)
     rate = sampling_rate(fs)
     be, z, taper = _inputs("Zxx", Zxx, window)
     if z.ndim < 2:
@@ -674,7 +677,7 @@ def istft(
         x = _ops.vacant((*lead, length), taper, z, dtype=kind)
     else:
         gain = _ops.cast(_gain(taper, rate, density=scaling == "psd"), z.dtype)
-        x = _overlapped(be, z, taper, gain, (points, bool(input_onesided)), step)
+        x = _overlapped(be, z, taper, gain, (points, input_onesided), step)
     cover = _ops.broadcast_to(_ops.multiply(taper, taper), (count, size))
     cover = overlap_add(cover, (length,), stride=step)
     if boundary:

@@ -100,6 +100,7 @@ def firwin(
     array([0.28  , 0.4399, 0.28  ])
     """
     taps = arguments.positive("numtaps", numtaps)
+    scale = arguments.flag("scale", scale)
     rate = 2.0 if fs is None else sampling_rate(fs)
     given = arguments.strong(cutoff) is not None
     be, (edges,), finish = design_arrays(xp, device, dtype, cutoff=cutoff)

@@ -124,6 +124,7 @@ def _made(name: str, place: _Place, M: Any, sym: Any, **parameters: Any) -> Any:
         if isinstance(M, float | np.floating):
             raise ArgumentError(f"M must be a whole number of points, an int; got {M}")
         count = arguments.positive("M", M, least=0)
+        sym = arguments.flag("sym", sym)
         xp = place.xp
         if name == "general_cosine":
             found = try_backend(primal(parameters["a"]))
@@ -139,7 +140,7 @@ def _made(name: str, place: _Place, M: Any, sym: Any, **parameters: Any) -> Any:
             if not isinstance(parameters[key], Real | np.bool_):
                 raise ArgumentTypeError(f"{key} must be a number, got {describe(parameters[key])}")
         try:
-            made = getattr(windows, name)(count, sym=bool(sym), **parameters)
+            made = getattr(windows, name)(count, sym=sym, **parameters)
         except (TypeError, ValueError, OverflowError) as error:
             given = ", ".join(f"{k}={v!r}" for k, v in {"M": count, **parameters}.items())
             kind = ArgumentTypeError if isinstance(error, TypeError) else ArgumentError
