@@ -404,6 +404,14 @@ def test_a_number_that_the_integers_beside_it_do_not_hold_is_refused(xp, name):
             BYTES[name](x, value)
 
 
+@pytest.mark.on("numpy", "jax", "torch", "strict", "dask", "cupy")
+def test_the_constant_of_a_padding_may_be_a_number_of_numpy(xp):
+    x, w = xp.asarray(np.ones((1, 1, 3))), xp.asarray(np.ones((1, 1, 1)))
+    for value in (np.float32(2.0), np.float64(2.0), np.int64(2)):
+        got = swath.nn.conv(x, w, padding=1, padding_mode=value)
+        assert_close(got, np.array([[[2.0, 1.0, 1.0, 1.0, 2.0]]]), dtype=xp.float)
+
+
 @pytest.mark.on("numpy")
 @pytest.mark.parametrize("value", [np.nan, np.inf, 0.5])
 def test_padding_of_integers_that_is_none_is_refused_in_words(xp, value):

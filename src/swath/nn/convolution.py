@@ -132,6 +132,8 @@ def _padding_value(mode: Any, be: Backend, x: Any) -> Any:
         if mode in _padding.MODES:
             return None
     elif isinstance(mode, Number) and not isinstance(mode, bool):
+        # NumPy's are numbers to NumPy alone.
+        mode = arguments.number("padding_mode", mode)
         if isinstance(mode, complex) and not be.is_complex(primal(x)):
             raise ArgumentTypeError(
                 f"padding_mode is the complex number {mode!r}, but x and weight are "
