@@ -74,6 +74,35 @@ def test_cotangents_are_of_the_dtype_that_was_given(xp, rng, change):
         assert np.array_equal(ct, plain)
 
 
+@pytest.mark.on("numpy")
+@pytest.mark.parametrize("change", GIVEN.values(), ids=GIVEN)
+def test_a_cotangent_of_any_layout_is_taken_as_an_ordinary_one(xp, rng, change):
+    x, w, b = rng.standard_normal((2, 3, 9)), rng.standard_normal((4, 3, 3)), rng.standard_normal(4)
+    y, pullback = swath.vjp(swath.nn.conv, x, w, b)
+    for ct, plain in zip(pullback(change(y)), pullback(y), strict=True):
+        assert type(ct) is np.ndarray
+        assert ct.dtype == plain.dtype
+        assert np.array_equal(ct, plain)
+    with pytest.raises(ArgumentTypeError, match="cotangent must not be a masked array"):
+        pullback(np.ma.array(y))
+
+
+@pytest.mark.parametrize("given", ["float64", "float16"])
+def test_pullbacks_give_the_dtype_of_the_argument_whatever_that_of_the_cotangent(xp, rng, given):
+    """Every operation may hand the cotangent on as it is: here a bias, a sum and a product."""
+    if not hasattr(xp, given) or (given == "float64" and not xp.x64):
+        given = "float32"
+    x = xp.asarray(rng.standard_normal((2, 3, 9)), dtype="complex64")
+    w = xp.asarray(rng.standard_normal((4, 3, 3)), dtype="float32")
+    b = xp.asarray(rng.standard_normal(4), dtype="complex64")
+    y, pullback = swath.vjp(swath.nn.conv, x, w, b)
+    ones = np.ones(y.shape)
+    found = pullback(xp.asarray(ones, dtype=given))
+    for ct, plain, array in zip(found, pullback(xp.asarray(ones, "complex64")), (x, w, b)):
+        assert ct.dtype == array.dtype
+        assert_close(ct, xp.numpy(plain))
+
+
 @pytest.mark.on("dask")
 def test_chunks_in_the_other_byte_order(xp, rng):
     import dask.array as da

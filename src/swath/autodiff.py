@@ -348,8 +348,7 @@ def vjp(
     def pullback(cotangent: Any, *, with_kwargs: bool = default) -> Any:
         found: dict[int, Array] = {}
         if isinstance(output, Node):
-            _check_cotangent(cotangent, output.value)
-            found = tape.pull(output, cotangent)
+            found = tape.pull(output, _cotangent(cotangent, output.value))
         positional = tuple(_entry(found, n) for n in nodes)
         if not with_kwargs:
             return positional
@@ -391,24 +390,28 @@ def _entry(found: dict[int, Array], node: Any) -> Any:
     return backend_of(node.value).new_like(node.value, node.shape)
 
 
-def _check_cotangent(cotangent: Any, value: Array) -> None:
-    be = try_backend(cotangent)
+def _cotangent(given: Any, value: Array) -> Array:
+    """The cotangent of a value as rules take it: an ordinary array of the value's dtype."""
+    from .arguments import one_array
+
+    be = try_backend(given)
     if be is None or be is not backend_of(value):
         raise ArgumentTypeError(
             f"pullback: the cotangent must be an array of {backend_of(value).name} like the value; "
-            f"got {describe(cotangent)}"
+            f"got {describe(given)}"
         )
-    if tuple(cotangent.shape) != tuple(value.shape):
+    if tuple(given.shape) != tuple(value.shape):
         raise ArgumentError(
             f"pullback: the cotangent must have the value's shape {tuple(value.shape)}, "
-            f"got {tuple(cotangent.shape)}"
+            f"got {tuple(given.shape)}"
         )
-    if not be.is_floating(cotangent.dtype):
+    if not be.is_floating(given.dtype):
         raise ArgumentTypeError(
-            f"pullback: the cotangent must be of a floating dtype, got {describe(cotangent)}"
+            f"pullback: the cotangent must be of a floating dtype, got {describe(given)}"
         )
-    if be.is_complex(cotangent) and not be.is_complex(value):
+    if be.is_complex(given) and not be.is_complex(value):
         raise ArgumentTypeError(
             f"pullback: the value is real ({be.name_of(value.dtype)}), "
-            f"so the cotangent must be; got {be.name_of(cotangent.dtype)}"
+            f"so the cotangent must be; got {be.name_of(given.dtype)}"
         )
+    return be.cast(one_array("cotangent", given)[1], value.dtype)
