@@ -346,6 +346,18 @@ def test_windows_wholly_in_padding(xp):
 
 
 @maximum
+def test_windows_whose_taps_step_over_an_axis_name_no_place(xp):
+    """PyTorch's kernel names one all the same, and its derivative would write behind the array."""
+    x = xp.asarray(np.array([[[1.0, 5.0, 2.0]], [[3.0, 6.0, 1.0]]]))
+    keywords = {"stride": 1, "padding": ((1, 1), (0, 0)), "dilation": (2, 1)}
+    y, indices = xp.call(nn.max_pool, x, (2, 2), return_indices=True, **keywords)
+    assert_close(y, np.full((2, 1, 2), -np.inf))
+    assert_close(indices, np.full((2, 1, 2), -1))
+    y, pullback = swath.vjp(nn.max_pool, x, (2, 2), **keywords)
+    assert_close(pullback(xp.asarray(np.ones((2, 1, 2))))[0], np.zeros((2, 1, 3)))
+
+
+@maximum
 def test_windows_of_minus_infinity_keep_their_first_place(xp):
     x = xp.asarray(np.full((1, 1, 4), -np.inf))
     y, indices = xp.call(nn.max_pool, x, (3,), stride=2, padding=1, return_indices=True)

@@ -132,6 +132,10 @@ def _planes(g: Any) -> _Pool | None:
         return None
     if any(s.low != s.high or not 0 <= s.low <= s.size // 2 for s in spans):
         return None
+    # Taps may step over a shorter axis: of such a window wholly in padding PyTorch names a place
+    # all the same, even one behind the array, where its derivative would write.
+    if any(s.low and s.length < s.dilation for s in spans):
+        return None
     settings = tuple(
         tuple(getattr(s, name) for s in spans) for name in ("size", "stride", "low", "dilation")
     )
