@@ -12,6 +12,7 @@ import oracles_nn
 import swath
 from rows import count, widest
 from swath import nn
+from swath.sliding.plan import METHODS
 from swath.testing import assert_close, check_adjoint, check_vjp
 
 conv_tests = pytest.mark.op("nn.conv")
@@ -477,6 +478,19 @@ def test_conv_transpose_is_the_transpose_of_conv(xp, rng):
         want = xp.numpy(pullback(y)[0])
         got = xp.call(nn.conv_transpose, y, xp.asarray(w), output_shape=(n,), **keywords)
         assert_close(got, want)
+
+
+@transpose_tests
+@pytest.mark.parametrize("method", ["auto", *METHODS])
+def test_points_that_no_tap_reaches_are_zero_by_every_method(xp, method):
+    """Padding cuts off all that the kernel's copies reach, and output padding is left."""
+    x, w = xp.asarray(np.ones((2, 2, 1, 8))), xp.asarray(np.ones((2, 1, 1, 2)))
+    for padding in (((6, 0), (7, 4)), (3, (0, 11))):
+        keywords = {"stride": (7, 2), "padding": padding, "output_padding": (6, 1)}
+        y, pullback = swath.vjp(nn.conv_transpose, x, w, method=method, **keywords)
+        assert_close(y, np.zeros((2, 1, 1, 6)))
+        for ct, a in zip(pullback(y), (x, w), strict=True):
+            assert_close(ct, np.zeros(a.shape))
 
 
 @transpose_tests

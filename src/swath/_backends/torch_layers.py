@@ -176,6 +176,10 @@ def layer_gradients(g: Any, x: Array, w: Array, y: Array) -> tuple[Array, ...] |
 
 def _shaped(x: Array, low: Sequence[int], high: Sequence[int]) -> Array:
     """Pad the last axes with zeros; negative widths crop."""
+    whole = list(zip(x.shape[2:], low, high, strict=True))
+    if any(n + min(a, 0) + min(b, 0) < 0 for n, a, b in whole):
+        # More is cropped than there is, and made up for on the other side.
+        return x.new_zeros((*x.shape[:2], *(n + a + b for n, a, b in whole)))
     pairs = [n for pair in zip(reversed(low), reversed(high), strict=True) for n in pair]
     return torch.constant_pad_nd(x, pairs)
 

@@ -286,10 +286,14 @@ def _spread(be: Backend, g: Sliding, w: Array, y: Array) -> Array:
 
 def _unpadded(be: Backend, g: Sliding, total: Array) -> Array:
     """x from the padded x: take the padding off, put cropped points back."""
-    reach = [s.length + s.low + s.high for s in g.spans]
-    cuts = [slice(max(s.low, 0), n - max(s.high, 0)) for s, n in zip(g.spans, reach, strict=True)]
+    cuts, back = [], []
+    for s in g.spans:
+        points, (before, _) = s.kept
+        count = points.stop - points.start
+        # Padding may go beyond the last point that a tap reaches: then nothing of this is kept.
+        cuts.append(slice(before, before + count) if count else slice(0, 0))
+        back.append((points.start, s.length - points.stop))
     total = total[_at(g, cuts)]
-    back = [(max(-s.low, 0), max(-s.high, 0)) for s in g.spans]
     return be.pad(total, [(0, 0), *back, (0, 0)] if g.last else [(0, 0), (0, 0), *back])
 
 

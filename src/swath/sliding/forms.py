@@ -108,7 +108,8 @@ class Form:
             return self.algorithm.pack(be, g, w)
         found = {}
         for remainders, _, taps, sub in g.residues():
-            if 0 not in sub.sizes:
+            # Of what no point asks for nothing says that the algorithm takes it.
+            if 0 not in (*sub.sizes, *sub.out):
                 found[remainders] = self.algorithm.pack(be, sub, _exchanged(be, g, w, taps))
         return found
 
