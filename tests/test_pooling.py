@@ -346,6 +346,28 @@ def test_windows_wholly_in_padding(xp):
 
 
 @maximum
+@minimum
+@average
+@pytest.mark.parametrize("function", [nn.max_pool, nn.min_pool, nn.avg_pool])
+@pytest.mark.parametrize(
+    ("points", "size", "stride", "padding"),
+    [((1,), 1, 7, (3, 2)), ((1,), 1, 7, (3, 9)), ((2, 1), (3, 1), (8, 6), (2, 2))],
+)
+def test_no_derivative_where_every_window_is_padding(xp, function, points, size, stride, padding):
+    x = xp.asarray(np.ones((2, *points)))
+    axes = tuple(range(1, x.ndim))
+    keywords = {"stride": stride, "padding": (padding,) * len(axes), "axes": axes}
+
+    def gradient(x):
+        y, pullback = swath.vjp(function, x, size, **keywords)
+        return pullback(xp.asarray(np.ones(y.shape)))[0]
+
+    found = xp.numpy(xp.call(gradient, x))
+    assert found.shape == x.shape
+    assert not np.any(found)
+
+
+@maximum
 def test_windows_whose_taps_step_over_an_axis_name_no_place(xp):
     """PyTorch's kernel names one all the same, and its derivative would write behind the array."""
     x = xp.asarray(np.array([[[1.0, 5.0, 2.0]], [[3.0, 6.0, 1.0]]]))

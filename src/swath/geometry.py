@@ -175,6 +175,9 @@ class Span:
         total = max(0, self.length + self.low + self.high)
         start = min(max(0, -self.low), self.length)
         stop = max(start, min(self.length, self.length + self.high))
+        if start == stop:
+            # Not behind the last point: there the standard knows no slices.
+            start = stop = 0
         before = max(0, min(start + self.low, total - (stop - start)))
         return slice(start, stop), (before, total - before - (stop - start))
 

@@ -46,7 +46,11 @@ def _shift(x: Array, axis: int, start: int, stop: int | None) -> Array:
 
 def _pad_axis(be: Backend, x: Array, axis: int, low: int, high: int, value: Any) -> Array:
     if low < 0 or high < 0:
-        x = _shift(x, axis, max(0, -low), x.shape[axis] - max(0, -high))
+        start, stop = max(0, -low), x.shape[axis] - max(0, -high)
+        if stop <= start:
+            # More may be cropped than there is, and made up for on the other side.
+            low, high, start, stop = 0, x.shape[axis] + low + high, 0, 0
+        x = _shift(x, axis, start, stop)
     widths = [(0, 0)] * x.ndim
     widths[axis] = (max(0, low), max(0, high))
     return be.pad(x, widths, value)
