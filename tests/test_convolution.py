@@ -321,6 +321,16 @@ def test_derivatives(xp, rng):
 
 
 @conv_tests
+@pytest.mark.on("numpy", "torch")
+def test_taps_may_lie_any_distance_apart(xp, rng):
+    """Farther than any frame of a transform is long, which the planner looks at all the same."""
+    x, w = rng.standard_normal((1, 1, 9)), rng.standard_normal((1, 1, 3))
+    for dilation in (10**9, 10**12):
+        got = nn.conv(xp.asarray(x), xp.asarray(w), padding="same", dilation=dilation)
+        assert_close(got, x * w[0, 0, 1])
+
+
+@conv_tests
 def test_methods_agree(xp, rng):
     x, w = rng.standard_normal((1, 2, 9, 20)), rng.standard_normal((2, 2, 3, 4))
     want = oracles_nn.conv(x, w, (1, 1), [(1, 1)] * 2, (1, 1), 1)

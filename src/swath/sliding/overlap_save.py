@@ -225,7 +225,9 @@ def frames_of(spans: tuple[Span, ...], lone: bool = False) -> Frames:
 def _of_one(s: Span, lone: bool) -> Frame:
     """The frames along a single axis."""
     out = _reach(s)
-    lengths = [2**i for i in range(10, 31) if 2**i >= 2 * s.extent][:6]
+    # No longer than a billion, but where the kernel is.
+    first = max(10, (2 * s.extent - 1).bit_length())
+    lengths = [2**i for i in range(first, max(first + 1, min(first + 6, 31)))]
     made = [Frame(n, n - s.extent + 1, -(-out // (n - s.extent + 1))) for n in lengths]
     whole = min(made, key=lambda f: f.many * f.points * (log2(f.points) + _PASSES))
     if not lone or whole.points < 2 * _LEAST:
