@@ -77,6 +77,13 @@ def test_a_traced_or_given_gain_divides(xp, rng):
 
 
 @FILTER
+def test_an_imaginary_gain_divides(xp, rng):
+    b, x = rng.standard_normal(3), rng.standard_normal(6)
+    got = xp.call(lfilter, xp.asarray(b), xp.asarray([2j]), xp.asarray(x))
+    assert_close(got, scipy.signal.lfilter(b, [2j], x))
+
+
+@FILTER
 def test_a_filter_multiplies_an_exponential_by_its_response(xp):
     # The transfer function as an eigenvalue: once the filter is full, y = H(ω) x.
     b, w = np.array([0.5, -1.0, 2.0, 0.25]), 0.7

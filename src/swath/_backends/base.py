@@ -307,7 +307,7 @@ class Backend:
 
     def concrete(self, x: Array) -> Any:
         """The value of a one-element array as a Python scalar, or None while it is traced."""
-        return x[()].__complex__().real if self.is_complex(x) else self._scalar(x)
+        return x[()].__complex__() if self.is_complex(x) else self._scalar(x)
 
     def _scalar(self, x: Array) -> Any:
         if self.xp.isdtype(x.dtype, "bool"):
