@@ -128,6 +128,14 @@ def test_delay_is_stated_for_linear_phase_only(xp):
     assert delay([1 + 1j, 3, 1 + 1j]) is None
     assert delay([1.0, 2.0, 1.0 + 1e-6]) is None
     assert delay(scipy.signal.firwin(101, 0.3)) == 50
+    # A constant phase delays nothing: a low-pass filter shifted in frequency stays of linear phase.
+    assert delay([1 + 1j, 2 + 2j, 1 + 1j]) == 1
+    assert delay([0j, 0j]) == 0.5
+    for taps in (101, 1024):
+        shifted = scipy.signal.firwin(taps, 0.3) * np.exp(0.7j * np.arange(taps))
+        _, found = scipy.signal.group_delay((shifted, 1), [0.5, 0.7, 0.8])
+        np.testing.assert_allclose(found, delay(shifted))
+        assert delay(shifted + 1e-6 * np.arange(taps)) is None
     assert FIRStream([1.0, 2.0]).delay is None
     with pytest.raises(ValueError, match="compensate=True needs symmetric"):
         FIRStream(xp.asarray([1.0, 2.0]), compensate=True)

@@ -281,9 +281,10 @@ class FIRStream:
     def delay(self) -> int | float | None:
         """Samples by which every frequency is delayed, (K − 1) / 2, or None if they differ.
 
-        A number where the taps are symmetric or antisymmetric (up to rounding, and to a conjugate
-        if complex), a half-integer for even K. Traced taps are taken to be so. The delay of other
-        filters depends on the frequency.
+        A number where the taps are symmetric or antisymmetric up to rounding, complex ones up to a
+        conjugate and a constant phase (so those of such a filter shifted in frequency); a
+        half-integer for even K. Traced taps are taken to be so. The delay of other filters depends
+        on the frequency.
         """
         if not _linear_phase(self._row):
             return None
@@ -435,17 +436,24 @@ class FIRStream:
 
 
 def _linear_phase(b: Array) -> bool:
-    """Whether the taps are (anti)symmetric up to rounding; True while they are traced."""
+    """Whether the taps are (anti)symmetric up to rounding; True while they are traced.
+
+    Complex ones up to a conjugate and a constant phase: conj(b[K − 1 − k]) = c·b[k] with |c| = 1.
+    """
     be = backend_of(b)
     xp = be.xp
     if not be.is_floating(b.dtype):
         b = xp.astype(b, be.default_float(b))
-    turned = xp.flip(b)
-    if be.is_complex(b):
-        turned = xp.conj(turned)
+    turned, eps = xp.flip(b), xp.finfo(b.dtype).eps
     size = xp.max(xp.abs(b))
-    allowed = 16 * xp.finfo(b.dtype).eps * size
-    odd = xp.max(xp.abs(b + turned))
-    even = xp.max(xp.abs(b - turned))
-    near = (odd <= allowed) | (even <= allowed)
-    return be.concrete(near) is not False
+    if not be.is_complex(b):
+        odd, even = (xp.max(xp.abs(v)) for v in (b + turned, b - turned))
+        return be.concrete((odd <= 16 * eps * size) | (even <= 16 * eps * size)) is not False
+    b = b / xp.astype(xp.where(size > 0, size, xp.ones_like(size)), b.dtype)
+    turned = xp.conj(xp.flip(b))
+    phase = xp.sum(turned * xp.conj(b))
+    length = xp.abs(phase)
+    phase = phase / xp.astype(xp.where(length > 0, length, xp.ones_like(length)), b.dtype)
+    # The phases ωk of taps that were shifted in frequency are rounded to eps·ωk themselves.
+    off = xp.max(xp.abs(turned - phase * b))
+    return be.concrete(off <= (16 + 4 * b.shape[0]) * eps) is not False
