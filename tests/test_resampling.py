@@ -265,6 +265,16 @@ def test_derivatives_of_groups_of_rows(xp, rng):
     check_adjoint(upfirdn, h, x, 170, 171)
 
 
+@POLY
+@DECIMATE
+def test_a_rate_that_stays_leaves_the_samples_as_they_are(xp):
+    x = np.array([complex(np.inf, 0.0), complex(0.0, -np.inf), complex(3.0, np.nan), 1 + 2j])
+    for rate in ((1, 1), (3, 3)):
+        got = xp.call(resample_poly, xp.asarray(x), *rate)
+        np.testing.assert_array_equal(xp.numpy(got), x)
+    np.testing.assert_array_equal(xp.numpy(xp.call(decimate, xp.asarray(x), 1)), x)
+
+
 @RAISE
 @POLY
 @pytest.mark.on("numpy", "torch", "strict", "dpnp", "cupy")

@@ -218,7 +218,8 @@ def _resampled_centred(
     shape = None if taps is None else tuple(taps.shape)
     order, p, q, half, count = centred(p, q, shape, x.shape[axis])
     if p == q == 1:
-        return _ops.multiply(x, _ops.fill_like(x, (), 1))
+        # A copy, not 1·x: the product of a complex infinity with 1 + 0i has a NaN.
+        return _ops.concat([x], axis)
     kind = x.dtype
     x, taps = arguments.summable(be, x, taps)
     if taps is None:
