@@ -324,6 +324,30 @@ def test_eager_calls_follow_the_precision_too(xp):
 # -- PyTorch
 
 
+def dual(function, arrays, tangents):
+    """Value and tangent by PyTorch's dual numbers."""
+    from torch.autograd import forward_ad
+
+    with forward_ad.dual_level():
+        given = [forward_ad.make_dual(*both) for both in zip(arrays, tangents, strict=True)]
+        return forward_ad.unpack_dual(function(*given))
+
+
+@torch_only
+@pytest.mark.op("signal.convolve")
+@pytest.mark.parametrize("kind", ["real", "complex"])
+@pytest.mark.parametrize("method", ["direct", "toeplitz", "fft", "overlap_save"])
+def test_torch_dual_numbers_go_through_every_method(xp, rng, method, kind):
+    """The tangent of two is a sum, which may lie in memory otherwise than the value."""
+    turn = 1j if kind == "complex" else 0.0
+    x, k = (xp.asarray(rng.standard_normal(n) + turn * rng.standard_normal(n)) for n in (40, 7))
+    for mode in ("full", "same", "valid"):
+        value, pushed = dual(
+            lambda x, k, mode=mode: swath.signal.convolve(x, k, mode, method), (x, k), (2 * x, k)
+        )
+        close(pushed, 3 * value, xp.eps)
+
+
 @torch_only
 @pytest.mark.parametrize("case", params(smooth=True))
 def test_torch_func(xp, case):
@@ -345,6 +369,7 @@ def test_torch_func(xp, case):
     right = sum(float(torch.real(torch.sum(t * p))) for t, p in zip(tangents, manual, strict=True))
     scale = float(torch.linalg.norm(pushed) * torch.linalg.norm(ct)) + 1.0
     assert abs(left - right) <= 1e4 * xp.eps * scale
+    close(dual(call, arrays, tangents)[1], pushed, xp.eps)
 
     stacked = [xp.asarray(h) for h in lanes(call)]
     mapped = torch.func.vmap(call)(*stacked)

@@ -544,6 +544,11 @@ def _differentiated(arrays: Sequence[Array]) -> bool:
         for a in arrays:
             if a.requires_grad:
                 return True
+    return _forward_mode()
+
+
+def _forward_mode() -> bool:
+    """Whether arrays may be dual numbers (`torch.autograd.forward_ad`)."""
     return getattr(torch.autograd.forward_ad, "_current_level", 0) >= 0
 
 
@@ -566,6 +571,11 @@ class _Rule(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, task: _Task, *arrays: Array) -> Any:
         output = _valued(task, arrays)
+        if _forward_mode():
+            # Of a view PyTorch asserts that the tangent, a sum perhaps, lies in memory as it does.
+            first, *rest = output if isinstance(output, tuple) else (output,)
+            first = first.clone() if first._is_view() else first
+            output = (first, *rest) if rest else first
         _saved(ctx, task, arrays, output)
         return output
 
