@@ -1067,6 +1067,19 @@ def test_projection_is_idempotent_and_its_rest_orthogonal(xp, rng):
     assert np.max(xp.numpy(again.distance)) <= 2000 * xp.eps * np.max(np.abs(want))
 
 
+@pytest.mark.on("numpy", "jax", "torch", "strict", "cupy")
+@pytest.mark.op("linalg.gram_report")
+def test_report_of_complex_columns_speaks_of_a_hermitian_matrix(xp, rng):
+    a = gaussian(rng, 6, 2) + 1j * gaussian(rng, 6, 2)
+    a = np.concatenate([a, (2 - 1j) * a[:, :1]], axis=1)
+    report = linalg.gram_report(xp.asarray(a))
+    assert report.symmetric
+    assert not np.array_equal(xp.numpy(report.gram), xp.numpy(report.gram).T)
+    assert "AᴴA is Hermitian: (AᴴA)ᴴ = AᴴA." in str(report)
+    assert "column 2 = (2-1j)·column 0" in str(report)
+    assert "AᴴA is symmetric" in str(linalg.gram_report(xp.asarray(a.real)))
+
+
 @pytest.mark.on(
     "numpy", "numpy-readonly", "jax", "torch", "strict", "strict-device1",
     "strict-no-float64", "dpnp", "cupy",

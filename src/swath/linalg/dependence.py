@@ -12,7 +12,7 @@ from numbers import Real
 from typing import Any
 
 from .. import arguments
-from .._backends import Backend
+from .._backends import Backend, backend_of
 from ..autodiff import primal
 from ..errors import ArgumentError, UnsupportedError, describe
 from ..registry import operation
@@ -282,9 +282,10 @@ class GramReport:
 
     def __str__(self) -> str:
         m, n = self.shape
+        kind = "Hermitian" if backend_of(self.gram).is_complex(self.gram) else "symmetric"
         lines = [
             f"A is {m} × {n}; AᴴA is {n} × {n}: square.",
-            f"AᴴA is {'symmetric' if self.symmetric else 'not symmetric'}: (AᴴA)ᴴ = AᴴA.",
+            f"AᴴA is {kind if self.symmetric else f'not {kind}'}: (AᴴA)ᴴ = AᴴA.",
         ]
         if self.invertible:
             lines += [
