@@ -262,12 +262,11 @@ def _mapped(x: np.ndarray) -> tuple[Any, int, int] | None:
     # A slice of a map keeps the name and the offset of the whole, a plain view neither.
     while isinstance(whole.base, np.ndarray):
         whole = whole.base
-    name = getattr(whole, "filename", None)
-    if name is None:
+    if not isinstance(whole, np.memmap) or whole.filename is None:
         return None
     ahead = whole.offset - np.lib.array_utils.byte_bounds(whole)[0]
     first, last = np.lib.array_utils.byte_bounds(x)
-    return name, first + ahead, last + ahead
+    return whole.filename, first + ahead, last + ahead
 
 
 def _block_size(bound: Bound, source: Any, sink: Any, halo: Halo, axis: int) -> int:
