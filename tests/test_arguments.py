@@ -434,6 +434,27 @@ def test_a_number_that_the_integers_beside_it_do_not_hold_is_refused(xp, name):
 
 
 @pytest.mark.on("numpy", "jax", "torch", "strict", "dask", "cupy")
+@pytest.mark.filterwarnings("ignore:overflow encountered")
+def test_a_number_beyond_the_floats_beside_it_is_rounded(xp):
+    """To infinity, or to the largest number where that is nearer."""
+    x, w = (xp.asarray(np.ones((1, 1, n), np.float32)) for n in (2, 1))
+    largest = float(np.finfo(np.float32).max)
+    half_a_place = 2.0**103
+    for value, want in (
+        (1e300, np.inf),
+        (-(10**39), -np.inf),
+        (np.inf, np.inf),
+        (largest, largest),
+        (largest + half_a_place / 2, largest),
+        (largest + half_a_place, np.inf),
+    ):
+        got = xp.numpy(swath.nn.conv(x, w, padding=1, padding_mode=value))
+        assert np.array_equal(got, [[[want, 1.0, 1.0, want]]])
+        score = swath.signal.correlation_score(0.0 * x, x, float(value))
+        assert np.array_equal(xp.numpy(score), want)
+
+
+@pytest.mark.on("numpy", "jax", "torch", "strict", "dask", "cupy")
 def test_the_constant_of_a_padding_may_be_a_number_of_numpy(xp):
     x, w = xp.asarray(np.ones((1, 1, 3))), xp.asarray(np.ones((1, 1, 1)))
     for value in (np.float32(2.0), np.float64(2.0), np.int64(2)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
+from math import copysign, inf
 from threading import Lock
 from typing import Any
 
@@ -72,7 +73,7 @@ class TorchBackend(Backend):
         # x.new_… follows x through torch.func.vmap, where torch.zeros would not be batched.
         if fill == 0:
             return x.new_zeros(shape, dtype=dtype)
-        return x.new_full(shape, fill, dtype=dtype)
+        return x.new_full(shape, _held(fill, x.dtype if dtype is None else dtype), dtype=dtype)
 
     def constant(self, values: Any, like: Array, dtype: Any) -> Array:
         # A copy: PyTorch warns about read-only memory and refuses negative strides.
@@ -273,7 +274,7 @@ class TorchBackend(Backend):
         if any(interior):
             return self.pad_by_writing(x, widths, value, interior)
         pairs = [n for pair in reversed(widths) for n in pair]
-        return torch.constant_pad_nd(x, pairs, value) if any(pairs) else x
+        return torch.constant_pad_nd(x, pairs, _held(value, x.dtype)) if any(pairs) else x
 
     def matmul(self, a: Array, b: Array) -> Array:
         if _autocast(a):
@@ -447,6 +448,21 @@ class TorchBackend(Backend):
 
 # Bytes of the rows that are factored in one call.
 _ROWS_BYTES = 1 << 21
+
+
+def _held(value: Any, dtype: Any) -> Any:
+    """A number as a floating dtype holds it: PyTorch refuses what all others round to infinity."""
+    if isinstance(value, complex):
+        return complex(_held(value.real, dtype), _held(value.imag, dtype))
+    floats = dtype.is_floating_point or dtype.is_complex
+    if not value or not floats or not isinstance(value, int | float):
+        return value
+    value, limits = float(value), torch.finfo(dtype)
+    if not limits.max < abs(value) < inf:
+        return value
+    # Half a last place beyond the largest number, from where on infinity is nearer.
+    edge = limits.max * ((2 - limits.eps / 2) / (2 - limits.eps))
+    return copysign(inf if abs(value) >= edge else limits.max, value)
 
 
 def _triangle(a: Array, b: Array, in_place: bool) -> Array:
