@@ -434,6 +434,13 @@ def test_a_number_that_the_integers_beside_it_do_not_hold_is_refused(xp, name):
 
 
 @pytest.mark.on("numpy", "jax", "torch", "strict", "dask", "cupy")
+def test_integers_in_lists_count_modulo_what_the_integers_beside_them_hold(xp):
+    x = xp.asarray(np.array([1, 2, 3], np.uint8))
+    got = swath.signal.convolve(x, [1, -1, 300])
+    assert_close(got, np.array([1, 1, 45, 85, 132], np.uint8), dtype="uint8")
+
+
+@pytest.mark.on("numpy", "jax", "torch", "strict", "dask", "cupy")
 @pytest.mark.filterwarnings("ignore:overflow encountered")
 def test_a_number_beyond_the_floats_beside_it_is_rounded(xp):
     """To infinity, or to the largest number where that is nearer."""
@@ -468,3 +475,40 @@ def test_padding_of_integers_that_is_none_is_refused_in_words(xp, value):
     x = np.ones((1, 1, 3), int)
     with pytest.raises(TypeError, match="is no integer, but x and weight are int"):
         swath.nn.conv(x, x, padding=1, padding_mode=value)
+
+
+# Operations that turn integers into floats, with lists or numbers beside integers of eight bits.
+FLOATED = {
+    "lfilter": lambda x, two: swath.signal.lfilter([1, -1], 1, x),
+    "lfilter, divided": lambda x, two: swath.signal.lfilter([1, 2], -300, x),
+    "lfilter, a list": lambda x, two: swath.signal.lfilter(x, 1, [1, -1, 300]),
+    "lfilter, state": lambda x, two: swath.signal.lfilter(two, 1, x, zi=[-5])[0],
+    "lfiltic": lambda x, two: swath.signal.lfiltic(two, -3, [], x),
+    "filtfilt": lambda x, two: swath.signal.filtfilt([1, -1], 1, x, padlen=0),
+    "filter_bank": lambda x, two: swath.signal.filter_bank([[1, -1]], x),
+    "fir_step": lambda x, two: swath.signal.fir_step([1, -1], [-5], x)[1],
+    "FIRStream": lambda x, two: swath.signal.FIRStream([1, -1]).push(x),
+    "upfirdn": lambda x, two: swath.signal.upfirdn([1, -1], x),
+    "resample_poly": lambda x, two: swath.signal.resample_poly(x, 2, 1, window=[1, -1]),
+    "stft": lambda x, two: swath.signal.stft(x, window=[1, 300, -1], nperseg=3)[2],
+    "match_template": lambda x, two: swath.signal.match_template(x, [1, -300]),
+    "fftconvolve": lambda x, two: swath.signal.fftconvolve(x, [1, -300]),
+    "freqz": lambda x, two: swath.signal.freqz(x, [-2, 300], worN=4)[1],
+    "group_delay": lambda x, two: swath.signal.group_delay((x, [-2, 300]), w=4)[1],
+    "firls": lambda x, two: swath.signal.firls(3, [0, 300, 400, 500], x, fs=1000),
+    "lstsq": lambda x, two: swath.linalg.lstsq(x[:, None], [300, -1, 2, 5], ridge=[300]).x,
+    "solve_toeplitz": lambda x, two: swath.linalg.solve_toeplitz(x, [300, -1, 2, 5]),
+    "identify_fir": lambda x, two: swath.linalg.identify_fir(x, [-1, 300, 3, -4], 2),
+    "deconvolve": lambda x, two: swath.linalg.deconvolve(x, [1, -300]),
+}
+
+
+@pytest.mark.on("numpy", "jax", "torch", "strict", "cupy")
+@pytest.mark.parametrize("name", list(FLOATED))
+def test_lists_beside_small_integers_are_not_cut_to_them(xp, name):
+    """As with the same integers in floats: [1, -1] of taps was [1, 255] beside bytes."""
+    x, two = np.array([10, 12, 9, 200]), np.array([1, 2])
+    got = FLOATED[name](*(xp.asarray(v.astype(np.uint8)) for v in (x, two)))
+    want = FLOATED[name](x.astype(float), two.astype(float))
+    # PyTorch's default float is single.
+    assert_close(got, want, rtol=1e-4)

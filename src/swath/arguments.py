@@ -29,6 +29,7 @@ __all__ = [
     "choice",
     "constant",
     "device_of",
+    "dividing",
     "dtype_name",
     "floating",
     "gathered",
@@ -49,6 +50,7 @@ __all__ = [
 ]
 
 Array = Any
+_WHOLE = frozenset(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
 
 
 class Known(dict[Any, Any]):
@@ -105,6 +107,20 @@ def arrays(*optional: str, **given: Any) -> tuple[Backend, list[Any]]:
     dtype of the arrays beside them where the kinds allow it. So do arrays that JAX made of a scalar
     and types weakly.
     """
+    return _together(optional, given, divides=False)
+
+
+def dividing(*optional: str, **given: Any) -> tuple[Backend, list[Any]]:
+    """As `arrays`, of what turns integers into floats: lists and scalars beside integers do so now.
+
+    The dtype of small integers beside them need not hold them.
+    """
+    return _together(optional, given, divides=True)
+
+
+def _together(
+    optional: Sequence[str], given: dict[str, Any], *, divides: bool
+) -> tuple[Backend, list[Any]]:
     be: Backend | None = None
     first, weak = "", False
     lists: dict[str, Any] = {}
@@ -139,11 +155,12 @@ def arrays(*optional: str, **given: Any) -> tuple[Backend, list[Any]]:
     for name, value in given.items():
         if name in weakly:
             letter = kinds[name].kind
-            out.append(_ops.cast(value, _weak_dtype(be, letter, anchor, strongly)))
+            kind = _weak_dtype(be, letter, anchor, strongly, divides=divides)
+            out.append(_ops.cast(value, kind))
         elif value is None or name in kinds:
             out.append(value)
         else:
-            out.append(_weak(be, name, value, anchor, strongly))
+            out.append(_weak(be, name, value, anchor, strongly, divides=divides))
     return be, out
 
 
@@ -215,7 +232,9 @@ def _holds_arrays(value: Sequence[Any]) -> bool:
     return False
 
 
-def _weak(be: Backend, name: str, value: Any, anchor: Array, kinds: Sequence[Any]) -> Array:
+def _weak(
+    be: Backend, name: str, value: Any, anchor: Array, kinds: Sequence[Any], *, divides: bool
+) -> Array:
     """A scalar or nested list as an array beside `anchor`."""
     if not isinstance(value, Number | Sequence | np.bool_) or isinstance(value, str | bytes):
         raise ArgumentTypeError(
@@ -231,14 +250,20 @@ def _weak(be: Backend, name: str, value: Any, anchor: Array, kinds: Sequence[Any
         )
     if anchor is None:
         return be.from_host(table)
-    kind = _weak_dtype(be, table.dtype.kind, anchor, kinds)
+    kind = _weak_dtype(be, table.dtype.kind, anchor, kinds, divides=divides)
     if table.ndim == 0:
         in_range(be, name, table.item(), kind)
         return be.new_like(anchor, (), dtype=kind, fill=table.item())
+    name_of = be.name_of(kind)
+    if table.dtype.kind in "iu" and name_of in _WHOLE:
+        # Modulo 2^bits, as products are: of integers out of range some libraries make errors.
+        table = table.astype(name_of)
     return be.constant(table, anchor, kind)
 
 
-def _weak_dtype(be: Backend, letter: str, anchor: Array, kinds: Sequence[Any]) -> Any:
+def _weak_dtype(
+    be: Backend, letter: str, anchor: Array, kinds: Sequence[Any], *, divides: bool
+) -> Any:
     """The dtype of what is weak and, by NumPy's letter, of a kind, beside arrays of some kinds."""
     xp = be.xp
     # As `promote`: beside a float, integer arrays have no say.
@@ -247,7 +272,7 @@ def _weak_dtype(be: Backend, letter: str, anchor: Array, kinds: Sequence[Any]) -
     for other in pool[1:]:
         strong = xp.result_type(strong, other)
     if not be.is_floating(strong):
-        if letter in "biu":
+        if letter in "biu" and not divides:
             return strong
         strong = be.default_float(anchor)
     # Beside complex arrays real numbers stay real, for arguments that must be.

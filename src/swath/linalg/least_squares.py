@@ -186,7 +186,7 @@ def _problem(a: Any, b: Any, weights: Any, ridge: Any) -> _Problem:
     be, _ = matrices(a, "A")
     number = ridge_number(ridge)
     given = {"A": a, "b": b, "weights": weights, "ridge": ridge if number is None else None}
-    be, (a, b, weights, penalties) = arguments.arrays("weights", "ridge", **given)
+    be, (a, b, weights, penalties) = arguments.dividing("weights", "ridge", **given)
     arguments.numeric(be, "b", b)
     m = a.shape[-2]
     vector = b.ndim == 1 or (b.ndim == a.ndim - 1 and tuple(b.shape) == tuple(a.shape[:-1]))

@@ -191,7 +191,7 @@ def _inputs(
     Single precision is widened where there is double: squares of its condition fit there.
     """
     number = ridge_number(ridge, finite=True)
-    be, (a, y, gamma) = arguments.arrays(
+    be, (a, y, gamma) = arguments.dividing(
         "ridge", **{names[0]: a, names[1]: y, "ridge": ridge if number is None else None}
     )
     for name, value in zip(names, (a, y), strict=True):

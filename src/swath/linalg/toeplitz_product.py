@@ -41,7 +41,9 @@ def parted(c_or_cr: Any) -> tuple[Any, Any]:
     return c_or_cr if isinstance(c_or_cr, tuple) and len(c_or_cr) == 2 else (c_or_cr, None)
 
 
-def toeplitz_arguments(c_or_cr: Any, name: str, x: Any) -> tuple[Backend, Any, Any, Any]:
+def toeplitz_arguments(
+    c_or_cr: Any, name: str, x: Any, *, divides: bool = False
+) -> tuple[Backend, Any, Any, Any]:
     """First column, first row and a right factor (or side) of one library, not yet of one dtype.
 
     Parameters
@@ -52,6 +54,8 @@ def toeplitz_arguments(c_or_cr: Any, name: str, x: Any) -> tuple[Backend, Any, A
         What the caller calls `x`.
     x : array
         At least one axis.
+    divides : bool
+        Whether integers are to become floats.
 
     Returns
     -------
@@ -60,7 +64,7 @@ def toeplitz_arguments(c_or_cr: Any, name: str, x: Any) -> tuple[Backend, Any, A
     """
     c, r = parted(c_or_cr)
     given = {"c": c, "r": r, name: x}
-    be, values = arguments.arrays("r", **given)
+    be, values = (arguments.dividing if divides else arguments.arrays)("r", **given)
     for key, value in zip(given, values, strict=True):
         if value is None:
             continue

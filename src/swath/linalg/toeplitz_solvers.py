@@ -376,7 +376,7 @@ def solve_toeplitz(
     arguments.choice("method", method, _METHODS)
     check_finite = arguments.flag("check_finite", check_finite)
     full_output = arguments.flag("full_output", full_output)
-    be, c, r, b = toeplitz_arguments(c_or_cr, "b", b)
+    be, c, r, b = toeplitz_arguments(c_or_cr, "b", b, divides=True)
     n = int(c.shape[-1])
     if r.shape[-1] != n:
         raise ArgumentError(f"T must be square: c has {n} entries and r {r.shape[-1]}")

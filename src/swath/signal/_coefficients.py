@@ -76,7 +76,7 @@ def fir_arguments(b: Any, a: Any, *optional: str, **others: Any) -> tuple[Any, A
     precision were divided. a has no other coefficient: filters with feedback are refused.
     """
     given = a
-    be, (b, a, *rest) = arguments.arrays(*optional, b=b, a=a, **others)
+    be, (b, a, *rest) = arguments.dividing(*optional, b=b, a=a, **others)
     b, a = coefficients(be, "b", b), coefficients(be, "a", a)
     for name, value in zip(others, rest, strict=True):
         if value is not None:
@@ -217,7 +217,7 @@ def design_arrays(
     given; half precision is worked on in float32. Those named in `optional` may be None.
     """
     found = arrays_among(xp, given)
-    be, values = arguments.arrays(*optional, **given)
+    be, values = arguments.dividing(*optional, **given)
     for name, value in zip(given, values, strict=True):
         if value is not None:
             arguments.numeric(be, name, value)

@@ -39,7 +39,8 @@ def prepare(
     become the default float.
     """
     first, second = names
-    be, (in1, in2) = arguments.arrays(**{first: in1, second: in2})
+    given = {first: in1, second: in2}
+    be, (in1, in2) = (arguments.dividing if floats else arguments.arrays)(**given)
     arguments.numeric(be, first, in1)
     arguments.numeric(be, second, in2)
     in1, in2 = (arguments.floating if floats else arguments.promote)(be, in1, in2)

@@ -207,9 +207,11 @@ def oaconvolve(in1: Any, in2: Any, mode: str = "full", axes: Any = None) -> Any:
 
 def _spectral(in1: Any, in2: Any, mode: str, axes: Any, method: str) -> Any:
     """A convolution in floating point, but of integers where nothing slides, as SciPy's."""
+    given = in1, in2
     be, in1, in2, places = prepare(in1, in2, axes)
-    if any(in1.shape[a] != 1 and in2.shape[a] != 1 for a in places):
-        in1, in2 = arguments.floating(be, in1, in2)
+    slides = any(in1.shape[a] != 1 and in2.shape[a] != 1 for a in places)
+    if slides and not be.is_floating(in1.dtype):
+        _, in1, in2, _ = prepare(*given, axes, floats=True)
     return convolve_axes(in1, in2, places, mode, method)
 
 

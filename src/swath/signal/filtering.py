@@ -262,7 +262,7 @@ def lfiltic(b: Any, a: Any, y: Any, x: Any = None) -> Any:
     array([3., 1.])
     """
     # Past outputs have no say, but belong beside the rest like any argument.
-    arguments.arrays("x", b=b, a=a, y=y, x=x)
+    arguments.dividing("x", b=b, a=a, y=y, x=x)
     kind, b, (x,) = fir_arguments(b, a, "x", x=x)
     count = b.shape[0] - 1
     if x is not None and x.ndim == 0:
@@ -328,7 +328,7 @@ def filter_bank(bank: Any, x: Any, *, axis: int = -1, stride: int = 1) -> Any:
     array([[1., 6.],
            [1., 2.]])
     """
-    be, (bank, x) = arguments.arrays(bank=bank, x=x)
+    be, (bank, x) = arguments.dividing(bank=bank, x=x)
     arguments.numeric(be, "bank", bank)
     arguments.numeric(be, "x", x)
     if bank.ndim != 2:

@@ -43,7 +43,7 @@ def _gains(freqs: Any, gains: Any, weight: Any, xp: Any, device: Any) -> tuple[B
         be = backend_named("numpy") if xp is None else library(xp)
         place = arguments.device_of(be, device)
         beside = {"freqs": be.from_host(np.zeros(1, np.int32), place)}
-    be, (*_, gains, weight) = arguments.arrays("weight", **beside, gains=gains, weight=weight)
+    be, (*_, gains, weight) = arguments.dividing("weight", **beside, gains=gains, weight=weight)
     return be, gains, weight
 
 

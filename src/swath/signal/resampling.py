@@ -107,7 +107,7 @@ def upfirdn(
            [ 2.,  4.]])
     """
     arguments.choice("mode", mode, MODES)
-    be, (h, x) = arguments.arrays(h=h, x=x)
+    be, (h, x) = arguments.dividing(h=h, x=x)
     arguments.numeric(be, "h", h)
     arguments.numeric(be, "x", x)
     if h.ndim == 0 or h.shape[-1] == 0:
@@ -193,7 +193,7 @@ def resample_poly(
             f'cval is the constant of padtype="constant"; leave it out with padtype={padtype!r}'
         )
     taps = None if isinstance(window, str | tuple | Number) else window
-    be, (x, taps) = arguments.arrays("window", x=x, window=taps)
+    be, (x, taps) = arguments.dividing("window", x=x, window=taps)
     return _resampled_centred(be, x, p, q, axis, window, taps, padtype, 0 if cval is None else cval)
 
 

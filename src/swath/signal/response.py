@@ -296,7 +296,7 @@ def freqz(
     whole = arguments.flag("whole", whole)
     include_nyquist = arguments.flag("include_nyquist", include_nyquist)
     given = a
-    be, (b, a) = arguments.arrays(b=b, a=a)
+    be, (b, a) = arguments.dividing(b=b, a=a)
     b, a = _columns(be, "b", b), _columns(be, "a", a)
     # No library has complex halves either.
     b, a = arguments.summable(be, *arguments.floating(be, b, a))
@@ -517,7 +517,7 @@ def _system(system: Any) -> tuple[Backend, Any, Any]:
             raise ArgumentError(
                 f"system must be (b, a), or an array of taps; got {len(system)} entries"
             )
-        be, (b, a) = arguments.arrays(b=system[0], a=system[1])
+        be, (b, a) = arguments.dividing(b=system[0], a=system[1])
         return be, coefficients(be, "b", b), coefficients(be, "a", a)
     if not taps and arguments.strong(system) is None:
         raise ArgumentTypeError(

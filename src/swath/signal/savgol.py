@@ -254,7 +254,7 @@ def savgol_filter(
     if scale is not None:
         be, x = arguments.one_array("x", x)
     else:
-        be, (x, delta) = arguments.arrays(x=x, delta=delta)
+        be, (x, delta) = arguments.dividing(x=x, delta=delta)
         arguments.numeric(be, "delta", delta)
         arguments.real_only(be, "delta", delta)
     arguments.numeric(be, "x", x)

@@ -382,7 +382,7 @@ def _analysed(
 def _inputs(name: str, x: Any, window: Any) -> tuple[Backend, Any, Any]:
     """The signal in a float dtype of at least 32 bits, and the window if it is an array."""
     named = isinstance(window, str | tuple)
-    be, (x, taper) = arguments.arrays("window", **{name: x, "window": None if named else window})
+    be, (x, taper) = arguments.dividing("window", **{name: x, "window": None if named else window})
     if not named and taper is None:
         raise ArgumentTypeError("window must be a name, a tuple or an array, got None")
     arguments.numeric(be, name, x)

@@ -172,7 +172,7 @@ def _step(b: Any, state: Any, chunk: Any, axis: int, method: str) -> tuple[Any, 
         if be.same_device(b, chunk) and be.same_device(state, chunk):
             return plan.step(be, b, state, chunk)
     given = b, state, chunk
-    be, (b, state, chunk) = arguments.arrays("state", b=b, state=state, chunk=chunk)
+    be, (b, state, chunk) = arguments.dividing("state", b=b, state=state, chunk=chunk)
     b = coefficients(be, "b", b)
     arguments.numeric(be, "chunk", chunk)
     axis = arguments.along("chunk", chunk, axis)
@@ -310,7 +310,7 @@ class FIRStream:
         """
         with explain("FIRStream.init", {"like": like}):
             like = self.__swath_convert__(like)
-            be, (b, like) = arguments.arrays(b=self._b, like=like)
+            be, (b, like) = arguments.dividing(b=self._b, like=like)
             axis = arguments.along("like", like, self.axis)
             b, like = arguments.floating(be, b, like)
             shape = (*like.shape[:axis], self.taps - 1, *like.shape[axis + 1 :])
