@@ -448,6 +448,10 @@ def test_dtypes_are_those_of_the_first_rows_or_as_asked(xp):
     wide.update(ints, np.ones(3, "float32"))
     wide.update(ints * 1j, np.ones(3))
     assert wide.solve().x.dtype == "complex128"
+    narrow = GramAccumulator(1, dtype="float32")
+    narrow.update(np.ones((2, 1), "int8"), [300, 300])
+    narrow.update(np.ones((1, 1), "float32"), [300.0])
+    assert_close(narrow.solve().x, [300.0], dtype="float32")
     for kind in ("int32", "nothing", 3, np, np.ones(2), object()):
         with pytest.raises(TypeError, match="update: dtype must be float32, float64"):
             GramAccumulator(2, dtype=kind).update(ints, halves)

@@ -477,6 +477,13 @@ def test_padding_of_integers_that_is_none_is_refused_in_words(xp, value):
         swath.nn.conv(x, x, padding=1, padding_mode=value)
 
 
+def summed(a, b, weights):
+    """The solution of some rows, by their sums."""
+    sums = swath.linalg.GramAccumulator(1)
+    sums.update(a, b, weights)
+    return sums.solve().x
+
+
 # Operations that turn integers into floats, with lists or numbers beside integers of eight bits.
 FLOATED = {
     "lfilter": lambda x, two: swath.signal.lfilter([1, -1], 1, x),
@@ -500,6 +507,7 @@ FLOATED = {
     "solve_toeplitz": lambda x, two: swath.linalg.solve_toeplitz(x, [300, -1, 2, 5]),
     "identify_fir": lambda x, two: swath.linalg.identify_fir(x, [-1, 300, 3, -4], 2),
     "deconvolve": lambda x, two: swath.linalg.deconvolve(x, [1, -300]),
+    "GramAccumulator": lambda x, two: summed(x[:, None], [300, -1, 2, 5], [300, 1, 1, 1]),
 }
 
 

@@ -182,12 +182,16 @@ class GramAccumulator:
             (m,), real, 0 or more: 1/σ² of every row. They multiply squared residuals.
         """
         with explain("GramAccumulator.update", {"A": A, "b": b, "weights": weights}):
+            weak = [arguments.strong(v) is None for v in (A, b)]
             be, a, b, w = self._checked(A, b, weights)
             if self._state is None:
                 self._state = self._first(be, a, b)
             kind = self._state.kind
             arguments.arrays(state=self._state.high, A=a)
-            a, b = fitting(be, kind, "A", a), fitting(be, kind, "b", b)
+            a, b = (
+                fitting(be, kind, name, v, weak=by_list)
+                for name, v, by_list in zip("Ab", (a, b), weak, strict=True)
+            )
             w = None if w is None else be.xp.astype(w, self._state.high.dtype)
             self._absorb(be, a, b, w)
 

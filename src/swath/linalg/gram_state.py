@@ -88,7 +88,7 @@ def initial(like: Array, columns: int, rights: int, kind: Any) -> GramState:
 
 def rows_of(columns: int, rights: int, a: Any, b: Any, w: Any) -> tuple[Backend, Any, Any, Any]:
     """The adapter, and checked rows of A (m, n), b (m, k) and weights (m,)."""
-    be, (a, b, w) = arguments.arrays("weights", A=a, b=b, weights=w)
+    be, (a, b, w) = arguments.dividing("weights", A=a, b=b, weights=w)
     arguments.numeric(be, "A", a)
     arguments.numeric(be, "b", b)
     if a.ndim != 2 or a.shape[-1] != columns:
@@ -115,9 +115,9 @@ def rows_of(columns: int, rights: int, a: Any, b: Any, w: Any) -> tuple[Backend,
     return be, a, b, w
 
 
-def fitting(be: Backend, kind: Any, name: str, v: Array) -> Array:
-    """v in the dtype of a state, which must be able to hold it."""
-    if v.dtype == kind or not be.is_floating(v.dtype):
+def fitting(be: Backend, kind: Any, name: str, v: Array, *, weak: bool = False) -> Array:
+    """v in the dtype of a state, which must be able to hold it; real lists are weak."""
+    if v.dtype == kind or not be.is_floating(v.dtype) or (weak and not be.is_complex(v)):
         return _ops.cast(v, kind)
     if be.xp.result_type(v.dtype, kind) != kind and not be.is_half(v.dtype):
         raise ArgumentTypeError(
