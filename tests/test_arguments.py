@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 import swath
 from cases import CASES
-from over_cases import arrays_in, params, record
+from over_cases import Call, arrays_in, params, record
 from swath.errors import ArgumentError, ArgumentTypeError
 from swath.testing import assert_close
 
@@ -342,6 +343,35 @@ def test_lists_of_arrays_are_stacked_where_the_arrays_are(xp):
             swath.signal.convolve(x, [row, two])
         with pytest.raises(TypeError, match=r"in1 is an array of numpy and in2 of "):
             swath.signal.convolve(np.ones(3), [1.0, two])
+
+
+# What sets an operation, beside the data that it is about: real always.
+_SETTINGS = {"weights", "weight", "ridge", "window", "delta", "cutoff", "bands", "desired", "gain"}
+
+
+@pytest.mark.on("numpy")
+def test_the_documentation_names_what_takes_no_complex_data(xp):
+    refusing = {"signal.minimum_phase"}
+    swath.signal.minimum_phase(np.array([1.0, 3.0, 1.0]))
+    with pytest.raises(TypeError, match="must be real"):
+        swath.signal.minimum_phase(np.array([1.0, 3.0, 1.0]) * 1j)
+    for case in (c for c in CASES if c.smooth):
+        call = Call(case, xp)
+        for i, name in enumerate(call.names):
+            if name in _SETTINGS and not case.op.startswith("nn."):
+                continue
+            arrays = list(call.arrays)
+            arrays[i] = arrays[i] * (1 + 0.25j)
+            try:
+                call(*arrays)
+            except ArgumentTypeError:
+                refusing.add(case.op)
+    page = (Path(__file__).parents[1] / "docs" / "semantics.rst").read_text(encoding="utf-8")
+    said = page[page.index("* Data may be complex") : page.index("NaN and infinities")]
+    pools = {op for op in refusing if op.startswith("nn.") and op.endswith("_pool")}
+    assert all("max" in op or "min" in op for op in pools)
+    # Symmetric filters have real gains by their definition, which the operation's page states.
+    assert {op for op in refusing - pools if op not in said} == {"signal.fir_from_response"}
 
 
 @pytest.mark.on("jax")
