@@ -16,7 +16,7 @@ import numpy as np
 
 from . import _ops
 from ._backends import Backend, backend_named, try_backend
-from .autodiff import Node, primal
+from .autodiff import Node, base, primal
 from .errors import ArgumentError, ArgumentTypeError, describe, not_among
 
 __all__ = [
@@ -79,20 +79,6 @@ class Known(dict[Any, Any]):
 def strong(value: Any) -> Backend | None:
     """The adapter of an array or node; None for what is weak: numbers, NumPy's too, and lists."""
     return None if isinstance(value, np.generic) else try_backend(primal(value))
-
-
-def base(name: str, x: np.ndarray) -> np.ndarray:
-    """A NumPy array of numbers, of no subclass: those give `*` and slices other meanings."""
-    if x.dtype.kind not in "biufc":
-        raise ArgumentTypeError(
-            f"{name} must hold numbers, got {describe(x)}; convert it to a numeric dtype"
-        )
-    if isinstance(x, np.ma.MaskedArray):
-        raise ArgumentTypeError(
-            f"{name} must not be a masked array: sums over windows know no masks; pass "
-            f"{name}.filled(0), or {name}.filled(np.nan) to see what masked values reach"
-        )
-    return x.view(np.ndarray)
 
 
 def unchanged(given: Sequence[Any], made: Sequence[Any]) -> bool:

@@ -23,7 +23,17 @@ from ._backends import Backend, backend_of, try_backend
 from .division import Division
 from .errors import ArgumentError, ArgumentTypeError, describe
 
-__all__ = ["Core", "Node", "Patch", "apply", "differentiable", "primal", "vjp", "with_batch"]
+__all__ = [
+    "Core",
+    "Node",
+    "Patch",
+    "apply",
+    "base",
+    "differentiable",
+    "primal",
+    "vjp",
+    "with_batch",
+]
 
 Array = Any
 
@@ -390,10 +400,22 @@ def _entry(found: dict[int, Array], node: Any) -> Any:
     return backend_of(node.value).new_like(node.value, node.shape)
 
 
+def base(name: str, x: np.ndarray) -> np.ndarray:
+    """A NumPy array of numbers, of no subclass: those give `*` and slices other meanings."""
+    if x.dtype.kind not in "biufc":
+        raise ArgumentTypeError(
+            f"{name} must hold numbers, got {describe(x)}; convert it to a numeric dtype"
+        )
+    if isinstance(x, np.ma.MaskedArray):
+        raise ArgumentTypeError(
+            f"{name} must not be a masked array: sums over windows know no masks; pass "
+            f"{name}.filled(0), or {name}.filled(np.nan) to see what masked values reach"
+        )
+    return x.view(np.ndarray)
+
+
 def _cotangent(given: Any, value: Array) -> Array:
     """The cotangent of a value as rules take it: an ordinary array of the value's dtype."""
-    from .arguments import one_array
-
     be = try_backend(given)
     if be is None or be is not backend_of(value):
         raise ArgumentTypeError(
@@ -414,4 +436,5 @@ def _cotangent(given: Any, value: Array) -> Array:
             f"pullback: the value is real ({be.name_of(value.dtype)}), "
             f"so the cotangent must be; got {be.name_of(given.dtype)}"
         )
-    return be.cast(one_array("cotangent", given)[1], value.dtype)
+    plain = base("cotangent", given) if isinstance(given, np.ndarray) else given
+    return be.cast(plain, value.dtype)
