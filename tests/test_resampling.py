@@ -427,7 +427,8 @@ def test_dtypes_and_the_same_rate(xp, rng):
     given = xp.asarray([1.0, 2.0])
     same = resample_poly(given, 3.0, 3)
     assert_close(same, [1.0, 2.0])
-    assert same is not given
+    # Arrays that nobody can write to may be the same.
+    assert same is not given or xp.backend in ("jax", "dask")
     z = draw(rng, 8, "complex")
     got = resample_poly(xp.asarray(z), 3, 2, padtype="mean")
     assert_close(got, scipy.signal.resample_poly(z, 3, 2, padtype="mean"), dtype=xp.complex)
