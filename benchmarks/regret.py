@@ -24,17 +24,19 @@ MEDIAN_BAR, TAIL_BAR = 1.05, 1.5
 
 
 def run(
-    backends: list[str], count: int = COUNT, seed: int = SEED, dtypes: Sequence[str] = ()
+    backends: list[str],
+    count: int = COUNT,
+    seed: int = SEED,
+    dtypes: Sequence[str] = tuning.DTYPES,
 ) -> list[dict[str, Any]]:
     """The outcome of every library."""
-    asked = {"dtypes": dtypes} if dtypes else {}
     found = []
     for name in backends:
         if usable(name):
             continue
         be = backend_named(name)
         place = "cuda" if name == "torch" and device(name) == "gpu" else None
-        problems = tuning.drawn(seed, "y", **asked)
+        problems = tuning.drawn(seed, "y", dtypes)
         results = []
         for i in range(count):
             results.append(tuning.timed(be, next(problems), place))

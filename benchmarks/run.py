@@ -47,6 +47,7 @@ import toeplitz_solvers
 from harness import Row, Time, WrongResult, measure
 
 import swath
+from swath import tuning
 
 # Settings of a machine that choose BLAS kernels by hand would be part of every figure.
 _TUNING = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
@@ -260,6 +261,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=regret.SEED, metavar="N",
                         help="what they are drawn by (default %(default)s)")  # fmt: skip
     parser.add_argument("--dtypes", nargs="+", choices=regret.DTYPES,
+                        default=tuning.DTYPES,
                         help="of them (default: five of float32 for one of float64)")  # fmt: skip
     parser.add_argument("--digits", action="store_true", help="print NIST's table and stop")
     asked = parser.parse_args()
@@ -288,7 +290,7 @@ def main() -> int:
         about = about or machine.about(backends)
         facts = report.facts(about)
         print(facts + "\n")
-        found = parts or regret.run(backends, asked.problems, asked.seed, asked.dtypes or ())
+        found = parts or regret.run(backends, asked.problems, asked.seed, asked.dtypes)
         _told("regret", facts, regret.text(found), {"machine": about, "regret": found}, asked)
         return 0
     if asked.list:

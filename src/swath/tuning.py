@@ -30,7 +30,7 @@ from .sliding import costs, plan
 from .sliding.costs import Costs, Measured
 from .sliding.problem import Problem
 
-__all__ = ["Product", "Timed", "drawn", "fitted", "rates_of", "read_off", "timed", "tune"]
+__all__ = ["DTYPES", "Product", "Timed", "drawn", "fitted", "rates_of", "read_off", "timed", "tune"]
 
 # Multiply-adds of a drawn product: about 10 ms of one core.
 _MOST = 4e8
@@ -124,11 +124,12 @@ class Timed:
 # -- drawing ---------------------------------------------------------------------------------------
 
 
-_DTYPES = ("float32",) * 5 + ("float64",)
+# What products are drawn of: as often as they stand here.
+DTYPES = ("float32",) * 5 + ("float64",)
 
 
 def drawn(
-    seed: int, roles: Sequence[str] = "yyyxw", dtypes: Sequence[str] = _DTYPES
+    seed: int, roles: Sequence[str] = "yyyxw", dtypes: Sequence[str] = DTYPES
 ) -> Iterator[Product]:
     """Products of all kinds without end: signals, pictures, volumes, layers with groups or not."""
     rng = random.Random(seed)

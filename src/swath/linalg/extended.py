@@ -60,6 +60,7 @@ __all__ = [
     "precision",
     "product_words",
     "real_form",
+    "slice_bits",
     "slices",
     "split",
     "total",
@@ -195,6 +196,12 @@ class Cut:
     length: int
 
 
+def slice_bits(be: Backend, dtype: Any, length: int) -> int:
+    """Bits of slices of which `length` products add up exactly; below 1 there are none."""
+    # A hair more: a slice of a pair may reach one unit beyond 2^bits.
+    return (precision(be, dtype) - ceil(log2(length) + 1e-3)) // 2
+
+
 def cut_for(be: Backend, dtype: Any, length: int, *, bits: int | None = None) -> Cut:
     """The fewest slices that hold `bits` bits (twice the precision) and keep products exact.
 
@@ -204,8 +211,7 @@ def cut_for(be: Backend, dtype: Any, length: int, *, bits: int | None = None) ->
     p = precision(be, dtype)
     wanted = 2 * p if bits is None else bits
     for count in range(1, wanted + 1):
-        # A hair more: a slice of a pair may reach one unit beyond 2^bits.
-        each = (p - ceil(log2(max(1, length) * count) + 1e-3)) // 2
+        each = slice_bits(be, dtype, max(1, length) * count)
         if each >= 1 and count * (each + 1) >= wanted:
             return Cut(each, count, length)
     raise ValueError(f"no slices of {p} bits for a contraction of {length} terms")

@@ -123,7 +123,7 @@ def _standard(be: Backend, plan: Plan, arrays: Sequence[Array]) -> Array:
             r = weigh(be, w, b - be.matmul(a, x))
             return r, squares(be, r)
         length = max(int(x.shape[-2]), -(-int(a.shape[-2]) // plan.blocks))
-        sharp = sharp and _Leading.serves(be, x, length)
+        sharp = sharp and _Leading.bits(be, x, length) >= 1
         leading = _Leading(be, scale, x, length) if sharp else None
 
         def rows(a: Array, b: Array, w: Array | None) -> tuple[Array, ...]:
@@ -184,16 +184,15 @@ class _Leading:
     """
 
     @staticmethod
-    def serves(be: Backend, x: Array, length: int) -> bool:
-        """Whether sums of so many products leave a bit for their factors."""
-        return extended.precision(be, x.dtype) - ceil(log2(8 * length) + 1e-3) >= 2
+    def bits(be: Backend, x: Array, length: int) -> int:
+        """Leading bits of factors of so many products; below 1 there are none left."""
+        # Complex products are sums of two, or of three of larger numbers.
+        return extended.slice_bits(be, x.dtype, 8 * length)
 
     def __init__(self, be: Backend, scale: Array, x: Array, length: int) -> None:
         self.be, self.x, xp = be, x, be.xp
         kind = xp.real(x).dtype if be.is_complex(x) else x.dtype
-        # Complex products are sums of two, or of three of larger numbers.
-        bits = extended.cut_for(be, kind, 8 * length, bits=1).bits
-        self.shift = 1.5 * 2.0 ** (extended.precision(be, kind) - 1 - bits)
+        self.shift = 1.5 * 2.0 ** (extended.precision(be, kind) - 1 - self.bits(be, x, length))
         size = scale[..., None]
         big = (2 * self.shift) / xp.matrix_transpose(size)
         # Near overflow there is no room to cut in.

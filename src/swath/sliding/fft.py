@@ -72,7 +72,8 @@ def estimate(p: Problem, cost: Costs) -> Estimate:
     count = p.g.groups * _operands(p)
     work = count * points * max(1.0, log2(points))
     slower = lonely(p, points, p.batch * p.g.groups * max(p.depth, p.rows))
-    if p.g.rank == p.wide == 1 and sides(points, p.g.groups * _most(p), p.long):
+    lines = _lines(p.g.groups, p.batch, p.rows, p.depth)
+    if p.g.rank == p.wide == 1 and sides(points, lines, p.long):
         slower = min(slower, _FOLDED)
     # Pads and cuts too: tens of calls (70 to 150 µs for a few points).
     seconds = slower * p.spectral * work / cost.fft + (22 + 6 * p.g.rank) * cost.call
@@ -107,9 +108,9 @@ def alone(points: int, count: int) -> int:
     return 4 if points > _LONG and count == 1 else 2
 
 
-def _most(p: Problem) -> int:
-    """Lines of a group that are transformed at once, at most."""
-    return max(p.batch * p.depth, p.batch * p.rows, p.depth * p.rows)
+def _lines(groups: int, p: int, q: int, depth: int) -> int:
+    """Lines transformed at once, at most: those of (p, G, K), of (q, G, K), or of products."""
+    return groups * max(p * depth, q * depth, p * q)
 
 
 def _operands(p: Problem) -> int:
@@ -267,7 +268,7 @@ def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
         left, right = be.cast(left, kind), be.cast(right, kind)
     if r == 1:
         (n,), (p, _, depth), q = lengths, left.shape[:3], right.shape[0]
-        lines = groups * max(p * depth, q * depth, p * q)
+        lines = _lines(groups, p, q, depth)
         product = mix(be, be.spectra(left, n, lines), be.spectra(right, n, lines))
         out = be.lines(product, n, lines, real=is_real)
     else:
