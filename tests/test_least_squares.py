@@ -571,6 +571,33 @@ def test_deficient_rank_gives_the_solution_of_least_norm(xp, rng):
 
 @STEPS_ONCE
 @pytest.mark.op("linalg.lstsq")
+@pytest.mark.parametrize("kind", ["real", "complex"])
+@pytest.mark.parametrize("rows", [70, 2500])
+def test_rank_and_condition_of_many_columns(xp, rng, rows, kind):
+    """Singular values that fall to ten times the threshold, and from 1000 times below it on."""
+    n, rank, share = 40, 28, xp.eps**0.5
+    u, v = (np.linalg.qr(gaussian(rng, m, n, kind=kind))[0] for m in (rows, n))
+    kept, lost = np.geomspace(1, 10 * share, rank), np.geomspace(1e-3, 1e-4, n - rank) * share
+    a = (u * np.concatenate([kept, lost])) @ v.conj().T
+    b = gaussian(rng, rows, 2, kind=kind)
+    given = xp.asarray(a), xp.asarray(b)
+    got = xp.call(linalg.lstsq, *given, rcond=share)
+    assert int(xp.numpy(got.rank)) == rank
+    want = np.linalg.pinv(a, rcond=share) @ b
+    assert_close(got.x, want, rtol=300 * xp.eps / share)
+    # And of full rank just within the threshold, where an estimate must not be √n too large.
+    a = (u * np.geomspace(1, 4 * share, n)) @ v.conj().T
+    got = xp.call(linalg.lstsq, xp.asarray(a), given[1], rcond=share)
+    assert int(xp.numpy(got.rank)) == n
+    sizes = np.linalg.svd(a * 2.0 ** -np.floor(np.log2(np.abs(a).max(0))), compute_uv=False)
+    assert 0.8 < float(xp.numpy(got.condition)) * sizes[-1] / sizes[0] < 2
+    x = xp.numpy(got.x)
+    left = np.abs(a.conj().T @ (a @ x - b)).max()
+    assert left <= 10 * xp.eps * np.linalg.norm(x)
+
+
+@STEPS_ONCE
+@pytest.mark.op("linalg.lstsq")
 def test_wide_and_deficient(xp, rng):
     a = gaussian(rng, 3, 5)
     a[2] = a[0] + a[1]

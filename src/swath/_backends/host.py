@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,8 @@ _DOT, _NEAR = 4, 1 << 15
 # real and of complex numbers (one core of a Xeon, 2026-11).
 _LEVINSON_START, _LEVINSON_STEPS = 1.5e-5, (1.3e-9, 3.1e-9)
 
-# Bytes of the matrices that are factored in one call.
-_PIECE = 1 << 20
+# Bytes of the matrices that are factored in one call; rows of a block of a tall one, over columns.
+_PIECE, _BLOCKS = 1 << 20, 16
 
 
 def line_seconds(span: Any, width: int, heavy: int, gemm: float) -> float:
@@ -79,12 +80,23 @@ def levinson(c: np.ndarray, r: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def triangle(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """R of the QR factorisations of matrices [a b], as many at a time as stay in the cache."""
+    """R of the QR factorisations of matrices [a b], as many at a time as stay in the cache.
+
+    Of a tall one it is that of the triangles of its blocks of rows.
+    """
     *lead, m, n = a.shape
     k = b.shape[-1]
-    a, b = a.reshape(-1, m, n), b.reshape(-1, m, k)
+    rows = _BLOCKS * (n + k)
+    if not lead and m >= 2 * rows > 0:
+        cut = m - m % rows
+        parts = triangle(
+            a[:cut].reshape(cut // rows, rows, n), b[:cut].reshape(cut // rows, rows, k)
+        )
+        rest = np.concatenate([a[cut:], b[cut:]], axis=-1)
+        return np.linalg.qr(np.concatenate([parts.reshape(-1, n + k), rest]), mode="r")
+    a, b = a.reshape(prod(lead), m, n), b.reshape(prod(lead), m, k)
     found = np.empty((a.shape[0], min(m, n + k), n + k), np.result_type(a, b))
-    step = max(1, _PIECE // (m * (n + k) * found.itemsize))
+    step = max(1, _PIECE // max(1, m * (n + k) * found.itemsize))
 
     def work(_: None, start: int) -> None:
         some = slice(start, start + step)

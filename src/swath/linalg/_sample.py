@@ -86,7 +86,8 @@ def preview(
     xp, m = be.xp, int(a.shape[-2])
     a, b, w = (None if v is None else be.packed(v[..., ::step, :]) for v in (a, b, w))
     g = step * gram_of_rows(be, a, w)
-    first = scaled_cholesky(be, g if ridge is None else g + diagonal_matrix(be, ridge, g), m)
+    g = g if ridge is None else g + diagonal_matrix(be, ridge, g)
+    first = scaled_cholesky(be, g, m, limit)
     good = first.definite & (first.condition <= limit)
     likely = xp.all(good | ~first.usable) & (limit > 0)
     if insists and be.concrete(likely) is not True:

@@ -33,6 +33,7 @@ __all__ = [
     "ridge_number",
     "ridge_values",
     "scaled_root",
+    "sound_columns",
     "squared_lengths",
     "squares",
     "weights_of",
@@ -154,6 +155,18 @@ def power_of_two(be: Backend, size: Array, share: float, good: Array | None = No
 def column_scales(be: Backend, a: Array) -> Array:
     """Powers of two (..., n) that bring every column's largest entry to between 1 and 2."""
     return power_of_two(be, be.xp.max(be.xp.abs(a), axis=-2), 1.0)
+
+
+def sound_columns(be: Backend, a: Array) -> tuple[Array, Array, Array]:
+    """Matrices, those that are not finite as ones; which are (...); their `column_scales`."""
+    xp = be.xp
+    top = xp.max(xp.abs(a), axis=-2)
+    # Of finite complex numbers the absolute value may be infinite.
+    sound = all_finite(be, a) if be.is_complex(a) else all_finite(be, top[..., None, :])
+    if be.concrete(every(be, sound)) is not True:
+        a = xp.where(sound[..., None, None], a, xp.ones_like(a))
+        top = xp.where(sound[..., None], top, xp.ones_like(top))
+    return a, sound, power_of_two(be, top, 1.0)
 
 
 def quiet(be: Backend, b: Array) -> Array:

@@ -11,12 +11,15 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from .._backends import Backend
+from ._rows import by_rows
 from ._scaling import (
     adjoint,
+    adjoint_times,
     all_finite,
     diagonal,
     every,
     lengths,
+    not_below_zero,
     power_of_two,
     scaled_root,
     squares,
@@ -24,12 +27,14 @@ from ._scaling import (
 
 __all__ = [
     "Cholesky",
+    "by_eigenvalues",
     "condition_limit",
     "improve",
     "orthogonalise",
     "reflected",
     "scaled_cholesky",
     "shift_of",
+    "shifted",
 ]
 
 Array = Any
@@ -57,6 +62,17 @@ def _estimate(be: Backend, norm: Array, root: Array) -> Array:
     xp = be.xp
     found = xp.sqrt(norm * _norm(be, be.matmul(root, adjoint(be, root))))
     return xp.maximum(found, xp.ones_like(found))
+
+
+def _greatest(be: Backend, g: Array) -> Array:
+    """The largest eigenvalue of matrices MᴴM, at most n^(1/16) too large: ‖G⁸‖ to the 1/8."""
+    size = found = _norm(be, g)
+    for power in (2, 4, 8):
+        g = g / be.xp.astype(size, g.dtype)[..., None, None]
+        g = be.matmul(g, g)
+        size = _norm(be, g)
+        found = found * size ** (1 / power)
+    return found
 
 
 class Cholesky(NamedTuple):
@@ -99,8 +115,24 @@ def _scales(be: Backend, size: Array, longest: int) -> tuple[Array, Array]:
     return power_of_two(be, size, 0.5, good), be.xp.all(good, axis=-1)
 
 
-def scaled_cholesky(be: Backend, g: Array, longest: int) -> Cholesky:
-    """The factorisation of Gram matrices of columns of `longest` entries."""
+def _least(be: Backend, g: Array) -> Array:
+    """The largest eigenvalue of Gram matrices or less: Σλ² over Σλ."""
+    size = _norm(be, g)
+    return size * (size / be.xp.sum(diagonal(be, g), axis=-1))
+
+
+def _sharp(be: Backend, square: Array, root: Array) -> Array:
+    """The condition of B from its Gram matrix and Z, at most n^(1/16) too large."""
+    inverse = be.matmul(root, adjoint(be, root))
+    found = be.xp.sqrt(_greatest(be, square) * _greatest(be, inverse))
+    return be.xp.maximum(found, be.xp.ones_like(found))
+
+
+def scaled_cholesky(be: Backend, g: Array, longest: int, limit: float | None = None) -> Cholesky:
+    """The factorisation of Gram matrices of columns of `longest` entries.
+
+    Where the condition may be above `limit` or below, it is looked at more closely.
+    """
     xp = be.xp
     # No entry is above the largest of the diagonal, and no NaN misses it.
     scale, usable = _scales(be, diagonal(be, g), longest)
@@ -112,26 +144,41 @@ def scaled_cholesky(be: Backend, g: Array, longest: int) -> Cholesky:
         g = xp.where(usable[..., None, None], g, eye)
         factor = xp.where(definite[..., None, None], factor, eye)
     root, norm = be.upper_inverse(factor), _norm(be, g)
-    return Cholesky(scale, g, norm, root, _estimate(be, norm, root), usable, definite)
+    condition = _estimate(be, norm, root)
+    if limit is not None and limit > 1:
+        near = definite & (condition > limit) & (condition <= limit * int(g.shape[-1]) ** 0.5)
+
+        def sharper() -> tuple[Array, ...]:
+            return (xp.where(near, _sharp(be, g, root), condition),)
+
+        (condition,) = be.cond(xp.any(near), sharper, lambda: (condition,))
+    return Cholesky(scale, g, norm, root, condition, usable, definite)
 
 
-def shift_of(be: Backend, g: Array, rows: int, definite: Array) -> Array:
-    """What makes Cholesky succeed on a computed Gram matrix of `rows` rows (Fukaya et al. 2020).
+def shift_of(be: Backend, g: Array, definite: Array) -> Array:
+    """What makes Cholesky succeed on a computed Gram matrix.
 
-    0 where g is `definite`, which its first factor tells. Where batched factorisations run side by
-    side, as many as XLA's pool has threads, all wait for a thread, for ever; the second one, of g
-    and this, waits for the first.
+    0 where g is `definite`, which its first factor tells; else what rounding takes from sums of
+    products as a rule, and 64 times as much where that does not do. (What it may take at most grows
+    with the rows, and is so large in single precision that it leaves the condition as it was.)
+
+    Where batched factorisations run side by side, as many as XLA's pool has threads, all wait for a
+    thread, for ever: each here waits for the one before, as does the one of g and this.
     """
-    n = g.shape[-1]
     eps = float(be.xp.finfo(g.dtype).eps)
-    shift = 11 * (rows * n + n * (n + 1)) * eps / 2 * be.xp.max(diagonal(be, g), axis=-1)
-    return be.xp.where(definite, be.xp.zeros_like(shift), shift)
+    shift = 4 * eps * _norm(be, g)
+    shift = be.xp.where(definite, be.xp.zeros_like(shift), shift)
+    enough = _whole(be, be.cholesky(shifted(be, g, shift)))
+    return be.xp.where(enough, shift, 64 * shift)
 
 
-def improve(
-    be: Backend, g: Array, rows: int, first: Cholesky | None = None
-) -> tuple[Array, Array, Array]:
-    """One step of CholeskyQR: Z becomes Z R⁻¹ with G = RᴴR that of B Z, of `rows` rows.
+def shifted(be: Backend, g: Array, shift: Array) -> Array:
+    """G + σI."""
+    return g + be.xp.astype(shift, g.dtype)[..., None, None] * be.eye(g.shape[-1], g)
+
+
+def improve(be: Backend, g: Array, first: Cholesky | None = None) -> tuple[Array, Array, Array]:
+    """One step of CholeskyQR: Z becomes Z R⁻¹ with G = RᴴR that of B Z.
 
     Returns R⁻¹, the condition of B Z, and whether no shift was needed; `first` is what is known of
     the factor of G.
@@ -142,11 +189,9 @@ def improve(
     if be.concrete(every(be, plain)) is True:
         inverse = be.upper_inverse(factor) if first is None else first.root
     else:
-        eye = be.eye(g.shape[-1], g)
-        more = xp.astype(shift_of(be, g, rows, plain), g.dtype)[..., None, None]
-        factor = be.cholesky(g + more * eye)
+        factor = be.cholesky(shifted(be, g, shift_of(be, g, plain)))
         whole = _whole(be, factor)[..., None, None]
-        inverse = be.upper_inverse(xp.where(whole, factor, eye))
+        inverse = be.upper_inverse(xp.where(whole, factor, be.eye(g.shape[-1], g)))
         inverse = xp.where(whole, inverse, xp.full_like(inverse, float("nan")))
     return inverse, _estimate(be, _norm(be, g), inverse), plain
 
@@ -154,22 +199,26 @@ def improve(
 def orthogonalise(
     be: Backend,
     products_of: Callable[[Array], tuple[Array, ...]],
-    rows: int,
+    most: float,
     start: tuple[Array, Array | None],
     known: tuple[Array, ...] | None,
     first: Cholesky | None = None,
 ) -> tuple[Array, ...]:
-    """Z with orthonormal B Z to about condition·eps, for a B of `rows` rows.
+    """Z with orthonormal B Z to about condition·eps, for a B of condition <= `most`.
 
     `products_of` gives the Gram matrix of B Z and, if it likes, (B Z)ᴴ c of right-hand sides c.
     `start` is the first Z, the identity where the columns of B are of like size, with where B Z is
     expected to be well conditioned; `known` its products, and `first` the factorisation of BᴴB,
     where the first Z is the identity. Returns Z, the condition of B, whether the steps came to
-    their end, and (B Z)ᴴ c if it was given.
+    their end, and (B Z)ᴴ c if it was given. Steps end where the condition is seen to be above
+    `most`, and what is returned says so.
     """
     xp = be.xp
     root, have = start
-    limit = condition_limit(float(xp.finfo(root.dtype).eps))
+    eps = float(xp.finfo(root.dtype).eps)
+    limit = condition_limit(eps)
+    # The columns of B are no shorter than 1.
+    size = 1.0 if first is None else _least(be, first.scaled)
     eye = be.eye(root.shape[-1], root)
     flags = be.new_like(root, tuple(root.shape[:-2]), dtype=be.dtype("bool"), fill=False)
 
@@ -177,17 +226,21 @@ def orthogonalise(
         found: tuple[Array, ...], state: tuple[Array, ...], known: Cholesky | None = None
     ) -> tuple[Array, ...]:
         (g, *right), (root, settled, begun, *old) = found, state
-        inverse, inner, plain = improve(be, g, rows, known)
+        inverse, inner, plain = improve(be, g, known)
         # The first factor has lost digits with the square of the condition: a step always follows.
         done = plain & (inner <= limit) & begun
         new = be.matmul(root, inverse)
         lost = ~all_finite(be, new)
+        # A shift brings what Z says of the condition down; what rounding left of a nearly singular
+        # Gram matrix may bring it up.
+        least = xp.sqrt(size * _least(be, be.matmul(new, adjoint(be, new))))
+        far = (least > most) & (~plain | (begun & (inner <= 0.1 * eps**-0.5)))
         stays = settled[..., None, None]
         right = [
             xp.where(stays, u, be.matmul(adjoint(be, inverse), v))
             for u, v in zip(old, right, strict=True)
         ]
-        return xp.where(stays, root, new), settled | done | lost, begun | ~begun, *right
+        return xp.where(stays, root, new), settled | done | lost | far, begun | ~begun, *right
 
     def step(state: tuple[Array, ...]) -> tuple[Array, ...]:
         return better(products_of(state[0]), state)
@@ -201,12 +254,49 @@ def orthogonalise(
         # B = Q Z⁻¹ with orthonormal Q: the triangle has the column lengths of B.
         safe = xp.where(whole[..., None, None], root, eye)
         triangle = be.solve_triangular(safe, xp.broadcast_to(eye, tuple(safe.shape)), lower=False)
-        size = _norm(be, be.matmul(adjoint(be, triangle), triangle))
+        square = be.matmul(adjoint(be, triangle), triangle)
     else:
-        size = first.norm
-    condition = _estimate(be, size, root)
+        square = first.scaled
+    condition = _sharp(be, square, root)
     condition = xp.where(whole, condition, xp.full_like(condition, float("inf")))
     return root, condition, settled & whole, *right
+
+
+def by_eigenvalues(
+    be: Backend, blocks: int, tall: Array, right: Array, scale: Array
+) -> tuple[Array, Array]:
+    """C (n, n) and Uᴴ c with B D = U C and orthonormal U, whatever the rank of B.
+
+    C has the singular values of B D as Householder QR's triangle has them, to eps of the largest.
+    The Gram matrix tells them to √eps of it only, but its eigenvectors V lose nothing: the columns
+    of B D V are brought to like lengths, √eps of the largest at least, and so the eigenvalues of
+    their Gram matrix tell the rest.
+    """
+    xp = be.xp
+    eps = float(xp.finfo(tall.dtype).eps)
+
+    def plain(u: Array) -> tuple[Array, ...]:
+        return (be.gram(u * scale[..., None, :]),)
+
+    (g,) = by_rows(be, blocks, plain, tall)
+    size, v = xp.linalg.eigh(g)
+    top = size[..., -1:]
+    top = xp.where(top > 0, top, xp.ones_like(top))
+    size = xp.sqrt(xp.maximum(size, 4 * eps * top))[..., None, :]
+    into = v / xp.astype(size, v.dtype)
+
+    def through(u: Array, c: Array) -> tuple[Array, Array]:
+        q = be.matmul(u * scale[..., None, :], into)
+        return be.gram(q), adjoint_times(be, q, c)
+
+    g, low = by_rows(be, blocks, through, tall, right)
+    shares, w = xp.linalg.eigh(g)
+    root = xp.sqrt(not_below_zero(be, shares))
+    known = shares > 16 * eps
+    inverse = xp.where(known, 1 / xp.where(known, root, xp.ones_like(root)), xp.zeros_like(root))
+    w = adjoint(be, w)
+    found = be.matmul(scaled_root(be, root, w) * xp.astype(size, v.dtype), adjoint(be, v))
+    return found, scaled_root(be, inverse, be.matmul(w, low))
 
 
 def reflected(be: Backend, tall: Array, right: Array) -> tuple[Array, tuple[Array, ...]]:

@@ -8,7 +8,8 @@ has fewer rows than columns. Three ways to Z, tried in this order:
    better conditioned: its factor improves Z, and again until the condition is small. (CholeskyQR2
    and, where Cholesky fails on G and takes a multiple of the identity added, shifted CholeskyQR3,
    with the triangular factors kept inverted, so that B itself is all that is multiplied.)
-3. orthogonal: Householder QR and the singular values of the triangle: decides the rank.
+3. orthogonal: singular values decide the rank, found by the eigenvectors of two Gram matrices, the
+   second of columns that the first made orthogonal (`by_eigenvalues`), or by Householder QR.
 
 In a batch of small matrices Householder QR of [B √W b] stands for the second: products of matrices
 as small are slow. A few of the batch tell beforehand whether the first is worth a trial. Where a
@@ -47,17 +48,23 @@ from ._sample import Sample, preview, sample_step, with_ridge
 from ._scaling import (
     adjoint,
     adjoint_times,
-    all_finite,
-    column_scales,
     diagonal_matrix,
     every,
     lengths,
     not_below_zero,
     real_product,
     scaled_root,
+    sound_columns,
     squares,
 )
-from ._triangles import Cholesky, condition_limit, orthogonalise, reflected, scaled_cholesky
+from ._triangles import (
+    Cholesky,
+    by_eigenvalues,
+    condition_limit,
+    orthogonalise,
+    reflected,
+    scaled_cholesky,
+)
 
 __all__ = [
     "Factors",
@@ -112,8 +119,8 @@ class Recipe:
         Which arrays there are.
     method : str
         As in `lstsq`.
-    rcond : float
-        The threshold of the rank.
+    rcond, most : float
+        The threshold of the rank, and the largest condition at which it needs no singular values.
     blocks, step : int
         Blocks of rows of a pass; distance of the rows of a sample, 1 for none.
     reflects, tries : bool
@@ -124,6 +131,7 @@ class Recipe:
     system: System
     method: str
     rcond: float
+    most: float
     blocks: int
     step: int
     reflects: bool
@@ -209,7 +217,8 @@ def _recipe(be: Backend, system: System, method: str, rcond: float, a: Array, b:
         step = 1
     tries = not alone or step > 1
     reflects = alone or (small and a.ndim > 2 and step == 1)
-    return Recipe(system, method, rcond, block_count(be, a), step, reflects, tries)
+    most = 1 / max(rcond, float(be.xp.finfo(a.dtype).eps))
+    return Recipe(system, method, rcond, most, block_count(be, a), step, reflects, tries)
 
 
 def _factorise(be: Backend, recipe: Recipe, *given: Array) -> tuple[Array, ...]:
@@ -221,7 +230,7 @@ def _factorise(be: Backend, recipe: Recipe, *given: Array) -> tuple[Array, ...]:
     eps = float(xp.finfo(a.dtype).eps)
     # "normal" insists: up to where the Gram matrix in working precision says anything.
     limit = 0.1 * eps**-0.5 if recipe.method == "normal" else condition_limit(eps)
-    limit = -1.0 if recipe.method == "cholesky_qr" else min(limit, 1 / max(recipe.rcond, eps))
+    limit = -1.0 if recipe.method == "cholesky_qr" else min(limit, recipe.most)
     sample = None
     if recipe.step > 1:
         sample = preview(be, recipe.step, limit, *rows, ridge, insists=recipe.reflects)
@@ -239,7 +248,7 @@ def _factorise(be: Backend, recipe: Recipe, *given: Array) -> tuple[Array, ...]:
         everywhere = likely
         found = _hard(be, recipe, rows, ridge, (g, low), None, sample)
     else:
-        first = scaled_cholesky(be, g, max(a.shape[-2:]))
+        first = scaled_cholesky(be, g, max(a.shape[-2:]), limit)
         good = first.definite & (first.condition <= limit)
         good = good if likely is None else good & likely
         everywhere = every(be, good)
@@ -500,7 +509,7 @@ def _likely(
     g = gram_of_rows(be, a[::step, ...], None if w is None else w[::step, ...])
     if ridge is not None:
         g = g + _gram_of_ridge(be, ridge[::step, ...], g)
-    first = scaled_cholesky(be, g, max(a.shape[-2:]))
+    first = scaled_cholesky(be, g, max(a.shape[-2:]), limit)
     return be.xp.all(first.definite & (first.condition <= limit))
 
 
@@ -541,7 +550,7 @@ def _hard(
         inner = [_begun_wide(be, root, scale, low)]
     integer = be.default_int(a)
     rank = be.new_like(a, tuple(a.shape[:-2]), dtype=integer, fill=int(root.shape[-1]))
-    accepted = settled & (condition <= 1.0 / max(recipe.rcond, float(xp.finfo(a.dtype).eps)))
+    accepted = settled & (condition <= recipe.most)
 
     def kept(*arrays: Array) -> tuple[Array, ...]:
         return root, scale, rank, condition, accepted | ~accepted, accepted, *inner
@@ -596,7 +605,6 @@ def _orthonormal(
     Householder QR, which has what is left of √W b beside.
     """
     xp, system, (g, low) = be.xp, recipe.system, sums
-    count = max(rows[0].shape[-2:])
 
     def wide(tall: Array, z: Array) -> tuple[Array]:
         q = be.matmul(tall, z)
@@ -619,7 +627,7 @@ def _orthonormal(
 
         known = be.cond(sample.likely, lambda: scaled(sample.root), lambda: (g,))
         start = sample.root, sample.good
-        return scale, None, orthogonalise(be, scaled, count, start, known)
+        return scale, None, orthogonalise(be, scaled, recipe.most, start, known)
     if recipe.reflects:
         scale, found = reflected(be, *_tall(be, system, rows, ridge))
         return scale, None, found
@@ -629,14 +637,13 @@ def _orthonormal(
         scale = first.scale
         known = (first.scaled,) if system.wide else (first.scaled, scale[..., None] * low)
         found = orthogonalise(
-            be, lambda z: through(scaled_root(be, scale, z)), count, start, known, first
+            be, lambda z: through(scaled_root(be, scale, z)), recipe.most, start, known, first
         )
         return scale, first.usable, found
     tall, right = _tall(be, system, rows, ridge)
-    finite = all_finite(be, tall)
-    tall = xp.where(finite[..., None, None], tall, xp.ones_like(tall))
+    tall, finite, scale = sound_columns(be, tall)
     # Squares that over- or underflowed: the scales are those of the largest entries.
-    scale = xp.where(first.usable[..., None], first.scale, column_scales(be, tall))
+    scale = xp.where(first.usable[..., None], first.scale, scale)
     tall = tall * scale[..., None, :]
     blocks = block_count(be, tall)
 
@@ -645,7 +652,7 @@ def _orthonormal(
             return wide(tall, z)
         return by_rows(be, blocks, lambda u, v: through_rows(be, u, v, None, z), tall, right)
 
-    return scale, finite, orthogonalise(be, products, count, start, None)
+    return scale, finite, orthogonalise(be, products, recipe.most, start, None)
 
 
 def _decided(
@@ -657,47 +664,59 @@ def _decided(
     many: int,
 ) -> tuple[Array, ...]:
     """Z, scale, rank, condition and finite by singular values, and `many` of what follows them."""
-    xp, system = be.xp, recipe.system
+    system = recipe.system
     tall, right = _tall(be, system, rows, ridge)
-    sound = all_finite(be, tall)
-    tall = xp.where(sound[..., None, None], tall, xp.ones_like(tall))
-    own = column_scales(be, tall)
-    z, d, rank, condition = orthogonal(be, tall * own[..., None, :], own, recipe.rcond)
+    n = int(tall.shape[-1])
+    tall, sound, own = sound_columns(be, tall)
+    # Of a wide system the right-hand sides are not columns beside B.
+    given = right if many and not system.wide else tall[..., :0]
+    if recipe.reflects:
+        triangle = be.triangle(tall * own[..., None, :], given)[..., :n, :]
+        triangle, inner = triangle[..., :n], triangle[..., n:]
+    else:
+        triangle, inner = by_eigenvalues(be, recipe.blocks, tall, given, own)
+    z, d, rank, condition = orthogonal(be, triangle, own, recipe.rcond)
     found = z, d, rank, condition, sound
     if system.wide:
         return *found, _begun_wide(be, z, d, low)
     if not many:
         return found
-    y = adjoint_times(be, be.matmul(tall, scaled_root(be, d, z)), right)
+    # B D Z is U C Z, with the D of C in its columns.
+    y = be.matmul(adjoint(be, be.matmul(triangle, scaled_root(be, d / own, z))), inner)
     rest = (squares(be, right) - squares(be, y),) if many > 1 else ()
     return *found, y, *rest
 
 
 def orthogonal(
-    be: Backend, tall: Array, scale: Array, rcond: float
+    be: Backend, triangle: Array, scale: Array, rcond: Any
 ) -> tuple[Array, Array, Array, Array]:
-    """Z, scale, rank and condition by QR and singular values; B comes with its columns scaled.
+    """Z, scale, rank and condition by singular values, of R with B = Q R; its columns come scaled.
 
     The rank is that of the scaled columns: a small column is not a dependent one. A matrix of full
     rank is inverted so scaled; for a deficient one the minimum-norm solution is that of the
     unscaled matrix, of the same rank.
     """
     xp = be.xp
-    n = tall.shape[-1]
-    _, r = xp.linalg.qr(tall, mode="reduced")
-    _, s, vh = xp.linalg.svd(r, full_matrices=False)
-    count = xp.sum(xp.astype(s > rcond * s[..., :1], be.default_int(tall)), axis=-1)
+    n = triangle.shape[-1]
+    _, s, vh = xp.linalg.svd(triangle, full_matrices=False)
+    count = xp.sum(xp.astype(s > rcond * s[..., :1], be.default_int(triangle)), axis=-1)
     full = count == n
-    inverse = _from_svd(be, s, vh, s > 0)
-    # The unscaled triangle, brought into range by one common power of two; 0 where nobody asks.
-    common = xp.min(scale, axis=-1, keepdims=True)
-    ratio = xp.where(full[..., None], xp.zeros_like(scale), common / scale)
-    _, t, vh = xp.linalg.svd(r * ratio[..., None, :], full_matrices=False)
-    place = be.arange(t.shape[-1], tall, be.default_int(tall))
-    kept = (place < count[..., None]) & (t > rcond * t[..., :1])
-    root = xp.where(full[..., None, None], inverse, _from_svd(be, t, vh, kept))
-    scale = xp.where(full[..., None], scale, xp.broadcast_to(common, tuple(scale.shape)))
-    rank = xp.where(full, count, xp.sum(xp.astype(kept, count.dtype), axis=-1))
+
+    def inverse() -> tuple[Array, ...]:
+        return _from_svd(be, s, vh, s > 0), scale, count
+
+    def shortest() -> tuple[Array, ...]:
+        # The unscaled triangle, brought into range by one power of two; 0 where nobody asks.
+        common = xp.min(scale, axis=-1, keepdims=True)
+        ratio = xp.where(full[..., None], xp.zeros_like(scale), common / scale)
+        _, t, turned = xp.linalg.svd(triangle * ratio[..., None, :], full_matrices=False)
+        place = be.arange(n, triangle, be.default_int(triangle))
+        kept = (place < count[..., None]) & (t > rcond * t[..., :1])
+        rank = xp.sum(xp.astype(kept, count.dtype), axis=-1)
+        common = xp.broadcast_to(common, tuple(scale.shape))
+        return _either(be, full, inverse(), (_from_svd(be, t, turned, kept), common, rank))
+
+    root, scale, rank = be.cond(every(be, full), inverse, shortest)
     last = s[..., -1]
     positive = last > 0
     condition = s[..., 0] / xp.where(positive, last, xp.ones_like(last))

@@ -228,7 +228,7 @@ def _factor(be: Backend, limit: float | None, *arrays: Array) -> tuple[Array, ..
         pair = root, xp.zeros_like(root)
         left = xp.matrix_transpose(root), xp.zeros_like(root)
         g = extended.pair_matmul(be, left, extended.pair_matmul(be, gram, pair))[0]
-        inverse, inner, plain = improve(be, 0.5 * g + 0.5 * xp.matrix_transpose(g), n)
+        inverse, inner, plain = improve(be, 0.5 * g + 0.5 * xp.matrix_transpose(g))
         new = be.matmul(root, inverse)
         lost = ~all_finite(be, new)
         return xp.where(settled | lost, root, new), settled | lost | (plain & (inner <= narrow))

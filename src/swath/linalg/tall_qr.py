@@ -14,13 +14,13 @@ from ..autodiff import Core, apply, primal, with_batch
 from ..errors import ArgumentError, RankDeficientError, describe
 from ..registry import operation
 from ._scaling import adjoint, all_finite, column_scales, conj, matrices
-from ._triangles import shift_of
+from ._triangles import shift_of, shifted
 from .normal_equations import gram_product
 
 __all__ = ["cholesky_qr"]
 
 Array = Any
-# Two steps do, three with a shift; with very many rows the shift is large and takes one more.
+# Two steps do, three with a shift; one more where the shift had to be large.
 _STEPS = 4
 
 
@@ -35,10 +35,7 @@ class _Triangle(Core):
     name = "cholesky_triangle"
 
     def forward(self, be: Backend, geometry: Any, *arrays: Array) -> Array:
-        g, shift = arrays
-        eye = be.eye(g.shape[-1], g)
-        more = be.xp.astype(shift, g.dtype)[..., None, None]
-        return adjoint(be, be.cholesky(g + more * eye))
+        return adjoint(be, be.cholesky(shifted(be, *arrays)))
 
     def push(
         self,
@@ -131,10 +128,10 @@ def _upper(be: Backend, m: Array) -> Array:
 _TRIANGLE, _THROUGH = _Triangle(), _Through()
 
 
-def _shift(be: Backend, g: Array, rows: int) -> Array:
+def _shift(be: Backend, g: Array) -> Array:
     """0 where Cholesky's factorisation of g succeeds, else what makes it."""
     g = be.detach(g)
-    return shift_of(be, g, rows, all_finite(be, be.cholesky(g)))
+    return shift_of(be, g, all_finite(be, be.cholesky(g)))
 
 
 def _column(be: Backend, a: Any, scale: Array) -> Any:
@@ -225,7 +222,7 @@ def cholesky_qr(A: Any) -> tuple[Any, Any]:
 
 def _steps(be: Backend, a: Any) -> tuple[Any, Any, Array]:
     """Q, R and where the columns of Q are orthonormal."""
-    xp, (m, n) = be.xp, (int(v) for v in a.shape[-2:])
+    xp, n = be.xp, int(a.shape[-1])
     plain = be.detach(primal(a))
     scale = column_scales(be, plain)
     q, r, good = _column(be, a, scale), None, None
@@ -234,7 +231,7 @@ def _steps(be: Backend, a: Any) -> tuple[Any, Any, Array]:
         value = primal(g)
         eye = xp.broadcast_to(be.eye(n, value), tuple(value.shape))
         off = xp.max(xp.sum(xp.abs(value - eye), axis=-1), axis=-1)
-        triangle = apply(_TRIANGLE, None, g, _shift(be, value, m))
+        triangle = apply(_TRIANGLE, None, g, _shift(be, value))
         q = apply(_THROUGH, None, q, triangle)
         r = triangle if r is None else _ops.matmul(triangle, r)
         # Columns that were nearly orthonormal are so to working precision now.
