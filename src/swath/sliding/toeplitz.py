@@ -122,11 +122,13 @@ def estimate(p: Problem, cost: Costs) -> Estimate:
                 moved += _FAR * (p.x_bytes + p.y_bytes)
         calls = 20 + 6 * g.rank + (8 + 3 * min(made.frames, number[0])) * pieces
     elif p.traces:
-        # As XLA does it on a processor: points that lie apart are copied one by one.
-        moved = (2.0 if g.strideless else 4.0) * copied + 2.0 * band
+        # As XLA does it on a processor: points that lie apart are copied one by one, but of a line.
+        alone = g.rank == p.depth == p.rows == 1
+        moved = (1.0 if alone else 2.0 if g.strideless else 4.0) * copied + 2.0 * band
         # Outputs of a tile are laid between those of others, lines in the shorter runs.
         moved += (0.0 if g.rank == p.rows == 1 else 4.0 if g.rank == 1 else 2.0) * p.y_bytes
-        seconds += moved / cost.gather + 2 * terms * p.y_bytes / cost.stream + 16 * cost.call
+        seconds += moved / cost.gather + 2 * terms * p.y_bytes / cost.stream
+        seconds += (14 if alone else 16) * cost.call
         # Measured of gradients of layers that read few channels.
         few = p.role == "y" and p.rows < _FEW <= p.depth
         return Estimate(seconds * (2 if few else 1), flops, moved)
