@@ -516,6 +516,30 @@ def test_rcond_counts_where_the_condition_is_small():
     assert got.rank == 1
 
 
+@pytest.mark.op("linalg.gram", "linalg.lstsq")
+@pytest.mark.on("numpy", "torch", "jax")
+@pytest.mark.parametrize("shape", [(9000, 30), (3000, 201)])
+def test_products_of_tall_matrices_in_single_precision(xp, rng, shape):
+    """As layers of 1×1 kernels on PyTorch, where nothing forbids it."""
+    m, n = shape
+    a = rng.uniform(0.5, 1.5, shape).astype(np.float32)
+    a[5, 3] = 0
+    exact = a.astype(float).T @ a
+    aligned, turned = xp.asarray(a), xp.asarray(np.ascontiguousarray(a.T)).T
+    for given in (aligned, turned):
+        got = linalg.gram(given)
+        assert_close(got, exact, dtype="float32", rtol=50 * float(np.finfo(np.float32).eps))
+        assert np.array_equal(xp.numpy(got), xp.numpy(got).T)
+    # A condition at which the columns are made orthogonal by a product with a triangle.
+    a = (a * (1 + np.arange(n) % 3) + 30 * np.ones((m, 1))).astype(np.float32)
+    b = (a @ rng.standard_normal(n) + rng.standard_normal(m)).astype(np.float32)
+    got = linalg.lstsq(xp.asarray(a), xp.asarray(b))
+    left = b.astype(float) - a.astype(float) @ xp.numpy(got.x).astype(float)
+    want = np.linalg.lstsq(a.astype(float), b.astype(float), rcond=None)
+    assert int(got.rank) == n
+    assert np.sum(left**2) <= want[1][0] * (1 + 1e-5)
+
+
 @pytest.mark.op("linalg.lstsq", "linalg.independent_columns")
 @pytest.mark.on("numpy", "torch", "jax")
 def test_columns_of_many_rows_in_single_precision_keep_their_rank(xp, rng):

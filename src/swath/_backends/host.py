@@ -93,7 +93,8 @@ def triangle(a: np.ndarray, b: np.ndarray) -> np.ndarray:
             a[:cut].reshape(cut // rows, rows, n), b[:cut].reshape(cut // rows, rows, k)
         )
         rest = np.concatenate([a[cut:], b[cut:]], axis=-1)
-        return np.linalg.qr(np.concatenate([parts.reshape(-1, n + k), rest]), mode="r")
+        both: Any = np.linalg.qr(np.concatenate([parts.reshape(-1, n + k), rest]), mode="r")
+        return both
     a, b = a.reshape(prod(lead), m, n), b.reshape(prod(lead), m, k)
     found = np.empty((a.shape[0], min(m, n + k), n + k), np.result_type(a, b))
     step = max(1, _PIECE // max(1, m * (n + k) * found.itemsize))

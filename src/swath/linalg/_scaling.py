@@ -23,6 +23,7 @@ __all__ = [
     "diagonal_matrix",
     "every",
     "identity",
+    "largest",
     "lengths",
     "matrices",
     "not_below_zero",
@@ -40,6 +41,8 @@ __all__ = [
 ]
 
 Array = Any
+# Entries of rows side by side, in which columns are searched.
+_ABREAST = 512
 
 
 def conj(be: Backend, a: Array) -> Array:
@@ -152,15 +155,29 @@ def power_of_two(be: Backend, size: Array, share: float, good: Array | None = No
     return power(be, two, xp.minimum(exponent, most))
 
 
+def largest(be: Backend, a: Array) -> Array:
+    """The largest absolute value of every column (..., n)."""
+    xp, size = be.xp, be.xp.abs(a)
+    *lead, m, n = (int(v) for v in a.shape)
+    beside = _ABREAST // max(1, n)
+    if n == 1 or m < 4 * beside or beside < 2 or be.traces or be.wide(a) > 1:
+        return xp.max(size, axis=-2)
+    # Short rows are compared one by one: those of many rows side by side are one.
+    cut = m - m % beside
+    folded = be.reshape(size[..., :cut, :], (*lead, cut // beside, beside * n))
+    folded = be.reshape(xp.max(folded, axis=-2), (*lead, beside, n))
+    return xp.max(xp.concat([folded, size[..., cut:, :]], axis=-2), axis=-2)
+
+
 def column_scales(be: Backend, a: Array) -> Array:
     """Powers of two (..., n) that bring every column's largest entry to between 1 and 2."""
-    return power_of_two(be, be.xp.max(be.xp.abs(a), axis=-2), 1.0)
+    return power_of_two(be, largest(be, a), 1.0)
 
 
 def sound_columns(be: Backend, a: Array) -> tuple[Array, Array, Array]:
     """Matrices, those that are not finite as ones; which are (...); their `column_scales`."""
     xp = be.xp
-    top = xp.max(xp.abs(a), axis=-2)
+    top = largest(be, a)
     # Of finite complex numbers the absolute value may be infinite.
     sound = all_finite(be, a) if be.is_complex(a) else all_finite(be, top[..., None, :])
     if be.concrete(every(be, sound)) is not True:

@@ -25,6 +25,7 @@ from ._scaling import (
     all_finite,
     default_rcond,
     diagonal_matrix,
+    largest,
     matrices,
     power_of_two,
     real_product,
@@ -363,7 +364,7 @@ def _near(be: Backend, geometry: None, *arrays: Array) -> tuple[Array]:
     """Whether the largest entries of all columns are near 1, as the range of the dtype goes."""
     xp, every = be.xp, None
     for v in arrays:
-        size = xp.max(xp.abs(v), axis=-2)
+        size = largest(be, v)
         reach = 2.0 ** (128 if be.itemsize(size.dtype) > 4 else 16)
         near = (size > 1 / reach) & (size < reach)
         near = near[0] if near.shape == (1,) else xp.all(near)
