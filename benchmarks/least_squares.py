@@ -1,8 +1,9 @@
 """Least squares beside LAPACK's drivers, and the normal equations alone as the ceiling.
 
-Well-conditioned matrices, and (rows "ill") ones whose condition of 10⁹ takes CholeskyQR. The
+Well-conditioned matrices, (rows "ill") ones whose condition of 10⁹ takes CholeskyQR, and (rows
+"dependent") ones with a column twice, where the solution of least norm takes singular values. The
 contender "solve(AᵀA, Aᵀb)" does less than the rest: no refinement, no rank, no errors; its ratio
-says what those cost. All is float64, on JAX too, where everything is compiled.
+says what those cost. JAX has float64 too here, and everything is compiled.
 
 Rows "in chunks": `GramAccumulator` beside plain sums of AᵀA and Aᵀb, in working precision, over the
 same chunks; the ratio is what twice the precision costs.
@@ -22,17 +23,35 @@ from libraries import installed, namespace, put, ready
 import swath
 
 SHAPES = ((100_000, 10), (100_000, 100), (20_000, 500), (1_000_000, 20), (10_000, 64, 8))
+# Of single precision, and of dependent columns.
+SOME = ((100_000, 100), (20_000, 500))
 CLOSE = 1e-9
+# What drivers that ask for it take for 0.
+RCOND = 1e-10
 
 
-def _data(shape: tuple[int, ...], ill: bool) -> tuple[np.ndarray, np.ndarray]:
+def _data(
+    shape: tuple[int, ...], kind: str = "", dtype: str = "float64"
+) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     A = rng.standard_normal(shape)
-    if ill:
+    if kind == "ill":
         A[..., -1] = A[..., 0] + CLOSE * A[..., -1]
+    if kind == "dependent":
+        A[..., -1] = A[..., 0]
     # A small residual: its part of the error grows with the square of the condition.
     b = A @ rng.standard_normal(shape[-1]) + CLOSE * rng.standard_normal(shape[:-1])
-    return A, b
+    return A.astype(dtype), b.astype(dtype)
+
+
+def _exact(A: np.ndarray, b: np.ndarray, kind: str) -> np.ndarray:
+    A, b = A.astype(np.float64), b.astype(np.float64)
+    if kind != "dependent":
+        return swath.linalg.lstsq(A, b, accuracy="full").x
+    # The two like columns share their coefficient.
+    x = swath.linalg.lstsq(A[:, :-1], b, accuracy="full").x
+    x[0] /= 2
+    return np.append(x, x[0])
 
 
 def _wide(run: Callable[[], Any]) -> Callable[[], Any]:
@@ -46,9 +65,11 @@ def _wide(run: Callable[[], Any]) -> Callable[[], Any]:
     return inside
 
 
-def _on_numpy(p: Any, q: Any) -> tuple[dict[str, Callable[[], Any]], Callable[[], Any]]:
+def _on_numpy(p: Any, q: Any, kind: str) -> tuple[dict[str, Callable[[], Any]], Callable[[], Any]]:
+    cond = RCOND if kind == "dependent" else None
+
     def scipys(u: Any, v: Any, driver: str) -> Any:
-        return scipy.linalg.lstsq(u, v, lapack_driver=driver, check_finite=False)[0]
+        return scipy.linalg.lstsq(u, v, cond, lapack_driver=driver, check_finite=False)[0]
 
     one: dict[str, Callable[[Any, Any], Any]] = {
         "np.linalg.lstsq": lambda u, v: np.linalg.lstsq(u, v)[0],
@@ -71,27 +92,31 @@ def _naive(xp: Any, p: Any, q: Any) -> Any:
     return xp.linalg.solve(turned @ p, turned @ q[..., None])[..., 0]
 
 
-def _on_cupy(p: Any, q: Any) -> tuple[dict[str, Callable[[], Any]], Callable[[], Any]]:
+def _on_cupy(p: Any, q: Any, kind: str) -> tuple[dict[str, Callable[[], Any]], Callable[[], Any]]:
     import cupy
 
     run = partial(cupy.linalg.lstsq, p, q, rcond=None)
     return {"cp.linalg.lstsq": lambda: run()[0]}, partial(_naive, cupy, p, q)
 
 
-def _on_torch(p: Any, q: Any) -> tuple[dict[str, Callable[[], Any]], Callable[[], Any]]:
+def _on_torch(p: Any, q: Any, kind: str) -> tuple[dict[str, Callable[[], Any]], Callable[[], Any]]:
     import torch
 
     def solved(p: Any, q: Any, driver: str) -> Any:
-        return torch.linalg.lstsq(p, q[..., None], driver=driver).solution[..., 0]
+        return torch.linalg.lstsq(p, q[..., None], rcond=cond, driver=driver).solution[..., 0]
 
+    # gels takes columns for independent.
+    cond, drivers = None, ("gels",) if p.is_cuda else ("gelsy", "gels")
+    if kind == "dependent":
+        cond, drivers = RCOND, () if p.is_cuda else ("gelsy", "gelsd")
     peers = {
         f"torch lstsq {driver}": ready("torch", lambda p, q, d=driver: solved(p, q, d), p, q)
-        for driver in (("gels",) if p.is_cuda else ("gelsy", "gels"))
+        for driver in drivers
     }
     return peers, ready("torch", partial(_naive, torch), p, q)
 
 
-def _on_jax(p: Any, q: Any) -> tuple[dict[str, Callable[[], Any]], Callable[[], Any]]:
+def _on_jax(p: Any, q: Any, kind: str) -> tuple[dict[str, Callable[[], Any]], Callable[[], Any]]:
     import jax
     import jax.numpy as jnp
 
@@ -106,12 +131,12 @@ def _on_jax(p: Any, q: Any) -> tuple[dict[str, Callable[[], Any]], Callable[[], 
 _PEERS = {"numpy": _on_numpy, "torch": _on_torch, "jax": _on_jax, "cupy": _on_cupy}
 
 
-def _trial(backend: str, shape: tuple[int, ...], ill: bool) -> Trial:
-    A, b = _data(shape, ill)
-    exact = swath.linalg.lstsq(A, b, accuracy="full").x
+def _trial(backend: str, shape: tuple[int, ...], kind: str = "", dtype: str = "float64") -> Trial:
+    A, b = _data(shape, kind, dtype)
+    exact = _exact(A, b, kind)
     # Householder QR's bound, to which all are held; of the batch the worst problem's.
-    condition = 10.0 / CLOSE if ill else 50.0
-    allowed = 4 * shape[-1] * EPS["float64"] * condition * float(np.max(np.abs(exact)))
+    condition = 10.0 / CLOSE if kind == "ill" else 50.0
+    allowed = 4 * shape[-1] * EPS[dtype] * condition * float(np.max(np.abs(exact)))
     wide = _wide if backend == "jax" else lambda run: run
     p, q = wide(lambda: put(backend, A, b))()
 
@@ -121,9 +146,9 @@ def _trial(backend: str, shape: tuple[int, ...], ill: bool) -> Trial:
 
         return Contender(wide(ready(backend, run, p, q)), allowed)
 
-    found, ceiling = _PEERS[backend](p, q)
+    found, ceiling = _PEERS[backend](p, q, kind)
     peers = {name: Contender(run, allowed) for name, run in found.items()}
-    if not ill:
+    if not kind:
         peers["solve(AᵀA, Aᵀb)"] = Contender(ceiling, allowed, "no refinement", "beside")
     full = peers['swath, accuracy="full"'] = ours(accuracy="full")
     full.role = "beside"
@@ -134,7 +159,7 @@ CHUNKED, CHUNK = (1_000_000, 20), 100_000
 
 
 def _chunked(backend: str) -> Trial:
-    A, b = _data(CHUNKED, ill=False)
+    A, b = _data(CHUNKED)
     exact = swath.linalg.lstsq(A, b, accuracy="full").x
     parts = [slice(i, i + CHUNK) for i in range(0, len(A), CHUNK)]
     p, q = put(backend, A, b)
@@ -169,21 +194,23 @@ def _chunked(backend: str) -> Trial:
 def rows() -> list[Row]:
     """Every shape, well- and ill-conditioned, on every library, and rows in chunks."""
     found = []
-    for ill in (False, True):
-        for shape in SHAPES:
-            name = "least squares " + "x".join(map(str, shape)) + (" ill" if ill else "")
-            for lib in _PEERS:
-                if lib != "numpy" and not installed(lib):
-                    continue
-                if lib == "cupy" and len(shape) > 2:
-                    # It solves one problem at a time.
-                    continue
-                found.append(
-                    Row(
-                        "least_squares", name, lib, "float64", "linalg.lstsq",
-                        lambda b=lib, s=shape, i=ill: _trial(b, s, i),
-                    )
-                )  # fmt: skip
+    trials = [(shape, kind, "float64") for kind in ("", "ill") for shape in SHAPES]
+    trials += [(shape, "", "float32") for shape in SOME]
+    trials += [(shape, "dependent", "float64") for shape in SOME]
+    for shape, kind, dtype in trials:
+        name = " ".join(["least squares", "x".join(map(str, shape)), kind]).strip()
+        for lib in _PEERS:
+            if lib != "numpy" and not installed(lib):
+                continue
+            if lib == "cupy" and len(shape) > 2:
+                # It solves one problem at a time.
+                continue
+            found.append(
+                Row(
+                    "least_squares", name, lib, dtype, "linalg.lstsq",
+                    lambda b=lib, s=shape, k=kind, d=dtype: _trial(b, s, k, d),
+                )
+            )  # fmt: skip
     name = "least squares " + "x".join(map(str, CHUNKED)) + " in chunks"
     for lib in ("numpy", "torch", "cupy"):
         found.append(
