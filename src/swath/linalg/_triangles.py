@@ -263,9 +263,11 @@ def orthogonalise(
 
 
 def by_eigenvalues(
-    be: Backend, blocks: int, tall: Array, right: Array, scale: Array
+    be: Backend, blocks: int, tall: Array, right: Array, scale: Array, gram: Array | None = None
 ) -> tuple[Array, Array]:
     """C (n, n) and Uᴴ c with B D = U C and orthonormal U, whatever the rank of B.
+
+    `gram` is the Gram matrix of B D where it is known.
 
     C has the singular values of B D as Householder QR's triangle has them, to eps of the largest.
     The Gram matrix tells them to √eps of it only, but its eigenvectors V lose nothing: the columns
@@ -278,8 +280,8 @@ def by_eigenvalues(
     def plain(u: Array) -> tuple[Array, ...]:
         return (be.gram(u * scale[..., None, :]),)
 
-    (g,) = by_rows(be, blocks, plain, tall)
-    size, v = xp.linalg.eigh(g)
+    gram = by_rows(be, blocks, plain, tall)[0] if gram is None else gram
+    size, v = xp.linalg.eigh(gram)
     top = size[..., -1:]
     top = xp.where(top > 0, top, xp.ones_like(top))
     size = xp.sqrt(xp.maximum(size, 4 * eps * top))[..., None, :]

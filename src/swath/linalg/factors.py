@@ -80,6 +80,8 @@ Array = Any
 _REFLECTED = 32
 # Problems that are looked at before all of a batch are, which are so many times as many or more.
 _PROBLEMS, _SHARE = 64, 8
+# Rows over columns from which on products with the rows cost more than singular values.
+_TALL = 16
 # Entries of a tall matrix from which on a sample of its rows costs less than the Gram matrix saves
 # where Householder QR is fast.
 _SAMPLED = 3 << 18
@@ -544,6 +546,11 @@ def _hard(
     With one they are those of B Z with its Z, where it did not think BᴴB likely to do.
     """
     xp, a, low = be.xp, rows[0], sums[1]
+    known = _direct(be, recipe, a, sums[0], first, sample)
+    if known is not None:
+        many = 0 if sample is not None else 1
+        z, d, rank, condition, sound, *inner = _decided(be, recipe, rows, ridge, low, many, known)
+        return z, d, rank, condition, sound, sound & ~sound, *inner
     scale, finite, found = _orthonormal(be, recipe, rows, ridge, sums, first, sample)
     root, condition, settled, *inner = found
     if recipe.system.wide:
@@ -556,7 +563,8 @@ def _hard(
         return root, scale, rank, condition, accepted | ~accepted, accepted, *inner
 
     def decided(*arrays: Array) -> tuple[Array, ...]:
-        z, d, count, kappa, sound, *rest = _decided(be, recipe, rows, ridge, low, len(inner))
+        given, many = _known(be, first), len(inner)
+        z, d, count, kappa, sound, *rest = _decided(be, recipe, rows, ridge, low, many, given)
         return _either(be, accepted, kept(), (z, d, count, kappa, sound, accepted, *rest))
 
     enough = accepted if finite is None else accepted | ~finite
@@ -570,6 +578,38 @@ def _hard(
     scale = xp.where(bad[..., None], xp.ones_like(scale), scale)
     rank = xp.where(bad, xp.zeros_like(rank), rank)
     return marked(root), scale, rank, marked(condition), finite, accepted, *map(marked, inner)
+
+
+def _known(be: Backend, first: Cholesky | None) -> tuple[Array, Array, Array] | None:
+    """All that is finite, D and the Gram matrix of B D, where nothing over- or underflowed."""
+    if first is None or be.concrete(every(be, first.usable)) is not True:
+        return None
+    return first.usable, first.scale, first.scaled
+
+
+def _direct(
+    be: Backend,
+    recipe: Recipe,
+    a: Array,
+    g: Array,
+    first: Cholesky | None,
+    sample: Sample | None,
+) -> tuple[Array, Array, Array] | None:
+    """`_known`, where singular values take no longer than CholeskyQR, which may need them too.
+
+    Where Cholesky fails on the Gram matrix of a tall matrix, or on that of a sample, CholeskyQR
+    takes two more products with the rows, and singular values one.
+    """
+    tall = a.ndim == 2 and max(a.shape) >= _TALL * min(a.shape)
+    if not tall or be.traces or recipe.method != "auto" or recipe.reflects:
+        return None
+    if first is not None:
+        return None if be.concrete(first.definite) is not False else _known(be, first)
+    if sample is None or be.concrete(sample.likely | sample.good) is not False:
+        return None
+    # The sample's Z is the identity.
+    sound = be.xp.all(be.xp.isfinite(g))
+    return (sound, sample.scale, g) if be.concrete(sound) is True else None
 
 
 def _either(
@@ -662,19 +702,26 @@ def _decided(
     ridge: Array | None,
     low: Array,
     many: int,
+    known: tuple[Array, Array, Array] | None,
 ) -> tuple[Array, ...]:
-    """Z, scale, rank, condition and finite by singular values, and `many` of what follows them."""
+    """Z, scale, rank, condition and finite by singular values, and `many` of what follows them.
+
+    `known` is as of `_known`.
+    """
     system = recipe.system
     tall, right = _tall(be, system, rows, ridge)
     n = int(tall.shape[-1])
-    tall, sound, own = sound_columns(be, tall)
+    if known is None:
+        (tall, sound, own), gram = sound_columns(be, tall), None
+    else:
+        sound, own, gram = known
     # Of a wide system the right-hand sides are not columns beside B.
     given = right if many and not system.wide else tall[..., :0]
     if recipe.reflects:
         triangle = be.triangle(tall * own[..., None, :], given)[..., :n, :]
         triangle, inner = triangle[..., :n], triangle[..., n:]
     else:
-        triangle, inner = by_eigenvalues(be, recipe.blocks, tall, given, own)
+        triangle, inner = by_eigenvalues(be, recipe.blocks, tall, given, own, gram)
     z, d, rank, condition = orthogonal(be, triangle, own, recipe.rcond)
     found = z, d, rank, condition, sound
     if system.wide:
