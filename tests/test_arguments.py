@@ -468,6 +468,12 @@ def test_integers_in_lists_count_modulo_what_the_integers_beside_them_hold(xp):
     x = xp.asarray(np.array([1, 2, 3], np.uint8))
     got = swath.signal.convolve(x, [1, -1, 300])
     assert_close(got, np.array([1, 1, 45, 85, 132], np.uint8), dtype="uint8")
+    # NumPy makes floats of the first, objects of the second.
+    for large in (2**64 - 1, 2**70 - 1):
+        got = swath.signal.convolve(x, [1, -1, large])
+        assert_close(got, np.array([1, 1, 0, 251, 253], np.uint8), dtype="uint8")
+    got = swath.signal.convolve(xp.asarray([1.0, 2.0]), [2**64 - 1, -1])
+    assert_close(got, np.array([2.0**64, 2.0**65, -2.0]))
 
 
 @pytest.mark.on("numpy", "jax", "torch", "strict", "dask", "cupy")

@@ -230,6 +230,10 @@ def _weak(
         table = np.asarray(value)
     except ValueError:
         raise ArgumentError(f"{name} must be rectangular, got a ragged list {value!r}") from None
+    if anchor is not None and not be.is_floating(
+        _weak_dtype(be, "i", anchor, kinds, divides=divides)
+    ):
+        table = _whole(value, table)
     if table.dtype.kind not in "biufc":
         raise ArgumentTypeError(
             f"{name} must hold numbers, got {describe(value)} of dtype {table.dtype}"
@@ -245,6 +249,21 @@ def _weak(
         # Modulo 2^bits, as products are: of integers out of range some libraries make errors.
         table = table.astype(name_of)
     return be.constant(table, anchor, kind)
+
+
+def _whole(value: Any, table: np.ndarray) -> np.ndarray:
+    """The table of a list; modulo 2^64 where it holds whole numbers alone, some beyond int64.
+
+    NumPy makes floats of those beside smaller ones, and objects beyond uint64.
+    """
+    kind = table.dtype.kind
+    if table.ndim == 0 or kind not in "fO" or (kind == "f" and not np.any(abs(table) >= 2.0**63)):
+        return table
+    exact = np.array(value, dtype=object)
+    if not all(is_int(v) for v in exact.ravel()):
+        return table
+    words = [int(v) % 2**64 for v in exact.ravel()]
+    return np.array(words, dtype=np.uint64).reshape(table.shape)
 
 
 def _weak_dtype(
