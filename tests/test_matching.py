@@ -227,6 +227,34 @@ def test_integers_become_the_default_float_and_huge_values_do_not_overflow(xp, r
         assert_close(got, want, rtol=1000 * xp.eps)
 
 
+# Every distinct eager call on JAX compiles for seconds: these rows see other cases.
+@pytest.mark.on(
+    "numpy", "jax-jit", "torch", "strict", "strict-device1", "strict-no-float64", "dpnp"
+)
+@pytest.mark.parametrize("zero_mean", [True, False])
+@pytest.mark.op("signal.match_template")
+def test_the_match_of_the_largest_numbers_is_that_of_small_ones(xp, rng, zero_mean):
+    most = float(np.finfo(xp.float).max)
+    # One sum overflows; of numbers of both signs the distance to the mean may too.
+    for data in (rng.random(20), np.array([-1.0, 0.9, 1.0, 0.5, 1.0, 0.8, 0.9, 1.0, 1.0, 1.0])):
+        data = data / np.max(np.abs(data))
+        want = oracle.match_template(data, data[3:8], "valid", zero_mean)
+        x = xp.asarray(most * data)
+        for t in (x[3:8], xp.asarray(data[3:8])):
+            got = xp.call(match_template, x, t, zero_mean=zero_mean)
+            assert_close(got, want, rtol=1000 * xp.eps)
+
+
+@pytest.mark.parametrize("zero_mean", [True, False])
+@pytest.mark.op("signal.match_template")
+def test_an_infinity_is_not_taken_for_a_window_without_variation(xp, zero_mean):
+    x = np.arange(12.0) % 5
+    x[6] = np.inf
+    with np.errstate(invalid="ignore"):
+        found = match_template(xp.asarray(x), xp.asarray([1.0, -2.0, 0.5]), zero_mean=zero_mean)
+        assert np.isnan(xp.numpy(found)[4:7]).all()
+
+
 @pytest.mark.op("signal.match_template")
 def test_derivatives_of_the_match(xp, rng):
     x, t = xp.asarray(2 + rng.standard_normal(11)), xp.asarray(rng.standard_normal(4))

@@ -270,11 +270,19 @@ def _normalised(be: Backend, x: Any, places: tuple[int, ...], *, centre: bool) -
         return x
     known = xp.where(xp.isfinite(plain), plain, xp.zeros_like(plain))
     low, high = (f(known, axis=places, keepdims=True) for f in (xp.min, xp.max))
+    most = float(xp.finfo(plain.dtype).max)
     if centre:
         count = prod(x.shape[a] for a in places)
-        mean = xp.sum(known, axis=places, keepdims=True, dtype=plain.dtype) / count
+        with be.quiet():
+            mean = xp.sum(known, axis=places, keepdims=True, dtype=plain.dtype) / count
+            spread = high - low
+            # Near the end of the range the sum overflows, or a difference of numbers of both signs.
+            middle = xp.where(spread <= most, low + 0.5 * spread, xp.zeros_like(low))
+        mean = xp.where(xp.isfinite(mean) & (spread <= most), mean, middle)
         x, low, high = _ops.subtract(x, mean), low - mean, high - mean
     size = xp.where(high > -low, high, -low)
+    # XLA multiplies by the reciprocal, and makes 0 of one below the normal numbers.
+    size = xp.where(size > most / 8, xp.full_like(size, most / 8), size)
     return _ops.divide(x, xp.where(size > 0, size, xp.ones_like(size)))
 
 
@@ -323,8 +331,8 @@ def _power(be: Backend, windows: Windows, x: Any, *, centre: bool) -> tuple[Any,
         sums = mean_windows(Mean(windows, inside, windows.taps**0.5), x)
         power = _ops.subtract(squares, _ops.multiply(sums, sums))
     tiny = windows.taps * float(xp.finfo(kind).smallest_normal)
-    # Comparisons are false for NaN, which so goes through unhidden.
-    return _ops.cast(power, kind), primal(power) <= part * primal(squares) + tiny
+    # Comparisons are false for NaN, which so goes through unhidden; so is that of infinities.
+    return _ops.cast(power, kind), primal(power) - part * primal(squares) <= tiny
 
 
 def _rounding(be: Backend, kind: Any, taps: int) -> float:
