@@ -1280,3 +1280,22 @@ def test_mixed_libraries_are_refused():
 def test_covariance_of_a_wide_system_says_why_there_is_none():
     with pytest.raises(NotImplementedError, match="no degree of freedom is left"):
         _ = linalg.lstsq(A.T, np.ones(2)).covariance
+
+
+@pytest.mark.op("linalg.project")
+@pytest.mark.on("jax", "torch")
+def test_the_distance_of_a_point_in_the_column_space_has_no_slope(xp, rng):
+    a, b = xp.asarray(rng.standard_normal((6, 2))), xp.asarray(np.zeros(6))
+
+    def distance(v):
+        return swath.linalg.project(a, v).distance
+
+    if xp.backend == "jax":
+        import jax
+
+        slope = jax.grad(distance)(b)
+    else:
+        leaf = b.requires_grad_()
+        distance(leaf).backward()
+        slope = leaf.grad
+    assert_close(slope, np.zeros(6))

@@ -476,17 +476,23 @@ def test_the_gradient_of_a_norm_is_zero_at_zero(xp):
 
 @p_norm
 @pytest.mark.on("jax", "torch")
-def test_the_librarys_own_autodiff_gives_no_nan_at_zero(xp):
-    x = np.array([[[0.0, 0.0, 3.0, -4.0]]])
-    if xp.backend == "jax":
-        import jax
+def test_the_librarys_own_autodiff_gives_zero_at_zero(xp):
+    """A root has NaN there, and JAX's absolute value a slope of 1."""
+    x = xp.asarray(np.array([[[0.0, 0.0, 3.0, -4.0]]]))
 
-        grad = jax.grad(lambda a: nn.lp_pool(a, (2,)).sum())(xp.asarray(x))
-    else:
-        leaf = xp.asarray(x).requires_grad_()
-        nn.lp_pool(leaf, (2,)).sum().backward()
-        grad = leaf.grad
-    assert_close(grad, [[[0.0, 0.0, 0.6, -0.8]]])
+    def slopes(pool):
+        if xp.backend == "jax":
+            import jax
+
+            return jax.grad(lambda a: pool(a).sum())(x)
+        leaf = x.clone().requires_grad_()
+        pool(leaf).sum().backward()
+        return leaf.grad
+
+    for p, want in ((1, [1.0, -1.0]), (2, [0.6, -0.8]), (math.inf, [0.0, -1.0])):
+        assert_close(slopes(lambda a, p=p: nn.lp_pool(a, (2,), p)), [[[0.0, 0.0, *want]]])
+        pooled = slopes(lambda a, p=p: nn.global_lp_pool(a, p))
+        assert_close(pooled, [[[0.0, 0.0, *want]]])
 
 
 @maximum

@@ -208,6 +208,13 @@ def _sign_back(be: Backend, g: Any, x: Array, y: Array, t: Array) -> Array:
     return t * xp.sign(x)
 
 
+def _size(be: Backend, g: Any, x: Array) -> Array:
+    if be.traces and not be.is_complex(x):
+        # The derivative at 0 is 0; JAX's own is 1.
+        return x * be.xp.sign(x)
+    return be.xp.abs(x)
+
+
 _SIN = _unary(lambda be, g, x: be.xp.sin(x), lambda be, g, x, y, t: t * be.xp.cos(x), "sin")
 _COS = _unary(lambda be, g, x: be.xp.cos(x), lambda be, g, x, y, t: -t * be.xp.sin(x), "cos")
 _TANH = _unary(lambda be, g, x: be.xp.tanh(x), lambda be, g, x, y, t: t * (1 - y * y), "tanh")
@@ -260,7 +267,7 @@ def _argument_back(be: Backend, g: Any, z: Array, y: Array, t: Array) -> Array:
 
 
 _ANGLE = _unary(_argument, _argument_back, "angle")
-_ABSOLUTE = _unary(lambda be, g, x: be.xp.abs(x), _sign_back, "absolute")
+_ABSOLUTE = _unary(_size, _sign_back, "absolute")
 
 
 class _Concat(Core):

@@ -724,9 +724,9 @@ def project(A: Any, b: Any, *, rcond: float | None = None) -> Projection:
     if size is not None:
         safe = xp.where((size > 0) & xp.isfinite(size), size, xp.ones_like(size))
         scaled = scaled / xp.astype(safe, scaled.dtype)
-        distance = xp.sqrt(_residuals(be, scaled, None)) * safe[..., 0, :]
+        distance = _ops.root(_residuals(be, scaled, None)) * safe[..., 0, :]
     else:
-        distance = xp.sqrt(_residuals(be, scaled, None))
+        distance = _ops.root(_residuals(be, scaled, None))
     if unit is not None:
         point = _ops.multiply(point, xp.astype(unit, point.dtype))
         distance = distance * unit[..., 0, :]
