@@ -8,8 +8,8 @@ from math import prod
 from typing import Any
 
 from .. import _ops, arguments
-from .._backends import Backend
-from ..autodiff import bare
+from .._backends import Backend, backend_of
+from ..autodiff import bare, primal
 from ..errors import ArgumentError
 from ..geometry import Sliding, Span
 from ..sliding import correlate as product
@@ -213,9 +213,19 @@ def _laid_out(plan: _Layout, x: Any, w: Any, turned: bool) -> Any:
     x, w = _ops.reshape(x, plan.x_shape), _ops.reshape(w, plan.w_shape)
     if not turned:
         w = _ops.flip(w, plan.flip)
-    y = (_exchanged if plan.exchanges else product)(plan.geometry, x, w)
+    y = (_exchanged if plan.exchanges and _may_exchange(plan, x) else product)(plan.geometry, x, w)
     y = _ops.reshape(y, plan.y_shape)
     return _ops.permute(y, plan.y_order) if plan.moves else y
+
+
+def _may_exchange(plan: _Layout, x: Any) -> bool:
+    """Whether signal and kernel may change places.
+
+    Where padding is written its zeros meet every tap, and 0·NaN is NaN: that of a signal in the
+    kernel's place would reach outputs beyond its windows, which "direct" rules out.
+    """
+    be = backend_of(primal(x))
+    return plan.geometry.method != "direct" or be.mutable or be.lazy
 
 
 # Signatures of calls that passed all checks with inputs that need no conversion, and how they are
