@@ -107,3 +107,21 @@ def test_a_caught_error_keeps_no_array_alive():
         assert left() is None
     finally:
         gc.enable()
+
+
+@pytest.mark.on("torch")
+@pytest.mark.parametrize("kind", ["uint16", "uint32", "uint64"])
+def test_integers_that_pytorch_does_not_compute_with_are_refused_in_words(xp, kind):
+    x = xp.asarray(np.ones((1, 1, 6)), dtype=kind)
+    calls = (
+        lambda: swath.nn.max_pool(x, (2,)),
+        lambda: swath.nn.min_pool(x, (2,), padding=1, return_indices=True),
+        lambda: swath.signal.convolve(x, x),
+        lambda: swath.linalg.gram(x),
+    )
+    text = f": (x|in1|A) is Tensor of shape .*, dtype {kind}, a dtype that PyTorch does not compute"
+    for call in calls:
+        with pytest.raises(NotImplementedError, match=text):
+            call()
+    # Where integers become floats there is nothing to refuse.
+    assert swath.nn.avg_pool(x, (2,)).dtype.is_floating_point

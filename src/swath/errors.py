@@ -73,6 +73,12 @@ def _shapes(arguments: Mapping[str, Any]) -> str:
     return ", ".join(parts)
 
 
+def _without_arithmetic(arguments: Mapping[str, Any]) -> str:
+    """The name of an array of a dtype that PyTorch stores and computes little with, or ""."""
+    kinds = ("torch.uint16", "torch.uint32", "torch.uint64")
+    return next((n for n, v in arguments.items() if str(getattr(v, "dtype", "")) in kinds), "")
+
+
 def _symbolic(arguments: Mapping[str, Any]) -> bool:
     """Whether the shape of an array is not known in numbers, as when JAX exports a program."""
     shapes = [getattr(value, "shape", None) for value in arguments.values()]
@@ -98,6 +104,18 @@ def explain(operation: str, arguments: Mapping[str, Any]) -> Generator[None]:
                 del raised
         raise
     except Exception as error:
+        stored = _without_arithmetic(arguments)
+        if stored and isinstance(error, NotImplementedError | ValueError):
+            raised = UnsupportedError(
+                f"{operation}: {stored} is {describe(arguments[stored])}, a dtype that PyTorch "
+                f"does not compute this with; convert it to a wider signed integer or a float "
+                f"[{_shapes(arguments)}]"
+            )
+            raised.operation = operation  # type: ignore[attr-defined]
+            try:
+                raise raised from error
+            finally:
+                del raised
         note = f"while computing swath {operation} of {_shapes(arguments) or 'no arrays'}"
         if _symbolic(arguments):
             note += (
