@@ -1299,3 +1299,27 @@ def test_the_distance_of_a_point_in_the_column_space_has_no_slope(xp, rng):
         distance(leaf).backward()
         slope = leaf.grad
     assert_close(slope, np.zeros(6))
+
+
+@STEPS_ONCE
+@pytest.mark.op("linalg.lstsq")
+@pytest.mark.parametrize("ridge", [0, 2])
+def test_weights_near_the_end_of_the_range_are_as_good_as_those_near_one(xp, rng, ridge):
+    a, b, w = rng.standard_normal((20, 3)), rng.standard_normal(20), 0.5 + rng.random(20)
+    unit = 2.0 ** (np.finfo(xp.float).maxexp - 12)
+    inverse = np.linalg.inv((a.T * w) @ a + ridge * np.eye(3))
+    x = inverse @ (a.T @ (w * b))
+    residuals = np.sum(w * (b - a @ x) ** 2)
+    got = xp.call(
+        linalg.lstsq,
+        xp.asarray(a),
+        xp.asarray(b),
+        weights=xp.asarray(unit * w),
+        ridge=xp.asarray(unit * ridge * np.ones(3)),
+    )
+    assert bool(got.success)
+    assert_close(got.x, x, rtol=500 * xp.eps)
+    assert_close(got.residuals, unit * residuals, rtol=500 * xp.eps)
+    assert_close(got.covariance, residuals / 17 * inverse, rtol=500 * xp.eps)
+    root = unit**0.5 * xp.numpy(got.inverse_root)
+    assert_close(root @ root.T, inverse, rtol=500 * xp.eps)

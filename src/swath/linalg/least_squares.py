@@ -397,7 +397,40 @@ def _in_range(p: _Problem) -> tuple[_Problem, Array | None]:
     return replace(p, b=_ops.multiply(p.b, xp.astype(scale, b.dtype))), 1 / scale
 
 
+def _lightened(p: _Problem) -> tuple[_Problem, Array | None]:
+    """The problem with weights, and ridge with them, near 1 where they are beyond √max.
+
+    Their sums are cut into exact parts, which asks for room above them. With the powers of four
+    that they were multiplied by (...), or None where all stay as they are.
+    """
+    be, xp = p.be, p.be.xp
+    if p.w is None or 0 in p.w.shape:
+        return p, None
+    top = xp.max(be.detach(primal(p.w)), axis=-1)
+    heavy = top > float(xp.finfo(top.dtype).max) ** 0.5
+    if be.concrete(xp.any(heavy)) is False:
+        return p, None
+    scale = xp.where(heavy, power_of_two(be, top, 0.5) ** 2, xp.ones_like(top))
+    w = _ops.multiply(p.w, scale[..., None])
+    return replace(
+        p, w=w, ridge=None if p.ridge is None else _ops.multiply(p.ridge, scale[..., None])
+    ), scale
+
+
 def _solved(p: _Problem, way: _Way) -> LstsqResult:
+    """The solution in the units of b and of the weights."""
+    p, scale = _lightened(p)
+    r = _near_one(p, way)
+    if scale is None:
+        return r
+    root = r.inverse_root
+    if root is not None:
+        root = root * p.be.xp.astype(scale**0.5, root.dtype)[..., None, None]
+    with p.be.quiet():
+        return replace(r, residuals=r.residuals / scale[..., None], inverse_root=root)
+
+
+def _near_one(p: _Problem, way: _Way) -> LstsqResult:
     """The solution in the units of b."""
     be, (near, back) = p.be, _in_range(p)
     r = _solve(near, way)
