@@ -380,7 +380,8 @@ def firwin2(
     _grid_checked(be, primal(freq), nyquist)
     _zeros_checked(be, primal(gain), taps, antisymmetric)
     response = _interpolated(be, freq, gain, points, nyquist)
-    steps = np.arange(points) / (points - 1)
+    # Floats from the start: torch.compile divides integers of NumPy in float32.
+    steps = np.arange(float(points)) / (points - 1)
     phase = np.exp(-0.5j * pi * (taps - 1) * steps) * (1j if antisymmetric else 1.0)
     kind = be.complex_dtype(response.dtype)
     full = apply(_SAMPLED, None, response, be.constant(phase, primal(response), kind))
