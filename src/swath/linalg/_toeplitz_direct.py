@@ -85,7 +85,7 @@ def _levinson_in_place(be: Backend, c: Array, r: Array, y: Array) -> tuple[Array
         e = e - forward * backward  # 0 makes NaN of all that follows
         gain = (y[:, m, :] - products[1:, :]) / e
         rows[1:, : m + 1, :] += gain[:, None, :] * buffer[n - m - 1 :, :]
-        if m % 256 == 0 and not xp.all(xp.isfinite(e)):
+        if m % 256 == 0 and be.concrete(xp.all(xp.isfinite(e))) is False:
             break
     return rows, buffer, e
 
