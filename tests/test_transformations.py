@@ -445,6 +445,103 @@ def test_torch_hessian_product_equals_differences_of_the_gradient(xp, case):
 
 
 @torch_only
+@pytest.mark.parametrize("case", params(smooth=True, first_of_each=True))
+def test_torch_tangents_have_tangents(xp, case):
+    """Forward over forward, which PyTorch leaves out of what a rule of ours gives."""
+    import torch
+
+    call = Call(case, xp)
+    arrays = tuple(call.arrays)
+    directions = tuple(xp.asarray(random_like(a, 3 + i)) for i, a in enumerate(arrays))
+
+    def loss(*arrays):
+        return torch.sum(torch.real(call(*arrays) ** 2)) / 2
+
+    def slope(*arrays):
+        return torch.func.jvp(loss, arrays, directions)[1]
+
+    _, found = torch.func.jvp(slope, arrays, directions)
+    gradient = torch.func.grad(loss, argnums=tuple(range(len(arrays))))
+    _, turned = torch.func.jvp(gradient, arrays, directions)
+    terms = [torch.real(d.conj() * t) for d, t in zip(directions, turned, strict=True)]
+    scale = 1 + sum(float(torch.sum(abs(t))) for t in terms)
+    assert abs(float(found) - sum(float(torch.sum(t)) for t in terms)) <= 1e4 * xp.eps * scale
+
+
+@torch_only
+@pytest.mark.op("nn.conv", "nn.lp_pool")
+def test_torch_tangents_of_lanes_have_tangents(xp, rng):
+    """Each axis that is mapped, inside or outside of either derivative, hides the next level."""
+    import torch
+    from torch.func import grad, jvp, vmap
+
+    x, u = (xp.asarray(1 + rng.random((3, 2, 9))) for _ in range(2))
+    w, t = xp.asarray(rng.random((2, 2, 3))), xp.asarray(0.5)
+
+    def loss(t, x, u):
+        y = swath.nn.conv(x + t * u, t * t * w, padding=1)
+        return swath.nn.lp_pool(y, (3,), p=3).sum()
+
+    def lanes(t, x, u):
+        return vmap(loss, (None, 0, 0))(t, x, u).sum()
+
+    def along(function):
+        return lambda t, *rest: jvp(lambda t: function(t, *rest), (t,), (xp.asarray(1.0),))[1]
+
+    want = sum(grad(grad(loss))(t, *lane) for lane in zip(x, u, strict=True))
+    thrice = sum(grad(grad(grad(loss)))(t, *lane) for lane in zip(x, u, strict=True))
+    close(along(along(lanes))(t, x, u), want, xp.eps)
+    close(along(lambda *a: vmap(along(loss), (None, 0, 0))(*a).sum())(t, x, u), want, xp.eps)
+    close(vmap(along(along(loss)), (None, 0, 0))(t, x, u).sum(), want, xp.eps)
+    close(along(along(along(lanes)))(t, x, u), thrice, xp.eps)
+    close(along(grad(along(lanes)))(t, x, u), thrice, xp.eps)
+    found = torch.func.jacfwd(torch.func.jacfwd(lambda x: loss(t, x, u)))(x)
+    close(found, torch.func.hessian(lambda x: loss(t, x, u))(x), xp.eps)
+
+
+@torch_only
+@pytest.mark.filterwarnings("ignore:Attempted to insert a get_attr Node:UserWarning")
+@pytest.mark.parametrize(
+    "case", [p for p in params(smooth=True) if not record(p.values[0]).reads_values]
+)
+def test_torch_linearize(xp, case):
+    """A program in which what no tangent goes through is computed ahead."""
+    import torch
+
+    call = Call(case, xp)
+    arrays = tuple(call.arrays)
+    _, linear = torch.func.linearize(call, *arrays)
+    given = [xp.asarray(random_like(a, 3 + i)) for i, a in enumerate(arrays)]
+    for place in range(len(arrays)):
+        tangents = tuple(v if i == place else v * 0 for i, v in enumerate(given))
+        close(linear(*tangents), torch.func.jvp(call, arrays, tangents)[1], xp.eps)
+
+
+@torch_only
+@pytest.mark.op("signal.firwin2")
+def test_torch_compile_keeps_the_precision_of_tables(xp):
+    """PyTorch traces NumPy too, and divides its integers in float32."""
+    import torch
+
+    def design(freq, gain):
+        return swath.signal.firwin2(9, freq, gain, nfreqs=12, window=None)
+
+    given = xp.asarray([0.0, 0.4, 1.0]), xp.asarray([1.0, 0.5, 0.25])
+    torch._dynamo.reset()
+    close(torch.compile(design, backend="eager")(*given), design(*given), xp.eps, factor=64)
+
+
+@torch_only
+@pytest.mark.op("linalg.solve_toeplitz")
+def test_torch_meta_arrays_of_long_systems_have_shapes(xp):
+    """Longer than what a recursion looks at its values after."""
+    import torch
+
+    c = torch.ones(300, dtype=torch.float64, device="meta")
+    assert swath.linalg.solve_toeplitz(c, c, method="levinson").shape == (300,)
+
+
+@torch_only
 def test_torch_compile(xp):
     """Traced by Dynamo and AOTAutograd; the code generator (which needs a C++ compiler) is left."""
     import torch

@@ -60,8 +60,9 @@ class TorchBackend(Backend):
 
     @property
     def mutable(self) -> bool:  # type: ignore[override]
-        # Under torch.func.vmap a new array has no batch axis, and adding into it fails.
-        return not _transforms_active()
+        # Under torch.func.vmap a new array has no batch axis, and adding into it fails. What is
+        # recorded may be sorted anew: torch.func.linearize loses what is written into constants.
+        return not (_transforms_active() or _recording())
 
     def device(self, x: Array) -> Any:
         return x.device
@@ -193,7 +194,7 @@ class TorchBackend(Backend):
 
     def add_into(self, y: Array, b: Array) -> Array:
         # A recorded product keeps its output: it must not change behind autograd's back.
-        return y + b if _differentiated((y, b)) else y.add_(b)
+        return y + b if _differentiated((y, b)) or _recording() else y.add_(b)
 
     @property
     def in_place(self) -> bool:  # type: ignore[override]
@@ -343,7 +344,7 @@ class TorchBackend(Backend):
     def _parts(self, a: Array) -> list[slice]:
         """Columns to take together where only a triangle of blocks need be computed."""
         n = a.shape[-1]
-        whole = a.ndim > 2 or not a.is_cpu or _differentiated((a,))
+        whole = a.ndim > 2 or not (a.is_cpu and self.in_place) or _differentiated((a,))
         return [slice(0, n)] if whole else column_parts(n)
 
     def vecdot(self, a: Array, b: Array, axis: int) -> Array:
@@ -552,6 +553,8 @@ def _full_precision(*switches: Any) -> Generator[None]:
                     s.fp32_precision = level
 
 
+_forward_ad: Any = torch.autograd.forward_ad
+_functorch: Any = vars(torch._C)["_functorch"]
 _transforms_active = getattr(torch._C, "_are_functorch_transforms_active", lambda: True)
 _modes = getattr(torch._C, "_len_torch_dispatch_stack", lambda: 0)
 
@@ -592,7 +595,22 @@ def _pixels(a: Array) -> Array:
 
 def _forward_mode() -> bool:
     """Whether arrays may be dual numbers (`torch.autograd.forward_ad`)."""
-    return getattr(torch.autograd.forward_ad, "_current_level", 0) >= 0
+    return getattr(_forward_ad, "_current_level", 0) >= 0
+
+
+def _tangents_of_tangents() -> int | None:
+    """The level of `torch.func.jvp` that a rule works for; None where no other one is around it."""
+    stack = _functorch.get_interpreter_stack() if _transforms_active() else ()
+    levels = [i.level() for i in stack if i.key() == _functorch.TransformType.Jvp]
+    return levels[-1] if len(levels) > 1 else None
+
+
+def _plain(x: Array, level: int) -> Array:
+    """x without the tangent that it has on a level; with those of the levels around it."""
+    if _functorch.is_batchedtensor(x) and _functorch.maybe_get_level(x) > level:
+        lane, mapped = _functorch.maybe_get_bdim(x), _functorch.maybe_get_level(x)
+        return _functorch._add_batch_dim(_plain(_functorch.get_unwrapped(x), level), lane, mapped)
+    return _functorch._unwrap_for_grad(x, level)
 
 
 class _Task:
@@ -638,8 +656,13 @@ class _Rule(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, _task: None, *tangents: Array) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        arrays, (output, *kept) = _parted(ctx.saved_tensors, len(tangents))
-        out = ctx.task.core.push(_BACKEND, ctx.task.geometry, arrays, output, tangents)
+        saved, level = ctx.saved_tensors, _tangents_of_tangents()
+        if level is not None:
+            saved = [_plain(v, level) for v in saved]
+        arrays, (output, *kept) = _parted(saved, len(tangents))
+        # PyTorch turns forward mode off here, and tangents of these tangents would be zero.
+        with nullcontext() if level is None else _forward_ad._set_fwd_grad_enabled(True):
+            out = ctx.task.core.push(_BACKEND, ctx.task.geometry, arrays, output, tangents)
         return (out, None) if kept else out
 
 
