@@ -203,6 +203,36 @@ def test_errors_come_when_the_call_is_made():
         linalg.conv_matrix(da.ones((2, 1, 3)), (10,), format="csr")
 
 
+HOLES = {
+    "match_template": lambda x, k: signal.match_template(x, k, axes=1),
+    "global_max_pool": lambda x, k: nn.global_max_pool(x[None, ...]),
+    "project": lambda x, k: linalg.project(x.T, x[0, :]).projection,
+    "filtfilt": lambda x, k: signal.filtfilt(k, k[:1], x, axis=1),
+}
+
+
+@pytest.mark.parametrize("name", HOLES)
+def test_chunks_may_be_empty(rng, name):
+    """What is selected by values, chunk by chunk, leaves such; Dask cannot reduce them."""
+    table, taps = rng.standard_normal((3, 40)), rng.standard_normal(5)
+    kept = np.arange(40) // 10 != 1
+    x = da.from_array(table, chunks=(3, 10))[:, da.from_array(kept, chunks=10)]
+    x, k = x.compute_chunk_sizes(), da.from_array(taps).rechunk(((0, 2, 3),))
+    assert 0 in x.chunks[1]
+    got, want = HOLES[name](x, k), HOLES[name](table[:, kept], taps)
+    assert_close(got, want, rtol=1e-12, atol=1e-12)
+
+
+def test_pullbacks_take_empty_chunks(rng):
+    x = rng.standard_normal((2, 3, 8))
+    holes = da.from_array(x, chunks=-1).rechunk(((0, 2), (3, 0), (4, 0, 4)))
+    ct = rng.standard_normal((2, 3, 1))
+    _, pullback = swath.vjp(nn.global_max_pool, holes)
+    want = swath.vjp(nn.global_max_pool, x)[1](ct)[0]
+    found = pullback(da.from_array(ct, chunks=-1).rechunk(((2, 0), 3, 1)))[0]
+    assert_close(found, want, rtol=1e-12)
+
+
 def test_a_bound_library_moves_arrays_in_and_out(rng):
     sw, x = swath.bind("dask.array"), rng.standard_normal((3, 40))
     y = sw.signal.lfilter([0.5, 0.5], 1.0, x)

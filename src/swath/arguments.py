@@ -172,6 +172,8 @@ def _ordinary(name: str, value: Any, be: Backend) -> Any:
             f"{name} has chunks of unknown sizes (shape {tuple(plain.shape)}); "
             f"{name}.compute_chunk_sizes() finds them"
         )
+    if be.lazy and value is plain:
+        value = be.without_empty(plain)
     return value
 
 

@@ -379,7 +379,7 @@ def _lifted(value: Any, tape: Tape) -> Any:
     if isinstance(value, np.ndarray) and not isinstance(value, np.ma.MaskedArray):
         # As in a call, no subclass; masked arrays are refused there.
         value = value.view(np.ndarray)
-    return Node(value, tape)
+    return Node(backend_of(value).without_empty(value), tape)
 
 
 def _holds_arrays(value: Any) -> bool:
@@ -436,5 +436,5 @@ def _cotangent(given: Any, value: Array) -> Array:
             f"pullback: the value is real ({be.name_of(value.dtype)}), "
             f"so the cotangent must be; got {be.name_of(given.dtype)}"
         )
-    plain = base("cotangent", given) if isinstance(given, np.ndarray) else given
+    plain = base("cotangent", given) if isinstance(given, np.ndarray) else be.without_empty(given)
     return be.cast(plain, value.dtype)

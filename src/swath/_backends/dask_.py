@@ -72,6 +72,15 @@ class DaskBackend(Backend):
     def stretches(self, x: Array) -> list[slice]:
         return [slice(*ends) for ends in pairwise(_bounds(x.chunks[0]))]
 
+    def without_empty(self, x: Array) -> Array:
+        # A selection by values leaves empty chunks, which Dask's own steps neither broadcast nor
+        # reduce. Those of unknown sizes are refused by name elsewhere.
+        if all(0 not in lengths or len(lengths) == 1 for lengths in x.chunks):
+            return x
+        if any(n != n for n in x.shape):
+            return x
+        return x.rechunk(tuple(tuple(n for n in c if n) or (0,) for c in x.chunks))
+
     def synchronize(self, x: Array) -> None:
         """Nothing is under way: results are computed when they are asked for."""
 
