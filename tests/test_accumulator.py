@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 from fractions import Fraction
 from functools import cache
@@ -458,6 +459,77 @@ def test_dtypes_are_those_of_the_first_rows_or_as_asked(xp):
     assert repr(GramAccumulator(2, 3)) == (
         "<GramAccumulator: no rows yet of 2 columns and 3 right-hand sides>"
     )
+
+
+@pytest.mark.on("numpy", "torch")
+def test_sums_of_another_problem_are_refused(xp):
+    """By merge and the pure functions alike, also where one of the two has no rows yet."""
+
+    def made(n, k=1, dtype="float64", asked=None):
+        sums = GramAccumulator(n, k, dtype=asked)
+        shapes = (3, n), (3, k)
+        sums.update(*(xp.asarray(np.ones(shape), dtype) for shape in shapes))
+        return sums
+
+    one, text = made(2), "both must be sums of one problem, got n=2, nrhs=1"
+    state = one.state
+    for other, said in (
+        (made(3), ", float64 and n=3, nrhs=1, float64"),
+        (made(2, 2), ", float64 and n=2, nrhs=2, float64"),
+        (made(2, dtype="float32"), ", float64 and n=2, nrhs=1, float32"),
+        (GramAccumulator(3), " and n=3, nrhs=1"),
+        (GramAccumulator(2, 2), " and n=2, nrhs=2"),
+    ):
+        with pytest.raises(ValueError, match=f"merge: {text}{said}$"):
+            one.merge(other)
+        if other.state is None:
+            continue
+        with pytest.raises(ValueError, match=f"join: {text}{said}$"):
+            one.join(state, other)
+        # Of no rows, dtype is any that was not asked for.
+        if other.state.kind == state.kind:
+            with pytest.raises(ValueError, match=f"merge: {text}{said}$"):
+                GramAccumulator(2).merge(other)
+            for call in (
+                lambda s: one.step(s, xp.asarray(np.ones((1, 2))), xp.asarray(np.ones(1))),
+                lambda s: one.join(s, state),
+                lambda s: one.solution(s),
+            ):
+                with pytest.raises(ValueError, match="state must be one of n=2, nrhs=1, got n="):
+                    call(other.state)
+    with pytest.raises(ValueError, match=f"{text}, float32 and n=2, nrhs=1, float64$"):
+        GramAccumulator(2, dtype="float32").merge(one)
+    with pytest.raises(TypeError, match="solution: state must be a state of init or step, got "):
+        one.solution(one)
+    with pytest.raises(TypeError, match="merge: other must be a GramAccumulator or a state, got "):
+        one.merge(None)
+    with pytest.raises(ValueError, match="save: there are no rows yet"):
+        GramAccumulator(2).save("never")
+    assert int(one.rows) == 3
+
+
+@pytest.mark.on("numpy", "torch", "strict")
+def test_a_copy_goes_on_by_itself(xp, rng):
+    a, b = gaussian(rng, 8, 2), gaussian(rng, 8)
+    one = summed(xp, a[:5], b[:5])
+    two = copy.copy(one)
+    one.update(xp.asarray(-a[5:]), xp.asarray(b[5:]))
+    two.update(xp.asarray(a[5:]), xp.asarray(b[5:]))
+    want = lstsq(a, b).x
+    assert_close(xp.numpy(two.solve().x), want, bound=64 * xp.eps * np.abs(want).max())
+
+
+@pytest.mark.on("numpy", "torch")
+def test_rows_that_the_dtype_of_the_sums_does_not_hold(xp):
+    sums, ones = GramAccumulator(2), np.ones((3, 2))
+    sums.update(*(xp.asarray(v, "float32") for v in (ones, ones[:, 0])))
+    # A list of real numbers is weak, of complex ones it is not.
+    sums.update(xp.asarray(ones, "float32"), [1.0, 2.0, 3.0])
+    with pytest.raises(TypeError, match="update: b is complex64 and the sums so far are float32"):
+        sums.update(xp.asarray(ones, "float32"), [1j, 2.0, 3.0])
+    with pytest.raises(TypeError, match="step: A is float64 and the sums so far are float32"):
+        sums.step(sums.state, xp.asarray(ones, "float64"), xp.asarray(ones[:, 0], "float32"))
+    assert int(sums.rows) == 6
 
 
 # -- inside transformations ------------------------------------------------------------------------

@@ -214,8 +214,9 @@ class GramAccumulator:
                 return
             mine = self.state
             if mine is None:
-                like = initial(theirs.high, self.n, self.nrhs, theirs.kind)
-                same_problem(like, theirs)
+                kind = self._asked(backend_of(theirs.high))
+                kind = theirs.kind if kind is None else kind
+                same_problem(initial(theirs.high, self.n, self.nrhs, kind), theirs)
             new = theirs if mine is None else joined(mine, theirs)
             self.reset()
             self._state = new
@@ -399,17 +400,22 @@ class GramAccumulator:
             )
 
     def _first(self, be: Backend, a: Array, b: Array) -> GramState:
-        if self._dtype is None:
+        kind = self._asked(be)
+        if kind is None:
             kind = arguments.solvable(be, a, b)[0].dtype
             kind = be.dtype("float32") if be.is_half(kind) else kind
-        else:
-            name = arguments.dtype_name(be, self._dtype)
-            if name not in ("float32", "float64", "complex64", "complex128"):
-                raise ArgumentTypeError(
-                    f"dtype must be float32, float64, complex64 or complex128, got {self._dtype!r}"
-                )
-            kind = be.dtype(name)
         return initial(a, self.n, self.nrhs, kind)
+
+    def _asked(self, be: Backend) -> Any:
+        """The dtype asked for, None where it is that of the first rows."""
+        if self._dtype is None:
+            return None
+        name = arguments.dtype_name(be, self._dtype)
+        if name not in ("float32", "float64", "complex64", "complex128"):
+            raise ArgumentTypeError(
+                f"dtype must be float32, float64, complex64 or complex128, got {self._dtype!r}"
+            )
+        return be.dtype(name)
 
     def _solved(
         self, state: GramState | None, ridge: Any, on_deficient: str, rcond: float | None

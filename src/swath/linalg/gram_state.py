@@ -119,7 +119,7 @@ def fitting(be: Backend, kind: Any, name: str, v: Array, *, weak: bool = False) 
     """v in the dtype of a state, which must be able to hold it; real lists are weak."""
     if v.dtype == kind or not be.is_floating(v.dtype) or (weak and not be.is_complex(v)):
         return _ops.cast(v, kind)
-    if be.xp.result_type(v.dtype, kind) != kind and not be.is_half(v.dtype):
+    if be.xp.result_type(v.dtype, kind) != kind:
         raise ArgumentTypeError(
             f"{name} is {be.name_of(v.dtype)} and the sums so far are {be.name_of(kind)}: give "
             f"dtype={be.name_of(be.xp.result_type(v.dtype, kind))!r} from the start, or convert it"
