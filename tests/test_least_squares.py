@@ -675,6 +675,65 @@ def test_drop_uses_a_basis_and_says_which(xp, rng):
     assert full.columns == (0, 1, 2)
 
 
+@pytest.mark.on("numpy", "torch", "jax-jit", "strict")
+@pytest.mark.op("linalg.lstsq")
+@pytest.mark.parametrize("rows,ridge", [(4, 0.0), (2, 0.25), (2, [0.25, 0.25, 0.25, 0.25])])
+def test_of_full_rank_nothing_is_raised_or_dropped(xp, rng, rows, ridge):
+    """Square ones, and wide ones that a ridge makes of full rank."""
+    a, b = gaussian(rng, rows, 4), gaussian(rng, rows)
+    penalty = xp.asarray(ridge) if isinstance(ridge, list) else ridge
+    stacked = np.concatenate([a, np.sqrt(ridge * np.ones(4)) * np.eye(4)])
+    want = numpy_lstsq(stacked, np.append(b, np.zeros(4)))
+    for on_deficient in ("raise",) if xp.lazy else ("raise", "drop"):
+        options = {"ridge": penalty, "on_deficient": on_deficient}
+        got = xp.call(linalg.lstsq, xp.asarray(a), xp.asarray(b), **options)
+        assert_close(got.x, want, rtol=2e4 * xp.eps)
+        assert got.columns == (0, 1, 2, 3)
+        assert_close(got.rank, np.array(4))
+        assert_close(got.dof, np.array(rows - 4))
+        assert_close(got.success, np.array(True))
+
+
+@pytest.mark.on("numpy", "torch", "strict")
+@pytest.mark.op("linalg.lstsq")
+def test_drop_counts_weights_and_ridge(xp, rng):
+    """Columns 0 and 1 are equal and have a ridge; 2 and 3 are equal where the weight is not 0."""
+    a, b = gaussian(rng, 7, 4), gaussian(rng, 7)
+    w, ridge = np.array([1.0, 2, 3, 4, 5, 6, 0]), np.array([0.5, 0.5, 0, 0])
+    a[:, 1], a[:6, 3] = a[:, 0], a[:6, 2]
+    got = linalg.lstsq(
+        xp.asarray(a),
+        xp.asarray(b),
+        weights=xp.asarray(w),
+        ridge=xp.asarray(ridge),
+        on_deficient="drop",
+    )
+    kept = list(got.columns)
+    assert kept in ([0, 1, 2], [0, 1, 3])
+    root = np.sqrt(w)
+    stacked = np.concatenate([root[:, None] * a, np.diag(np.sqrt(ridge))])[:, kept]
+    want = np.zeros(4)
+    want[kept] = numpy_lstsq(stacked, np.append(root * b, np.zeros(4)))
+    assert_close(got.x, want, rtol=2e4 * xp.eps)
+    assert_close(got.dof, np.array(6 - 3))
+
+
+@pytest.mark.on("numpy", "torch", "jax-jit", "strict")
+@pytest.mark.op("linalg.lstsq")
+def test_weights_and_ridges_may_have_the_leading_axes(xp, rng):
+    a, b = gaussian(rng, 6, 2), gaussian(rng, 6)
+    w, ridge = gaussian(rng, 3, 6) ** 2, gaussian(rng, 2, 1, 2) ** 2
+    got = xp.call(
+        linalg.lstsq, xp.asarray(a), xp.asarray(b), weights=xp.asarray(w), ridge=xp.asarray(ridge)
+    )
+    want = np.empty((2, 3, 2))
+    for i, j in np.ndindex(2, 3):
+        root = np.sqrt(w[j])
+        stacked = np.concatenate([root[:, None] * a, np.diag(np.sqrt(ridge[i, 0]))])
+        want[i, j] = numpy_lstsq(stacked, np.append(root * b, np.zeros(2)))
+    assert_close(got.x, want, rtol=2e4 * xp.eps)
+
+
 @MOSTLY_COMPILED
 @pytest.mark.op("linalg.lstsq", "linalg.project")
 @pytest.mark.parametrize("shape", [(30, 4), (4, 9)])
@@ -740,13 +799,34 @@ def test_no_rows_or_no_columns(xp):
     got = linalg.lstsq(xp.asarray(np.zeros((0, 3))), xp.asarray(np.zeros(0)))
     assert_close(got.x, np.zeros(3))
     assert_close(got.rank, np.array(0))
+    assert np.isinf(xp.numpy(got.condition))
     got = linalg.lstsq(xp.asarray(np.zeros((4, 0))), xp.asarray(np.ones((4, 2))))
     assert tuple(got.x.shape) == (0, 2)
     assert_close(got.residuals, np.array([4.0, 4.0]))
+    assert_close(got.condition, np.array(1.0))
     assert tuple(linalg.gram(xp.asarray(np.zeros((0, 3)))).shape) == (3, 3)
     point = linalg.project(xp.asarray(np.zeros((4, 0))), xp.asarray(np.ones(4)))
     assert_close(point.projection, np.zeros(4))
     assert_close(point.distance, np.array(2.0))
+
+
+@pytest.mark.on("numpy", "torch", "jax-jit", "strict")
+@pytest.mark.op("linalg.lstsq")
+def test_weights_of_no_columns_and_ridge_of_no_rows(xp):
+    weights = xp.asarray(np.array([0.0, 1.0, 2.0]))
+    got = xp.call(linalg.lstsq, *map(xp.asarray, (np.zeros((3, 0)), np.ones(3))), weights=weights)
+    assert_close(got.residuals, np.array(3.0))
+    assert_close(got.dof, np.array(2))
+    # What no row says, the ridge does: a prior, as of rows of zeros.
+    ridge = np.array([1.0, 4.0, 16.0])
+    none = map(xp.asarray, (np.zeros((2, 0, 3)), np.zeros((2, 0))))
+    got = xp.call(linalg.lstsq, *none, ridge=xp.asarray(ridge), on_deficient="raise")
+    assert_close(got.x, np.zeros((2, 3)))
+    assert_close(got.rank, np.array([3, 3]))
+    assert_close(got.dof, np.array([-3, -3]))
+    assert_close(got.residuals, np.zeros(2))
+    assert_close(got.unscaled_covariance, np.stack([np.diag(1 / ridge)] * 2), rtol=8 * xp.eps)
+    assert_close(got.success, np.array([True, True]))
 
 
 _LARGE_BATCHES = """

@@ -240,10 +240,14 @@ def _empty(p: _Problem) -> LstsqResult:
     lead = tuple(a.shape[:-2])
     integer = be.default_int(a)
     real = be.real_dtype(a.dtype)
-    dof = be.new_like(a, lead, dtype=integer, fill=int(a.shape[-2]))
+    w = None if p.w is None else primal(p.w)
+    if w is None:
+        dof = be.new_like(a, lead, dtype=integer, fill=int(a.shape[-2]))
+    else:
+        dof = be.xp.sum(be.xp.astype(w != 0, integer), axis=-1, dtype=integer)
     return LstsqResult(
         x=be.new_like(a, (*lead, n, k)),
-        residuals=_residuals(be, b, None if p.w is None else primal(p.w)),
+        residuals=_residuals(be, b, w),
         rank=be.new_like(a, lead, dtype=integer),
         condition=be.new_like(a, lead, dtype=real, fill=1.0 if n == 0 else float("inf")),
         columns=tuple(range(n)),
@@ -252,6 +256,14 @@ def _empty(p: _Problem) -> LstsqResult:
         dof=dof,
         success=all_finite(be, b),
     )
+
+
+def _with_row(p: _Problem) -> _Problem:
+    """A ridge without rows as one with a row of weight 0, which says as little."""
+    lead, n, k = tuple(p.a.shape[:-2]), p.a.shape[-1], p.b.shape[-1]
+    real = p.be.real_dtype(p.a.dtype)
+    a, b = (_ops.fill_like(v, (*lead, 1, size), 0, v.dtype) for v, size in ((p.a, n), (p.b, k)))
+    return replace(p, a=a, b=b, w=_ops.fill_like(p.a, (*lead, 1), 0, real), dual=False)
 
 
 def _residuals(be: Backend, r: Array, w: Array | None) -> Array:
@@ -307,6 +319,8 @@ def _solve(p: _Problem, way: _Way) -> LstsqResult:
             f"A has {m} rows for {n} columns, so its columns are dependent; with "
             f'on_deficient="min_norm" the solution of least norm is found'
         )
+    if m == 0 and n > 0 and p.ridge is not None:
+        return _solve(_with_row(p), way)
     if m == 0 or n == 0:
         return _empty(p)
     if p.dual:
