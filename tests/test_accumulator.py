@@ -505,6 +505,8 @@ def test_sums_of_another_problem_are_refused(xp):
         one.merge(None)
     with pytest.raises(ValueError, match="save: there are no rows yet"):
         GramAccumulator(2).save("never")
+    with pytest.raises(ValueError, match="solve: there are no rows yet: call update first"):
+        GramAccumulator(2).solve()
     assert int(one.rows) == 3
 
 

@@ -154,6 +154,20 @@ def test_integers_become_the_default_float(xp):
     assert_close(got.x, np.array([1.0, 1.0]), dtype=xp.float if xp.backend != "torch" else None)
 
 
+@pytest.mark.on("numpy", "torch", "jax-jit")
+@pytest.mark.op("linalg.lstsq", "linalg.project")
+def test_halves_are_solved_in_single_precision_and_rounded_once(xp, rng):
+    a, b = (rng.standard_normal(shape).astype("float16") for shape in ((9, 3), (9, 2)))
+    got = xp.call(linalg.lstsq, xp.asarray(a), xp.asarray(b))
+    want = linalg.lstsq(a.astype(float), b.astype(float))
+    for name in ("x", "residuals", "condition", "inverse_root", "stderr"):
+        assert_close(getattr(got, name), getattr(want, name), rtol=2.0**-11 + 1e-5, dtype="float16")
+    got = xp.call(linalg.project, xp.asarray(a), xp.asarray(b))
+    want = linalg.project(a.astype(float), b.astype(float))
+    assert_close(got.projection, want.projection, rtol=2.0**-11 + 1e-5, dtype="float16")
+    assert_close(got.distance, want.distance, rtol=2.0**-11 + 1e-5, dtype="float16")
+
+
 # -- accuracy --------------------------------------------------------------------------------------
 
 

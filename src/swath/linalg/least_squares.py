@@ -138,11 +138,9 @@ register_result(
 
 
 def variance(residuals: Array, dof: Array) -> tuple[Array, Array]:
-    """Residuals for each degree of freedom, and whether there is any."""
+    """Residuals (..., k) for each degree of freedom (...), and whether there is any."""
     xp = backend_of(residuals).xp
-    if residuals.ndim > dof.ndim:
-        dof = dof[..., None]
-    count = xp.astype(dof, residuals.dtype)
+    count = xp.astype(dof[..., None], residuals.dtype)
     free = count > 0
     return residuals / xp.where(free, count, xp.ones_like(count)), free
 
@@ -227,8 +225,6 @@ def _ridge(be: Backend, a: Any, ridge: Any) -> Any:
     """Penalties in an array as reals (..., n)."""
     n = a.shape[-1]
     gamma = ridge_values(be, ridge, be.real_dtype(a.dtype), n)
-    if gamma.ndim == 0:
-        gamma = _ops.reshape(gamma, (1,))
     return _ops.broadcast_to(gamma, (*gamma.shape[:-1], n))
 
 
