@@ -39,6 +39,15 @@ def exact_solution(a, b):
     whole = (part * 2.0**53).astype("int64").astype(object) << shift.astype(object)
     table = [[Fraction(int(v)) for v in row] for row in whole.T @ whole]
     n = len(table) - 1
+    x = solved_exactly([row[:n] for row in table[:n]], [row[n] for row in table[:n]])
+    unit = [Fraction(2) ** int(least[n] - least[j]) for j in range(n)]
+    return np.array([float(v * u) for v, u in zip(x, unit, strict=True)])
+
+
+def solved_exactly(table, right):
+    """The solution of a square system of Fractions that is not singular."""
+    table = [[*row, v] for row, v in zip(table, right, strict=True)]
+    n = len(table)
     for i in range(n):
         pivot = next(k for k in range(i, n) if table[k][i] != 0)
         table[i], table[pivot] = table[pivot], table[i]
@@ -46,5 +55,4 @@ def exact_solution(a, b):
         for k in range(n):
             if k != i and table[k][i] != 0:
                 table[k] = [v - table[k][i] * u for v, u in zip(table[k], table[i], strict=True)]
-    unit = [Fraction(2) ** int(least[n] - least[j]) for j in range(n)]
-    return np.array([float(row[n] * u) for row, u in zip(table, unit, strict=False)])
+    return [row[n] for row in table]

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 import rows
 import swath
-from oracles_linalg import exact_solution
+from oracles_linalg import exact_solution, solved_exactly
 from swath.errors import RankDeficientError
 from swath.testing import assert_close, check_adjoint, check_vjp
 
@@ -460,10 +461,47 @@ def test_full_accuracy_with_weights_ridge_complex_and_batches(xp, rng):
     assert_close(got.x, np.linalg.lstsq(c, d, rcond=None)[0], rtol=8 * xp.eps)
 
 
+@pytest.mark.on("numpy", "torch", "jax-jit", "strict")
+@pytest.mark.op("linalg.lstsq")
+@pytest.mark.parametrize("weighted", [False, True])
+def test_full_accuracy_of_fewer_rows_than_columns(xp, rng, weighted):
+    """x = Aᵀ (A Aᵀ)⁻¹ b in rationals; b that is not finite gives NaN in its own column."""
+    a, b = gaussian(rng, 3, 5), gaussian(rng, 3, 3)
+    a[2] = a[0] - a[1] + 2.0**-20 * a[2]
+    b[1, 1], b[0, 2] = np.inf, np.nan
+    # The minimum norm is the same whatever the weights.
+    w = np.array([0.3, 2.0e6, 1.0e-5]) if weighted else np.ones(3)
+    weights = {"weights": xp.asarray(w)} if weighted else {}
+    got = xp.call(linalg.lstsq, xp.asarray(a), xp.asarray(b), accuracy="full", **weights)
+    rows_ = [[Fraction(v) for v in row] for row in a]
+    gram = [[sum(u * v for u, v in zip(p, q, strict=True)) for q in rows_] for p in rows_]
+    y = solved_exactly(gram, [Fraction(v) for v in b[:, 0]])
+    want = [float(sum(v * u for v, u in zip(y, column, strict=True))) for column in zip(*rows_)]
+    x = xp.numpy(got.x)
+    assert np.max(np.abs(x[:, 0] - want)) <= 2 * xp.eps * np.max(np.abs(want))
+    assert np.isnan(x[:, 1:]).all()
+    allowed = np.max(w) * (8 * xp.eps * np.max(np.abs(a)) * np.max(np.abs(want))) ** 2
+    assert 0 <= xp.numpy(got.residuals)[0] <= allowed
+    assert_close(got.success, np.array(False))
+    # In working precision too the residual is that of the x returned.
+    c = np.stack([a[0], a[1], a[0] - a[1] + 2.0**-10 * gaussian(rng, 5)])
+    got = xp.call(linalg.lstsq, xp.asarray(c), xp.asarray(b[:, 0]), **weights)
+    reach = 8 * xp.eps * np.max(np.abs(c)) * np.max(np.abs(xp.numpy(got.x)))
+    assert 0 <= xp.numpy(got.residuals) <= np.sum(w) * reach**2
+    # Equations that cannot all be met: 1000·x₀ = 1 and 1000·x₀ = 2.
+    a, b = np.array([[1000.0, 0, 0], [1000.0, 0, 0]]), np.array([1.0, 2.0])
+    weights = {"weights": xp.asarray([1.0, 4.0])} if weighted else {}
+    for accuracy in ("standard", "full"):
+        got = xp.call(linalg.lstsq, xp.asarray(a), xp.asarray(b), accuracy=accuracy, **weights)
+        assert_close(got.x, np.array([0.0018 if weighted else 0.0015, 0, 0]), rtol=16 * xp.eps)
+        assert_close(got.residuals, np.array(0.8 if weighted else 0.5), rtol=64 * xp.eps)
+
+
 @pytest.mark.on("numpy", "jax-jit", "strict")
 @pytest.mark.op("linalg.lstsq")
 def test_full_accuracy_in_slabs_of_rows(xp, rng):
-    a, b, w = gaussian(rng, 600, 2), gaussian(rng, 600), 4.0 ** rng.integers(-3, 4, 600)
+    # The last slab is not full.
+    a, b, w = gaussian(rng, 601, 2), gaussian(rng, 601), 4.0 ** rng.integers(-3, 4, 601)
     want = exact_solution(np.sqrt(w)[:, None] * a, np.sqrt(w) * b)
     with swath.workspace(1000):
         got = xp.call(

@@ -415,17 +415,22 @@ def _full_wide(be: Backend, plan: Plan, arrays: Sequence[Array]) -> Array:
         """Aᴴ y as a pair of real rows."""
         return times(adjoint(be, a), y)
 
-    def correction(y: tuple[Array, Array]) -> tuple[Array, Array]:
-        x = raised(y)
+    def left(x: tuple[Array, Array]) -> Array:
+        """b − A x as real rows."""
         pair = times(a, x)
-        r = extended.add((_real(be, b), xp.zeros_like(pair[0])), (-pair[0], -pair[1]))
-        return r[0], squares(be, r[0])
+        return extended.add((_real(be, b), xp.zeros_like(pair[0])), (-pair[0], -pair[1]))[0]
+
+    def correction(y: tuple[Array, Array]) -> tuple[Array, Array]:
+        r = left(raised(y))
+        return r, squares(be, r)
 
     found = iterated(be, correction, model, turned, root, xp.ones_like(scale)[..., None, :], kind)
     m = a.shape[-2]
     y = _real(be, found[..., :m, :])
     # The pair y was rounded for the result: one more correction restores what x needs of it.
-    z, square = correction((y, xp.zeros_like(y)))
+    z, _ = correction((y, xp.zeros_like(y)))
     more = _real(be, be.matmul(root, be.matmul(turned, _like(be, z, model))))
     x = raised(extended.two_sum(y, more))
+    # In the units of b, and of this x: where not all equations can be met it is no rounding error.
+    square = squares(be, weigh(be, w, _like(be, left(x), model) * (1 / d)))
     return _packed(be, _like(be, x[0] + x[1], model), square, found[..., m + 1 :, :])
