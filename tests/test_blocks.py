@@ -748,6 +748,10 @@ BAD = {
         partial(swath.nn.adaptive_max_pool, output_size=(4,), return_indices=True),
         np.ones((2, 3, 8)), np.ones((2, 3, 4)), {}, NotImplementedError, "a sink takes one",
     ),
+    "windows of more axes": (
+        partial(swath.sliding_windows, size=(2, 2)), np.ones(9), np.ones(9), {}, ValueError,
+        "need at least 2 axes, got an array of 1",
+    ),
     "valid mixed": (
         partial(swath.signal.convolve, in2=np.ones((2, 9)), mode="valid"), np.ones((5, 5)),
         np.ones((4, 1)), {}, ValueError, "at least as large",

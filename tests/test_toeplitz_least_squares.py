@@ -116,6 +116,10 @@ def test_leading_axes_broadcast_and_any_axis_will_do(rng):
     for i, j, k in np.ndindex(4, 2, 3):
         want = ridged(*system(x[j, 0], y[i, 0, k], 4), ridge[k])
         assert_close(got[i, j, k], want, rtol=1e-12)
+    # More axes of x than of y.
+    fewer = identify(np.stack([x[None]] * 3), y, 4)
+    assert fewer.shape == (3, 4, 2, 3, 4)
+    assert_close(fewer[1, 2], identify(x, y[2], 4), rtol=1e-13)
     one = identify(x[0, 0], y[:, 0], 4)
     assert_close(one[1, 2], identify(x[0, 0], y[1, 0, 2], 4), rtol=1e-13)
     columns = identify(x[0, 0], np.moveaxis(y[:, 0], -1, 0), 4, axis=0)

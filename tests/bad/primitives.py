@@ -45,6 +45,22 @@ BAD: list[Bad] = [
     ),
     gives(W, "size of NumPy's int", call(ones(2), np.int64(2)), ones(1, 2)),
     refuse(
+        W, "axes for one of two sizes", call(ones(3, 4), (2, 2), axes=(0,)), ValueError,
+        r"axes must name 2 axes, got \(0,\)",
+    ),
+    refuse(
+        W, "axes twice", call(ones(3, 4), (2, 2), axes=(1, -1)), ValueError,
+        r"axes must be distinct, got \(1, -1\)",
+    ),
+    refuse(
+        W, "axes as text", call(ones(3, 4), 2, axes="0"), TypeError,
+        r"axes must be an int or a tuple of ints, got str '0'",
+    ),
+    refuse(
+        W, "an axis beyond", call(ones(3, 4), 2, axes=-3), ValueError,
+        r"axes -3 is out of range for an array of 2 axes",
+    ),
+    refuse(
         W, LARGER, call(ones(5), 3, dilation=3), ValueError,
         r"a window of size 3 with dilation 3 spans 7 points, but axis 0 has 5; "
         r"pad the array or use a smaller window",
