@@ -422,6 +422,17 @@ def test_layer_of_a_picture_in_a_file(xp, rng, tmp_path):
     assert_close(got, want)
 
 
+@pytest.mark.op("nn.conv")
+def test_a_layer_that_is_periodic_along_other_axes(rng):
+    """Without padding along the blocks nothing joins their ends."""
+    x, w = rng.standard_normal((3, 20, 6)), rng.standard_normal((2, 3, 4, 3))
+    fn = partial(swath.nn.conv, weight=w, padding=((0, 0), (1, 1)), padding_mode="circular")
+    around = np.concatenate([x[..., -1:], x, x[..., :1]], axis=-1)
+    want = swath.nn.conv(around, w)
+    got = swath.map_blocks(fn, x, np.zeros(want.shape), axis=1, block=5, progress=False)
+    assert_close(got, want)
+
+
 @pytest.mark.op("signal.match_template")
 def test_template_in_a_long_recording(xp, rng, tmp_path):
     x = rng.standard_normal((300, 2)) + 3

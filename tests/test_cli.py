@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from swath import cli
+
 COMMAND = [sys.executable, "-c", "import sys; from swath.cli import main; sys.exit(main())"]
 
 
@@ -38,3 +40,16 @@ def test_a_full_disk(arguments, unbuffered):
         status, errors = ended(full, arguments, unbuffered=unbuffered)
     assert status == 1
     assert errors == "swath: [Errno 28] No space left on device\n"
+
+
+def test_interruptions_and_a_package_without_benchmarks_say_so(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(cli, "__file__", str(tmp_path / "lib" / "swath" / "cli.py"))
+    assert cli.main(["bench", "--help"]) == 2
+    assert capsys.readouterr().err.startswith("swath bench: there are no benchmarks beside ")
+
+    def interrupted(arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_run", interrupted)
+    assert cli.main(["backends"]) == 130
+    assert capsys.readouterr() == ("", "swath: interrupted\n")

@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     -------
     int
         0 if all is well, 1 if a score of the demo was not reached, a benchmark's result was wrong
-        or a file or the output could not be written, 2 for wrong arguments.
+        or a file or the output could not be written, 2 for wrong arguments, 130 if interrupted.
     """
     try:
         try:
