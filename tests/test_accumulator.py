@@ -290,6 +290,25 @@ def test_dependent_columns_of_complex_numbers(xp, rng):
         sums.solve(on_deficient="raise")
 
 
+@pytest.mark.on("numpy", "strict", "torch")
+@pytest.mark.parametrize("kind", ["real", "complex"])
+@pytest.mark.parametrize("count", [0, 5])
+def test_columns_of_zeros_alone(xp, rng, kind, count):
+    """As of rows that say nothing, or of none: the least solution, and no column to keep."""
+    b = gaussian(rng, count, 2, kind=kind)
+    sums = summed(xp, np.zeros((count, 3), b.dtype), b)
+    for on_deficient, columns in (("min_norm", (0, 1, 2)), ("drop", ())):
+        got = sums.solve(on_deficient=on_deficient)
+        assert_close(got.x, np.zeros((3, 2), b.dtype))
+        assert_close(got.residuals, np.sum(np.abs(b) ** 2, axis=0), rtol=8 * xp.eps)
+        assert got.columns == columns
+        assert_close(got.rank, np.array(0))
+        assert_close(got.dof, np.array(count))
+    assert np.isnan(xp.numpy(got.stderr)).all()
+    with pytest.raises(RankDeficientError, match=r"dependent \(rank 0 of 3\): column 0 = 0;"):
+        sums.solve(on_deficient="raise")
+
+
 @EAGER
 def test_columns_of_any_size(xp, rng):
     far = 150 if xp.float == "float64" else 15

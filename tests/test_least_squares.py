@@ -857,6 +857,8 @@ def test_no_rows_or_no_columns(xp):
     assert_close(got.x, np.zeros(3))
     assert_close(got.rank, np.array(0))
     assert np.isinf(xp.numpy(got.condition))
+    got = linalg.lstsq(*map(xp.asarray, (np.zeros((0, 3)), np.zeros(0))), on_deficient="drop")
+    assert got.columns == ()
     got = linalg.lstsq(xp.asarray(np.zeros((4, 0))), xp.asarray(np.ones((4, 2))))
     assert tuple(got.x.shape) == (0, 2)
     assert_close(got.residuals, np.array([4.0, 4.0]))

@@ -479,7 +479,12 @@ def _rows_like(be: Backend, state: GramState, triangle: Array) -> Array:
 def _dropped(be: Backend, state: GramState, way: Options, found: Dependence) -> GramResult:
     """The solution with a basis of the columns; the others get coefficient 0."""
     n, k = state.columns, state.rights
-    kept = found.kept
+    kept, nan = found.kept, float("nan")
+    if not kept:
+        # Columns of zeros alone, whose least solution is 0 too.
+        r = solved(state, replace(way, on_deficient="min_norm"))
+        root, stderr = (be.xp.full_like(v, nan) for v in (r.inverse_root, r.stderr))
+        return replace(r, columns=(), inverse_root=root, stderr=stderr)
 
     def taken(v: Array, places: Sequence[int], axis: int) -> Array:
         return be.take(v, np.asarray(places), axis)
@@ -501,7 +506,6 @@ def _dropped(be: Backend, state: GramState, way: Options, found: Dependence) -> 
     def spread(v: Array, value: float) -> Array:
         return taken(be.pad(v, [(0, 1)] + [(0, 0)] * (v.ndim - 1), value), order, 0)
 
-    nan = float("nan")
     return replace(
         r,
         x=spread(r.x, 0.0),

@@ -318,7 +318,12 @@ def _solve(p: _Problem, way: _Way) -> LstsqResult:
     if m == 0 and n > 0 and p.ridge is not None:
         return _solve(_with_row(p), way)
     if m == 0 or n == 0:
-        return _empty(p)
+        r = _empty(p)
+        if way.on_deficient == "drop":
+            # No rows have no basis.
+            root = be.xp.full_like(r.inverse_root, float("nan"))
+            r = replace(r, columns=(), inverse_root=root)
+        return r
     if p.dual:
         return _solve_dual(p, way)
     a, b, w, ridge = (None if v is None else primal(v) for v in (p.a, p.b, p.w, p.ridge))
