@@ -286,9 +286,8 @@ def test_batches_of_small_problems_deficient_or_not_finite(xp, rng):
     assert np.all(np.isfinite(x[2:]))
     assert xp.numpy(got.rank).tolist() == [3, 0, *[4] * 638]
     rest = xp.numpy(got.residuals)
-    for i in (0, 5):
-        rss = np.sum((b[i] - a[i] @ numpy_lstsq(a[i], b[i])) ** 2)
-        assert_close(rest[i], rss, rtol=2e4 * xp.eps)
+    rss = np.sum((b[0] - a[0] @ numpy_lstsq(a[0], b[0])) ** 2)
+    assert_close(rest[0], rss, rtol=1e3 * xp.eps)
     assert np.isnan(rest[1])
     assert xp.numpy(got.success).tolist() == [True, False, *[True] * 638]
 
