@@ -432,5 +432,6 @@ def _full_wide(be: Backend, plan: Plan, arrays: Sequence[Array]) -> Array:
     more = _real(be, be.matmul(root, be.matmul(turned, _like(be, z, model))))
     x = raised(extended.two_sum(y, more))
     # In the units of b, and of this x: where not all equations can be met it is no rounding error.
-    square = squares(be, weigh(be, w, _like(be, left(x), model) * (1 / d)))
+    with be.quiet():
+        square = squares(be, weigh(be, w, _like(be, left(x), model) * (1 / d)))
     return _packed(be, _like(be, x[0] + x[1], model), square, found[..., m + 1 :, :])
