@@ -796,6 +796,40 @@ def test_source_and_sink_that_share_memory(tmp_path):
         swath.map_blocks(SMOOTH, *maps, progress=False)
 
 
+def test_views_of_one_array(tmp_path):
+    """In place means that every entry is written where it was read."""
+    double = {"fn": lambda a: 2 * a, "overlap": (0, 0), "block": 1, "progress": False}
+    x = np.arange(24.0).reshape(4, 6)
+    for source, sink in [
+        (x[::-1], x),
+        (x[:, :4], x[:, :4].T),
+        (x[:3], x[1:]),
+        (x[:, :5], x[:, 1:]),
+        (x.view("int64"), x[:, ::-1].view("int64")),
+    ]:
+        with pytest.raises(ValueError, match="share memory, and later blocks still need"):
+            swath.map_blocks(source=source, sink=sink, **double)
+    np.testing.assert_array_equal(x, np.arange(24.0).reshape(4, 6))
+    swath.map_blocks(source=x[::-1], sink=x[::-1], **double)
+    swath.map_blocks(source=x[:, :4], sink=x, axis=0, **{**double, "fn": _widened})
+    want = 2 * np.arange(24.0).reshape(4, 6)[:, :4]
+    np.testing.assert_array_equal(x, np.concatenate([want, want[:, :2]], axis=1))
+    # Channels beside each other have no entry in common.
+    x = np.arange(12.0).reshape(6, 2)
+    swath.map_blocks(SMOOTH, x[:, 0], x[:, 1], block=2, progress=False)
+    np.testing.assert_array_equal(x[:, 1], np.convolve(np.arange(0, 12.0, 2), np.ones(3), "same"))
+    maps = [np.memmap(tmp_path / "both", float, m, shape=20) for m in ("w+", "r+")]
+    maps[0][...] = 3.0
+    swath.map_blocks(source=maps[0], sink=maps[1], **double)
+    np.testing.assert_array_equal(maps[0], np.full(20, 6.0))
+    with pytest.raises(ValueError, match="share memory, and later blocks still need"):
+        swath.map_blocks(source=maps[0][:19], sink=maps[1][1:], **double)
+
+
+def _widened(a):
+    return np.concatenate([a, a[:, :2]], axis=1)
+
+
 def test_parts_of_one_file_are_told_apart(tmp_path):
     def opened(mode, offset, size):
         return np.memmap(tmp_path / "both", float, mode, 8 * offset, shape=size)

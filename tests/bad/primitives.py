@@ -57,6 +57,10 @@ BAD: list[Bad] = [
         r"axes must be an int or a tuple of ints, got str '0'",
     ),
     refuse(
+        W, "axes of floats", call(ones(3, 4), 2, axes=0.0), TypeError,
+        r"axes must be an int or a tuple of ints, got float 0.0",
+    ),
+    refuse(
         W, "an axis beyond", call(ones(3, 4), 2, axes=-3), ValueError,
         r"axes -3 is out of range for an array of 2 axes",
     ),

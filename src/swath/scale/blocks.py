@@ -35,6 +35,8 @@ Array = Any
 _COPIES = 4
 # Bytes of the smallest pages of memory.
 _PAGE = 4096
+# Steps that may be spent on finding out whether two views of one array have an entry in common.
+_TRIALS = 10_000
 
 
 def map_blocks(
@@ -135,7 +137,7 @@ def map_blocks(
         identity = fn
         fn, halo = _prepared(fn, bound, overlap, shape, place)
         _check_sink(halo, shape, sink_shape)
-        _check_apart(source, sink, halo, journal)
+        _check_apart(source, sink, halo, place, journal)
         if 0 in sink_shape:
             return sink
         automatic = _block_size(bound, source, sink, halo, place)
@@ -226,21 +228,22 @@ def _check_sink(halo: Halo, shape: tuple[int, ...], sink_shape: tuple[int, ...])
         )
 
 
-def _check_apart(source: Any, sink: Any, halo: Halo, journal: Any) -> None:
+def _check_apart(source: Any, sink: Any, halo: Halo, axis: int, journal: Any) -> None:
     """Refuse to write where a later block, or a later run, must still read."""
+    if not _shared(source, sink):
+        return
     span = halo.span
     pointwise = span.extent == span.stride == 1 and span.low == span.high == 0
-    if (pointwise and journal is None) or not _shared(source, sink):
-        return
-    if pointwise:
+    if not (pointwise and axis == halo.axis and _in_place(source, sink)):
+        raise ArgumentError(
+            "source and sink share memory, and later blocks still need what earlier ones would "
+            "overwrite; write to another file or array"
+        )
+    if journal is not None:
         raise ArgumentError(
             "source and sink share memory: a run that was killed could not be resumed, for its "
             "input is gone; leave journal out, or write to another file"
         )
-    raise ArgumentError(
-        "source and sink share memory, and later blocks still need what earlier ones would "
-        "overwrite; write to another file or array"
-    )
 
 
 def _shared(source: Any, sink: Any) -> bool:
@@ -249,11 +252,25 @@ def _shared(source: Any, sink: Any) -> bool:
         return True
     if isinstance(source, np.ndarray) and isinstance(sink, np.ndarray):
         if np.may_share_memory(source, sink):
-            return True
+            try:
+                # Channels beside each other do not.
+                return np.shares_memory(source, sink, max_work=_TRIALS)
+            except np.exceptions.TooHardError:
+                return True
         a, b = _mapped(source), _mapped(sink)
         if a is not None and b is not None and os.path.exists(a[0]) and os.path.exists(b[0]):
             return os.path.samefile(a[0], b[0]) and a[1] < b[2] and b[1] < a[2]
     return False
+
+
+def _in_place(source: Any, sink: Any) -> bool:
+    """Whether entries of source and sink, which share memory, lie at the same places."""
+    if source is sink:
+        return True
+    a, b = (_mapped(v) or (None, *np.lib.array_utils.byte_bounds(v)) for v in (source, sink))
+    # First bytes are those of first entries unless strides are below 0, and of last ones then.
+    alike = source.shape == sink.shape or min(source.strides) >= 0
+    return alike and a[1] == b[1] and source.strides == sink.strides
 
 
 def _mapped(x: np.ndarray) -> tuple[Any, int, int] | None:
