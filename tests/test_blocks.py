@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from threading import Semaphore
 from typing import ClassVar
 
@@ -586,10 +587,25 @@ def test_results_in_memory_that_is_used_again_are_kept():
     source.table, whole = Reused(source.table), source.table
 
     def fn(a):
+        # The next block is read meanwhile.
+        time.sleep(0.005)
         return np.multiply(a, 3, out=again)
 
     swath.map_blocks(fn, source, sink, overlap=(0, 0), block=10, progress=False)
     np.testing.assert_array_equal(sink, 3 * whole)
+
+
+@pytest.mark.parametrize("at", [0, 20, 40])
+def test_what_a_sink_raises_is_raised(at):
+    class Full:
+        shape, dtype = (50,), np.dtype(float)
+
+        def __setitem__(self, index, value):
+            if index.start == at:
+                raise OSError(28, "no space left")
+
+    with pytest.raises(OSError, match="no space left"):
+        swath.map_blocks(np.negative, np.ones(50), Full(), overlap=(0, 0), block=10, progress=False)
 
 
 class Reused:

@@ -124,6 +124,8 @@ def test_delay_is_stated_for_linear_phase_only(xp):
     assert delay([1, 2, 1]) == 1
     assert isinstance(delay([1, 2, 1]), int)
     assert delay([1.0, 0.5, -0.5, -1.0]) == 1.5
+    assert delay([-1.0, -2.0, -1.0]) == 1
+    assert delay([-1.0, -2.0, -5.0]) is None
     assert delay([1 + 1j, 3, 1 - 1j]) == 1
     assert delay([1 + 1j, 3, 1 + 1j]) is None
     assert delay([1.0, 2.0, 1.0 + 1e-6]) is None

@@ -254,7 +254,7 @@ def _shared(source: Any, sink: Any) -> bool:
         if np.may_share_memory(source, sink):
             try:
                 # Channels beside each other do not.
-                return np.shares_memory(source, sink, max_work=_TRIALS)
+                return np.shares_memory(source, sink, max_work=_TRIALS)  # type: ignore[arg-type]
             except np.exceptions.TooHardError:
                 return True
         a, b = _mapped(source), _mapped(sink)
