@@ -166,3 +166,31 @@ def test_powers_of_two_are_rounded_to_one_bit_on_a_gpu(xp, monkeypatch):
     with np.errstate(over="ignore"):
         got = power(be, np.full((), 2.0), exponents)
     assert got.tolist() == [2.0**n for n in range(-1000, 1001)]
+
+
+# Calls whose checks are skipped where classes, shapes and dtypes are known, and their arguments.
+KNOWN = {
+    "convolve": (swath.signal.convolve, ((9,), (3,))),
+    "lfilter": (lambda b, x: swath.signal.lfilter(b, 1.0, x), ((3,), (9,))),
+    "filtfilt": (lambda b, x: swath.signal.filtfilt(b, 1.0, x, padlen=2), ((3,), (9,))),
+    "fir_step": (swath.signal.fir_step, ((3,), (2,), (9,))),
+    "conv": (swath.nn.conv, ((1, 2, 9), (4, 2, 3), (4,))),
+    "matmul_toeplitz": (
+        lambda c, r, x: swath.linalg.matmul_toeplitz((c, r), x),
+        ((4,), (4,), (4,)),
+    ),
+}
+
+
+@pytest.mark.on("strict")
+@pytest.mark.parametrize("name", KNOWN)
+def test_another_device_is_refused_though_the_shapes_are_known(xp, name):
+    fn, shapes = KNOWN[name]
+    here = [xp.asarray(np.ones(shape)) for shape in shapes]
+    for _ in range(2):
+        fn(*here)
+    for i, shape in enumerate(shapes):
+        given = list(here)
+        given[i] = xp.namespace.ones(shape, device=xp.namespace.Device("device1"))
+        with pytest.raises(TypeError, match=r"is on device .* and .* on device .*; swath moves"):
+            fn(*given)

@@ -650,17 +650,17 @@ def test_a_job_without_memory_goes_on_with_its_blocks(tmp_path):
     less = small_only(30, seen)
 
     def fn(a):
-        # The third block of 50 points is one too many, and the fifth block ends the run.
-        if len(seen) == 5:
+        # The third block of 50 points is one too many, and the fourth block ends the run.
+        if len(seen) == 4:
             raise RuntimeError("killed")
         return less(a) if len(seen) > 1 else small_only(60, seen)(a)
 
     with pytest.raises(RuntimeError, match="killed"):
         swath.map_blocks(fn, x, sink, block=50, **options)
-    assert seen == [50, 51, 26, 26, 26]
-    seen[:] = [1]
+    assert seen == [50, 51, 26, 26]
+    seen[:] = [1, 1]
     swath.map_blocks(fn, x, sink, block=50, **options)
-    assert seen == [1, 26]
+    assert seen == [1, 1, 26, 26]
     np.testing.assert_array_equal(sink, np.diff(x, prepend=0.0))
     # A block that the sink has lost is computed again, in its own length where memory allows.
     seen[:] = [1, 1]
@@ -1077,8 +1077,34 @@ def test_journal_of_another_job(tmp_path):
         go(np.full(3, 2.0), 20)
 
 
+def test_a_journal_with_a_torn_line_can_be_gone_on_with_twice(tmp_path):
+    x, sink = np.ones(40), np.memmap(tmp_path / "sink", float, "w+", shape=40)
+    path, seen = tmp_path / "journal", []
+
+    def fn(a):
+        seen.append(len(a))
+        return 2 * a
+
+    def go():
+        seen.clear()
+        options = {"overlap": (0, 0), "block": 10, "progress": False, "journal": path}
+        swath.map_blocks(fn, x, sink, **options)
+        return seen
+
+    assert go() == [10] * 4
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:3]) + lines[3][:9])
+    assert go() == [10] * 2
+    assert go() == []
+    np.testing.assert_array_equal(sink, 2 * x)
+
+
 def scaled(a, by, note=None):
     return a * by["gains"][2500]
+
+
+def raised(a, by, note=None):
+    return a + by["gains"][2500]
 
 
 class Note:
@@ -1088,10 +1114,10 @@ class Note:
 def test_journal_knows_what_a_partial_holds(tmp_path):
     sink = np.memmap(tmp_path / "sink", float, "w+", shape=20)
 
-    def go(gain, note):
+    def go(gain, note, function=scaled):
         table = np.ones(5000)
         table[2500] = gain
-        fn = partial(scaled, by={"gains": table}, note=[note])
+        fn = partial(function, by={"gains": table}, note=[note])
         path = tmp_path / "journal"
         swath.map_blocks(fn, np.ones(20), sink, overlap=(0, 0), journal=path, progress=False)
         return sink[0]
@@ -1102,3 +1128,5 @@ def test_journal_knows_what_a_partial_holds(tmp_path):
     assert go(2.0, second) == 2
     with pytest.raises(ValueError, match="its function"):
         go(3.0, first)
+    with pytest.raises(ValueError, match="its function"):
+        go(2.0, first, raised)
