@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 import swath
 from swath.geometry import Halo, Span
 from swath.scale.halo import rules
+from swath.scale.journal import fingerprint
 from swath.testing import assert_close
 
 partial = functools.partial
@@ -1075,6 +1076,33 @@ def test_journal_of_another_job(tmp_path):
     for torn in ("", '{"swath', '{"swath_journal": 1, "sou'):
         (tmp_path / "journal").write_text(torn)
         go(np.full(3, 2.0), 20)
+
+
+def test_jobs_of_other_functions_and_values_are_told_apart():
+    zeros = np.zeros(2)
+    different = [
+        scaled,
+        raised,
+        *(partial(f, *args) for f in (scaled, raised) for args in [(1, 23), (12, 3), (123,), ()]),
+        *(partial(scaled, **{name: value}) for name in ("by", "note") for value in (1.5, "1.5")),
+        *(partial(scaled, v) for v in ([1, 23], [12, 3], (1, 23), [1, [23]], [[1], 23])),
+        *(partial(scaled, v) for v in (zeros, zeros.astype("int64"), zeros[None], zeros + 1)),
+        partial(scaled, "by", 1.5),
+        partial(scaled, {"by": 1.5}),
+    ]
+    found = [fingerprint(fn, name) for fn in different for name in ("numpy", "torch")]
+    assert len(set(found)) == len(found)
+    again = partial(scaled, note=Note(), by=np.zeros((2, 3)).T)
+    same = partial(scaled, by=np.zeros((3, 2)), note=Note())
+    assert fingerprint(again, "numpy") == fingerprint(same, "numpy")
+
+
+def test_a_journal_of_another_version_is_refused(tmp_path):
+    sink, path = np.memmap(tmp_path / "sink", float, "w+", shape=9), tmp_path / "journal"
+    swath.map_blocks(SMOOTH, np.ones(9), sink, progress=False, journal=path)
+    path.write_text(path.read_text().replace('{"swath_journal": 1', '{"swath_journal": 2'))
+    with pytest.raises(ValueError, match="is not a journal of this version of swath"):
+        swath.map_blocks(SMOOTH, np.ones(9), sink, progress=False, journal=path)
 
 
 def test_a_journal_with_a_torn_line_can_be_gone_on_with_twice(tmp_path):

@@ -32,10 +32,15 @@ def fingerprint(fn: Any, backend: str) -> str:
     """A digest of a function, its fixed arguments and the library that runs it."""
     import hashlib  # a few milliseconds of OpenSSL that only a journal needs
 
-    digest = hashlib.sha256(backend.encode())
+    digest = hashlib.sha256()
+
+    def put(text: str) -> None:
+        # With its length: (1, 23) is not (12, 3).
+        digest.update(f"{len(text)}:{text}".encode())
 
     def add(value: Any) -> None:
         if isinstance(value, functools.partial):
+            put(f"partial {len(value.args)}")
             add(value.func)
             for entry in value.args:
                 add(entry)
@@ -44,21 +49,21 @@ def fingerprint(fn: Any, backend: str) -> str:
                 add(entry)
         elif (found := try_backend(value)) is not None:
             table = np.ascontiguousarray(found.to_numpy(value))
-            digest.update(f"{table.dtype.str}{table.shape}".encode())
+            put(f"{table.dtype.str}{table.shape}")
             digest.update(table.tobytes())
         elif isinstance(value, list | tuple | dict):
             # Their own text leaves out most of a long array.
-            digest.update(f"{type(value).__qualname__}{len(value)}".encode())
+            put(f"{type(value).__qualname__} {len(value)}")
             for entry in value.items() if isinstance(value, dict) else value:
                 add(entry)
         elif callable(value):
             kind = type(value).__qualname__
-            place = f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', kind)}"
-            digest.update(place.encode())
+            put(f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', kind)}")
         else:
             # Where an object lies is another place in every run.
-            digest.update(re.sub(r" at 0x[0-9A-Fa-f]+", "", repr(value)).encode())
+            put(re.sub(r" at 0x[0-9A-Fa-f]+", "", repr(value)))
 
+    put(backend)
     add(fn)
     return digest.hexdigest()
 
