@@ -1328,6 +1328,19 @@ def test_report_in_words():
 
 
 @pytest.mark.on("jax")
+def test_long_reports_are_cut():
+    wide = np.concatenate([np.eye(9, 8), np.ones((9, 1))], axis=1)
+    wide[8] = 0.0
+    with pytest.raises(RankDeficientError) as raised:
+        linalg.lstsq(wide, np.ones(9), on_deficient="raise")
+    terms = " + ".join(f"1·column {i}" for i in range(6))
+    assert f"column 8 = {terms} + … (8 columns in all); on_deficient=" in str(raised.value)
+    with pytest.raises(RankDeficientError) as raised:
+        linalg.lstsq(np.ones((9, 7)), np.ones(9), on_deficient="raise")
+    said = "; ".join(f"column {i} = 1·column 0" for i in range(1, 5))
+    assert f"(rank 1 of 7): {said}; and 2 more; on_deficient=" in str(raised.value)
+
+
 @pytest.mark.op("linalg.gram_report", "linalg.independent_columns")
 def test_reports_refuse_to_be_traced(xp):
     import jax
@@ -1398,6 +1411,7 @@ BAD = [
     (linalg.gram_report, (A * np.nan,), {}, ValueError, "A must be finite"),
     (linalg.gram_report, (A[:, :0],), {}, ValueError, "A must not be empty"),
     (linalg.independent_columns, (A,), {"rcond": 2}, ValueError, "rcond must be a number in"),
+    (linalg.independent_columns, (A,), {"rcond": False}, ValueError, "rcond must be a number in"),
 ]
 
 

@@ -132,6 +132,30 @@ BAD: list[Bad] = [
         SOLVE + "ridge must be a number or have one entry for each of the 2 columns of A, got",
     ),
     refuse(
+        SUMS, "ridge of two axes", call(A, ones(3), ridge=ones(1, 2)), ValueError,
+        SOLVE + "ridge must be a number or have one entry for each of the 2 columns of A, got",
+    ),
+    refuse(
+        SUMS, "True as ridge", call(A, ones(3), ridge=True), TypeError,
+        SOLVE + "ridge must be a real number or array, got bool True",
+    ),
+    refuse(
+        SUMS, "flags as ridge", call(A, ones(3), ridge=np.array([True, False])), TypeError,
+        SOLVE + "ridge must be numeric, got .*bool",
+    ),
+    refuse(
+        SUMS, "flags as right-hand side", call(A, ones(3) > 0), TypeError,
+        UPDATE + "b must be numeric, got .*bool",
+    ),
+    refuse(
+        SUMS, "a batch of rows", call(ones(2, 3, 2), ones(2)), ValueError,
+        UPDATE + r"A must have rows of 2 columns \(m, 2\), got \w+ of shape \(2, 3, 2\)",
+    ),
+    refuse(
+        LSTSQ, "flags as right-hand side", call(A, ones(3) > 0), TypeError,
+        "b must be numeric, got .*bool",
+    ),
+    refuse(
         SUMS, "negative ridge", call(A, ones(3), ridge=-1.0), ValueError,
         SOLVE + "ridge must be 0 or more",
     ),
