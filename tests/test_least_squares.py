@@ -752,6 +752,26 @@ def test_of_full_rank_nothing_is_raised_or_dropped(xp, rng, rows, ridge):
 
 @pytest.mark.on("numpy", "torch", "strict")
 @pytest.mark.op("linalg.lstsq")
+@pytest.mark.parametrize("shape", [(30, 4), (4, 9), (8192, 3)])
+def test_the_condition_is_at_most_a_little_too_large(xp, rng, shape):
+    """By √n; of columns (rows of a wide matrix) of one length, which are all scaled alike."""
+    m, n = shape
+    k = min(shape)
+    for power in (0, 3, 6):
+        u, v = (np.linalg.qr(rng.standard_normal((size, k)))[0] for size in shape)
+        a = (u * 10.0 ** -np.linspace(0, power, k)) @ v.T
+        a *= 1.5 / np.linalg.norm(a, axis=0 if m > n else 1, keepdims=True)
+        many = xp.asarray(np.stack([a, a])), xp.asarray(np.ones((2, m)))
+        one = [v[0, ...] for v in many]
+        found = [linalg.lstsq(*one, method=s) for s in ("auto", "normal", "cholesky_qr")]
+        found += [linalg.lstsq(*many)] if m < 100 else []
+        for got in found:
+            ratio = xp.numpy(got.condition) / np.linalg.cond(a)
+            assert np.all((ratio >= 0.999) & (ratio <= 1.001 * k**0.5))
+
+
+@pytest.mark.on("numpy", "torch", "strict")
+@pytest.mark.op("linalg.lstsq")
 def test_drop_counts_weights_and_ridge(xp, rng):
     """Columns 0 and 1 are equal and have a ridge; 2 and 3 are equal where the weight is not 0."""
     a, b = gaussian(rng, 7, 4), gaussian(rng, 7)
