@@ -189,16 +189,18 @@ def strided(
 
 
 class Narrow(NamedTuple):
-    """What the product of a tall matrix with one of few columns costs.
+    """What the product of a tall matrix with one of few columns costs, and that of integers.
 
     `half` are the columns at which it has half of its speed; a processor's kernels take `lanes` of
     them at once, and fewer take as long; `start` are the multiply-adds in the time that threads
-    take to begin, where one thread does not compute all.
+    take to begin, where one thread does not compute all. `whole` are the multiply-adds of float32
+    in the time of one of integers, which most libraries have plain loops for.
     """
 
     half: int = 16
     lanes: int = 1
     start: float = 0.0
+    whole: float = 40.0
 
     def loss(self, inner: int, columns: int) -> float:
         """Time of a multiply-add beside that of a large product."""
@@ -425,6 +427,10 @@ class Backend:
     def is_half(self, dtype: Any) -> bool:
         """Whether dtype accumulates in float32 (float16, bfloat16)."""
         return self.name_of(dtype) in ("float16", "bfloat16")
+
+    def exact_floats(self, x: Array | None = None) -> tuple[str, ...]:
+        """Dtypes whose products of matrices, where x is, sum integers that they hold exactly."""
+        return ("float32", "float64") if self.has_float64(x) else ("float32",)
 
     def narrow(self, dtype: Any) -> Narrow:
         """What products of tall matrices with matrices of few columns cost."""

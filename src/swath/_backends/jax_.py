@@ -26,10 +26,12 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from .base import (
+    NARROW,
     WORKSPACE,
     Array,
     Backend,
     Core,
+    Narrow,
     NativeKernel,
     channels_seconds,
     cudnn_seconds,
@@ -48,6 +50,8 @@ _LAX: Any = lax
 # The second is the name before JAX 0.8.
 _spreads = partial(_LAX.pcast, to="varying") if hasattr(lax, "pcast") else _LAX.pvary
 _LEVELS = {"highest": "highest", "high": "high", "fast": "default"}
+# XLA's products of integers on a processor: loops, but for one dtype.
+_WHOLE = {1: Narrow(whole=20.0), 2: Narrow(whole=16.0), 4: Narrow(whole=4.0), 8: Narrow(whole=20.0)}
 
 
 # Results of one channel from which on XLA's loop over them is shared by threads.
@@ -198,6 +202,10 @@ class JaxBackend(Backend):
     def has_float64(self, like: Array | None = None) -> bool:
         return bool(_CONFIG.jax_enable_x64)
 
+    def exact_floats(self, x: Array | None = None) -> tuple[str, ...]:
+        # Float64 of a TPU is a pair of narrower floats.
+        return () if jax.default_backend() == "tpu" else super().exact_floats(x)
+
     def with_float64(self) -> AbstractContextManager[Any]:
         return jax.enable_x64(True)
 
@@ -277,6 +285,10 @@ class JaxBackend(Backend):
 
     def name_of(self, dtype: Any) -> str:
         return jnp.dtype(dtype).name
+
+    def narrow(self, dtype: Any) -> Narrow:
+        kind = jnp.dtype(dtype)
+        return _WHOLE.get(kind.itemsize, NARROW) if kind.kind in "iu" else NARROW
 
     def itemsize(self, dtype: Any) -> int:
         return jnp.dtype(dtype).itemsize

@@ -45,7 +45,14 @@ def _place(device: Any) -> tuple[str, str, str]:
 
 # MKL's kernels of float64 take three vectors of 32 bytes.
 _OTHERS = Narrow(8, start=2e6)
-_KERNELS = {torch.float32: Narrow(8, 16, 2e6), torch.float64: Narrow(8, 12, 2e6)}
+_KERNELS = {
+    torch.float32: Narrow(8, 16, 2e6),
+    torch.float64: Narrow(8, 12, 2e6),
+    # PyTorch has some of integers too; those of int64 are slow where sums are short.
+    **dict.fromkeys((torch.int8, torch.uint8, torch.int16), Narrow(8, start=2e6, whole=2.0)),
+    torch.int32: Narrow(8, start=2e6, whole=4.0),
+    torch.int64: Narrow(8, start=2e6, whole=10.0),
+}
 
 
 class TorchBackend(Backend):
@@ -94,6 +101,10 @@ class TorchBackend(Backend):
 
     def has_float64(self, like: Array | None = None) -> bool:
         return like is None or like.device.type != "mps"
+
+    def exact_floats(self, x: Array | None = None) -> tuple[str, ...]:
+        known = x is None or x.is_cpu or x.is_cuda
+        return ("float32", "float64") if known else ()
 
     def dtypes_on(self, device: Any) -> tuple[str, ...]:
         return ("float32",) if device.type == "mps" else ("float32", "float64")

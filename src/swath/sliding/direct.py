@@ -82,6 +82,9 @@ def estimate(p: Problem, cost: Costs) -> Estimate:
     passes = 8 if p.role == "w" and p.wide > 1 else 3
     each = passes * p.rows if p.single else p.depth + 3 * p.rows
     moved = p.taps * p.width * p.places * each
+    if p.integral and p.wide == 1 and not (p.fuses and p.single and p.g.rank > 1):
+        # Measured of integers, whose lines lie in the cache; NumPy's loops end with every row.
+        moved /= 2
     steps = p.taps * (2 if p.single else 4)
     blocks = max(1, max(p.x_bytes, p.y_bytes) // (planes.BLOCK * p.wide))
     if planes.planar(p):

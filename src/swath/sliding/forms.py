@@ -14,12 +14,16 @@ from typing import Any
 
 from .._backends import Backend
 from ..geometry import Sliding
+from . import limbs
 from .costs import Costs
 from .problem import Algorithm, Estimate, Problem, as_is, result_shape
 
 __all__ = ["Form", "estimate", "scratch", "tile"]
 
 Array = Any
+
+# Bytes of operands and results that are cast at a time: near the caches until they are read again.
+_CAST = 2**22
 
 
 def _turned(algorithm: Algorithm, p: Problem) -> bool:
@@ -35,6 +39,25 @@ def _before(g: Sliding) -> Sliding:
 
 def estimate(algorithm: Algorithm, p: Problem, cost: Costs) -> Estimate | str:
     """What an algorithm costs for p, or why it does not apply."""
+    found = _of_floats(algorithm, p, cost)
+    if p.split is None or isinstance(found, str):
+        return found
+    # Operands are cast, results cast back twice; more passes cut limbs and add up products.
+    (left, right), pairs = p.split.counts, len(p.split.pairs)
+    sizes = {"x": p.x_bytes, "w": p.w_bytes, "y": p.y_bytes}
+    result = sizes.pop(p.role)
+    moved = (2 if pairs == 1 else 4) * pairs * result
+    for size, count in zip(sizes.values(), (left, right), strict=True):
+        moved += (1.5 if count == 1 else 4) * count * size
+    return replace(
+        found,
+        seconds=pairs * found.seconds + moved / cost.gather + 3 * pairs * cost.call,
+        flops=pairs * found.flops,
+        moved=pairs * found.moved + moved,
+    )
+
+
+def _of_floats(algorithm: Algorithm, p: Problem, cost: Costs) -> Estimate | str:
     if not _turned(algorithm, p) or "y" not in algorithm.roles(p):
         return algorithm.estimate(p, cost)
     found = []
@@ -59,6 +82,12 @@ def estimate(algorithm: Algorithm, p: Problem, cost: Costs) -> Estimate | str:
 
 def scratch(algorithm: Algorithm, p: Problem) -> int:
     """Bytes beyond operands and result."""
+    if p.split is not None:
+        # Limbs of both operands, a product of these, and as integers with the sum.
+        sizes = {"x": p.x_bytes, "w": p.w_bytes, "y": p.y_bytes}
+        result = sizes.pop(p.role)
+        made = sum(n * size for n, size in zip(p.split.counts, sizes.values(), strict=True))
+        return made + 3 * result + scratch(algorithm, replace(p, split=None))
     if not _turned(algorithm, p):
         return algorithm.scratch(p)
     parts = list(p.residues())
@@ -70,6 +99,8 @@ def scratch(algorithm: Algorithm, p: Problem) -> int:
 
 def tile(algorithm: Algorithm, p: Problem) -> tuple[int, int]:
     """Bytes of what should stay in the cache, and how many may."""
+    if p.split is not None:
+        return p.x_bytes + p.y_bytes, _CAST * p.wide
     if not _turned(algorithm, p):
         return algorithm.tile(p)
     return max((algorithm.tile(q) for q in p.residues()), default=(0, 0))
@@ -93,7 +124,7 @@ class Form:
         self.turned = _turned(algorithm, p)
         self.first = p.g.last and not algorithm.last(p)
         # Whether operands and result are the algorithm's own.
-        self.plain = not (self.turned or self.first) and algorithm.pack is as_is
+        self.plain = not (self.turned or self.first or p.split) and algorithm.pack is as_is
         r = p.g.rank
         # Orders of axes: signals and kernels with channels first, and back.
         self.signal, self.signal_back = (0, r + 1, *range(1, r + 1)), (0, *range(2, r + 2), 1)
@@ -101,6 +132,13 @@ class Form:
 
     def pack(self, w: Array) -> Any:
         """The kernel as every slab takes it."""
+        how = self.p.split
+        if how is None:
+            return self._packed(w)
+        side = 1 if self.p.role == "y" else 0
+        return [self._packed(limb) for limb in limbs.limbs(self.be, w, how, side)]
+
+    def _packed(self, w: Array) -> Any:
         be, g = self.be, self.p.g
         if self.first:
             g, w = _before(g), be.permute(w, self.kernel)
@@ -116,10 +154,19 @@ class Form:
     def zero(self, like: Array) -> Array:
         """The kernel of zeros, packed: sums of slabs begin with it."""
         p = self.p
-        return self.pack(self.be.new_like(like, p.g.w_shape(p.g.groups * p.rows, p.depth)))
+        return self._packed(self.be.new_like(like, p.g.w_shape(p.g.groups * p.rows, p.depth)))
 
     def product(self, g: Sliding, a: Array, b: Array) -> Array:
         """The product of a slab with geometry g; kernels packed."""
+        be, role, how = self.be, self.p.role, self.p.split
+        if how is None:
+            return self._product(g, a, b)
+        kind = (b if role == "x" else a).dtype
+        left = a if role == "x" else limbs.limbs(be, a, how, 0)
+        right = b if role == "y" else limbs.limbs(be, b, how, 1)
+        return limbs.product(be, how, kind, left, right, lambda x, y: self._product(g, x, y))
+
+    def _product(self, g: Sliding, a: Array, b: Array) -> Array:
         be, role = self.be, self.p.role
         if self.first:
             g = _before(g)

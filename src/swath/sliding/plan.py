@@ -30,6 +30,7 @@ from . import (
     winograd,
 )
 from .costs import Costs
+from .limbs import split
 from .problem import Algorithm, Estimate, Problem, Slabs, channels, result_shape
 
 __all__ = [
@@ -61,7 +62,12 @@ ALGORITHMS: dict[str, Algorithm] = {
 METHODS = tuple(ALGORITHMS)
 #: Those that go through transforms of frames: their bound of the error is one per frame.
 TRANSFORMS = ("fft", "overlap_save")
+#: Bound of integers.
+EXACT = "exact modulo 2^bits"
+#: Those that sum products of integers as floats, with nothing else on the way.
+OF_INTEGERS = ("im2col", "toeplitz")
 
+_INTEGERS = frozenset(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
 # FFT answers have an error relative to their frame, not to their window, so they must pay.
 FFT_ADVANTAGE = 4.0
 
@@ -214,16 +220,29 @@ def predicted(
     found: list[Candidate] = []
     cuts: dict[str, Slabs] = {}
     for method, algorithm in ALGORITHMS.items():
-        if p.integral and method != "direct":
-            estimate = "integers are exact by shift-and-add only"
+        q = of_method(p, method)
+        if q is None:
+            estimate = "integers are exact as plain sums of products only"
+            if method in OF_INTEGERS:
+                estimate = "no float here holds sums of so many integers exactly"
         else:
-            estimate = forms.estimate(algorithm, p, cost)
-        if isinstance(estimate, str):
-            found.append(Candidate(method, float("inf"), 0, 0, 0, "", note=estimate))
+            estimate = forms.estimate(algorithm, q, cost)
+        if q is None or isinstance(estimate, str):
+            found.append(Candidate(method, float("inf"), 0, 0, 0, "", note=str(estimate)))
             continue
-        cut = cuts[method] = slabs.fit(algorithm, p, workspace, by_taps=method in TRANSFORMS)
-        found.append(_candidate(method, p, estimate, cut, cost, workspace))
+        cut = cuts[method] = slabs.fit(algorithm, q, workspace, by_taps=method in TRANSFORMS)
+        found.append(_candidate(method, q, estimate, cut, cost, workspace))
     return found, cuts
+
+
+def of_method(p: Problem, method: str) -> Problem | None:
+    """The problem as an algorithm gets it: matrices of integers are multiplied as is least work."""
+    if method == "direct" or not p.integral:
+        return p
+    q = p.floats
+    if q is None or q.split is None or method not in OF_INTEGERS:
+        return None
+    return p if not p.traces and p.heavy < q.split.work else q
 
 
 def _candidate(
@@ -255,7 +274,7 @@ def _candidate(
         flops=e.flops,
         bytes=int(e.moved),
         workspace=scratch,
-        error_bound=e.bound,
+        error_bound=EXACT if p.integral or p.split else e.bound,
         terms=whole.terms or p.terms,
         against=e.against,
         note=note,
@@ -383,6 +402,7 @@ def _call(
     place: tuple[str, str, str],
     workspace: int | None,
     fast: bool,
+    floats: tuple[str, ...],
 ) -> _Call:
     batch, depth, rows = channels(g, dict(zip("xwy".replace(role, ""), shapes, strict=True)))
     kind = kinds[0] if kinds[0] == kinds[1] else be.xp.result_type(*kinds)
@@ -399,16 +419,27 @@ def _call(
         target.native,
         target.fuses,
         blocks(place[1]),
-        target.narrow(work),
+        target.narrow(work if be is target else target.dtype(be.name_of(work))),
         fast,
         target.long_lines.get(be.name_of(work)),
     )
+    problem = replace(problem, floats=_in_floats(problem, target, floats))
     if batch * depth * rows * g.groups == 0 or 0 in (*g.out, *g.lengths, *g.sizes):
         return _Call(problem, kind, work, result_shape(role, g, batch, depth, rows), None)
     plan = choose(problem, place, workspace)
-    form = forms.Form(be, ALGORITHMS[plan.method], problem)
+    form = forms.Form(be, ALGORITHMS[plan.method], of_method(problem, plan.method) or problem)
     whole = plan.slabs == Slabs(batch, problem.points)
     return _Call(problem, kind, work, None, plan, form, whole, whole and form.plain)
+
+
+def _in_floats(p: Problem, target: Backend, floats: tuple[str, ...]) -> Problem | None:
+    """A product of integers as products of floats."""
+    if p.dtype not in _INTEGERS:
+        return None
+    how = split(8 * p.width, p.terms, floats)
+    if how is None:
+        return None
+    return replace(p, dtype=how.dtype, narrow=target.narrow(target.dtype(how.dtype)), split=how)
 
 
 def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
@@ -417,8 +448,9 @@ def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
     target, place = (be, be.place(a)) if asked is None else asked[:2]
     shapes, kinds = (a.shape, b.shape), (a.dtype, b.dtype)
     call = _call(
-        be, role, g, shapes, kinds, target, target.mutable, place, WORKSPACE.get(), target.fast
-    )
+        be, role, g, shapes, kinds, target, target.mutable, place, WORKSPACE.get(), target.fast,
+        () if be.is_floating(a.dtype) else target.exact_floats(a if asked is None else None),
+    )  # fmt: skip
     plan, form, kind, work = call.plan, call.form, call.kind, call.work
     if plan is None or form is None:
         return be.new_like(a, call.empty or (), dtype=kind)
@@ -445,7 +477,7 @@ def run_gradients(
     place, limit, form = be.place(x), WORKSPACE.get(), None
     for role, a, b in (("w", x, y), ("x", w, y)):
         call = _call(
-            be, role, g, (a.shape, b.shape), (kind, kind), be, be.mutable, place, limit, be.fast
+            be, role, g, (a.shape, b.shape), (kind, kind), be, be.mutable, place, limit, be.fast, ()
         )
         plan, form = call.plan, call.form
         if plan is None or plan.method != "native" or not call.whole or call.work != kind:

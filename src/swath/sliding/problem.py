@@ -16,6 +16,7 @@ from .._backends import NARROW, Backend, Narrow, NativeKernel
 from .._backends.long_lines import Long
 from ..geometry import Sliding
 from .costs import Costs
+from .limbs import Split
 
 __all__ = [
     "WINDOW_BOUND",
@@ -36,7 +37,15 @@ WINDOW_BOUND = "|err| <= 2·K·eps·(|x|⋆|k|) + K·tiny"
 
 # Multiply-adds of one large product of matrices in the time of one of many of a single row (XLA).
 _GROUPED = 80
-_WIDTHS = {"float32": 4, "float64": 8, "complex64": 8, "complex128": 16}
+# Multiply-adds of float32 on a GPU in the time of one of integers.
+_WIDE_WHOLE = 100.0
+_WIDTHS = {
+    **{f"{sign}int{8 * n}": n for sign in ("", "u") for n in (1, 2, 4, 8)},
+    "float32": 4,
+    "float64": 8,
+    "complex64": 8,
+    "complex128": 16,
+}
 # Measured alike of SciPy, MKL and XLA: memory and the order of points count, not arithmetic alone.
 _SPECTRAL = {"float64": 1.33, "complex64": 1.7, "complex128": 2.0}
 
@@ -83,6 +92,10 @@ class Problem:
         Whether `swath.precision("fast")` holds.
     long : Long or None
         Lines of a processor's whose transforms are those of planes.
+    split : Split or None
+        How operands, which are integers, become floats of `dtype`.
+    floats : Problem or None
+        The same product of integers as products of floats, where these are exact.
     """
 
     role: str
@@ -99,6 +112,8 @@ class Problem:
     narrow: Narrow = NARROW
     fast: bool = False
     long: Long | None = None
+    split: Split | None = None
+    floats: Problem | None = None
 
     @property
     def width(self) -> int:
@@ -106,8 +121,10 @@ class Problem:
         return _WIDTHS.get(self.dtype, 8)
 
     @property
-    def heavy(self) -> int:
+    def heavy(self) -> float:
         """Cost of a multiply-add beside one of float32."""
+        if self.integral:
+            return self.narrow.whole if self.wide == 1 else _WIDE_WHOLE
         if not self.dtype.startswith("complex"):
             return 2 if self.width > 4 else 1
         # XLA has no fast products of complex numbers on a processor.

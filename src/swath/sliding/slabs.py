@@ -295,13 +295,13 @@ def _loop(form: Form, slabs: Slabs, a: Array, b: Array, added: Any) -> Array:
     be, p = form.be, form.p
     role, equal = p.role, _Equal(be, p, slabs)
     operand, shape = _outside(be, b if role == "x" else a)
-    cotangent = _outside(be, b)
+    cotangent = _outside(be, b) if role == "w" else None
 
     def fetched(i: Any) -> Array:
         return equal.read(be.reshape(operand, shape), i)
 
     def computed(i: Any, out: Array, source: Array) -> Array:
-        if role == "w":
+        if cotangent is not None:
             y = equal.fresh(equal.part(be.reshape(*cotangent), i), i)
             return out + form.product(equal.geometry, source, y)
         pair = (a, source) if role == "x" else (source, b)
