@@ -40,6 +40,8 @@ FILTERS = (
     (1, 10**7, 257, ("float32",), ()),
     (1, 10**6, 10**5 + 1, ("float32",), ()),
 )
+# Of integers: dtypes, and the largest samples and taps, whose results the dtypes hold.
+WHOLE = (("int16", 63, 5), ("int32", 2**15, 2**8))
 BACKWARD = ((1, 10**6, 1025), (1, 10**6, 8193), (64, 10**5, 1025))
 # Multiply-adds beyond which a peer that takes every product by itself runs for many seconds, and
 # beyond which any sum of products does.
@@ -334,6 +336,35 @@ def _bank(backend: str) -> Trial:
     return Trial(exact, us, peers, work)
 
 
+def _integers(backend: str, dtype: str, most: tuple[int, int]) -> Trial:
+    """10⁶ samples by 101 taps, equal in every bit."""
+    rng = np.random.default_rng(101)
+    x, h = (
+        rng.integers(-m, m, n, dtype, endpoint=True)
+        for m, n in zip(most, (10**6, 101), strict=True)
+    )
+    exact = np.convolve(x.astype(np.int64), h.astype(np.int64), "same").astype(float)
+    a, b = put(backend, x, h)
+    op = swath.signal.convolve
+    method = swath.plan(op, a, b, "same").method
+    us = Contender(ready(backend, lambda a, b: op(a, b, "same"), a, b), 0, method)
+    peers: dict[str, Contender] = {}
+    if backend == "torch":
+        peers["torch conv1d"] = Contender(ready("torch", _torch_layer, a, b), 0)
+    elif backend == "jax":
+        _, direct = _jax_ways(1)
+        allowed = window_bound("float32", 101, 101.0 * most[0] * most[1])
+        peers["jnp.convolve"] = Contender(ready("jax", direct, a, b), allowed, "sums in float32")
+    else:
+        xp, ndimage = namespace(backend), scipy_part(backend, "ndimage")
+        prefix = "cupyx" if backend == "cupy" else "scipy"
+        peers["convolve"] = Contender(lambda: xp.convolve(a, b, "same"), 0)
+        peers[f"{prefix} ndimage"] = Contender(
+            lambda: ndimage.convolve1d(a, b, mode="constant"), 0, "sums in float64"
+        )
+    return Trial(exact, us, peers)
+
+
 def rows() -> list[Row]:
     """Filters on every library, then the bank."""
     op = "signal.convolve"
@@ -356,6 +387,14 @@ def rows() -> list[Row]:
             found.append(
                 Row("fir", name, lib, "float32", op, lambda b=lib, p=problem: _backward(b, *p))
             )
+    for dtype, *most in WHOLE:
+        found += [
+            Row(
+                "fir", f"1x1e6 101 taps {dtype}", lib, dtype, op,
+                lambda b=lib, d=dtype, m=tuple(most): _integers(b, d, m),
+            )
+            for lib in BACKENDS
+        ]  # fmt: skip
     return found + [
         Row("fir", f"bank {KEYS}x{LONG}", lib, "float32", op, lambda b=lib: _bank(b))
         for lib in BACKENDS

@@ -32,6 +32,8 @@ PROBLEMS = (
     ((256, 256, 256), 3, ()),
     ((128, 128, 128), 9, ()),
 )
+# Of bytes: sides of kernels of zeros and ones, and the brightest pixel that keeps sums in range.
+BYTES = ((7, 5), (15, 1))
 SEPARABLE = (15, 63)
 # Multiply-adds beyond which a peer that takes every product by itself runs for many seconds.
 PATIENCE = 1.1e9
@@ -126,6 +128,42 @@ def _jax(backend: str, x: Any, k: Any, window: Any, transform: Any, patient: boo
     return found
 
 
+def _bytes(backend: str, side: int, most: int) -> Trial:
+    """1024² bytes, equal in every bit."""
+    rng = np.random.default_rng(side)
+    x = rng.integers(0, most, (1024, 1024), np.uint8, endpoint=True)
+    k = rng.integers(0, 1, (side, side), np.uint8, endpoint=True)
+    exact = np.rint(scipy.signal.oaconvolve(x.astype(float), k.astype(float), "same"))
+    a, b = put(backend, x, k)
+    op = swath.signal.convolve
+    method = swath.plan(op, a, b, "same").method
+    us = Contender(ready(backend, lambda a, b: op(a, b, "same"), a, b), 0, method)
+    peers: dict[str, Contender] = {}
+    if backend == "torch":
+        import torch
+
+        w = torch.flip(b, (0, 1))[None, None]
+        layer = torch.nn.functional.conv2d
+        peers["torch conv2d"] = Contender(
+            ready("torch", lambda x: layer(x[None, None], w, padding=side // 2)[0, 0], a), 0
+        )
+    elif backend == "jax":
+        import jax
+
+        def direct(a, b):
+            return jax.scipy.signal.convolve(a, b, "same", method="direct")
+
+        peers["jax convolve"] = Contender(ready("jax", direct, a, b), 0)
+    else:
+        signal, ndimage = scipy_part(backend, "signal"), scipy_part(backend, "ndimage")
+        prefix = "cupyx" if backend == "cupy" else "scipy"
+        peers[f"{prefix} ndimage"] = Contender(
+            lambda: ndimage.convolve(a, b, mode="constant"), 0, "sums in float64"
+        )
+        peers[f"{prefix} convolve2d"] = Contender(lambda: signal.convolve2d(a, b, "same"), 0)
+    return Trial(exact, us, peers)
+
+
 # -- separable -------------------------------------------------------------------------------------
 
 
@@ -217,6 +255,14 @@ def rows() -> list[Row]:
                     lambda b=lib, n=shape, k=side: _filter(b, n, k), marks,
                 )
             )  # fmt: skip
+    for side, most in BYTES:
+        found += [
+            Row(
+                "image", f"{side}² on 1024² uint8", lib, "uint8", op,
+                lambda b=lib, k=side, m=most: _bytes(b, k, m),
+            )
+            for lib in BACKENDS
+        ]  # fmt: skip
     for side in SEPARABLE:
         found += [
             Row(
