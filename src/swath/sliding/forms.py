@@ -46,7 +46,7 @@ def estimate(algorithm: Algorithm, p: Problem, cost: Costs) -> Estimate | str:
     (left, right), pairs = p.split.counts, len(p.split.pairs)
     sizes = {"x": p.x_bytes, "w": p.w_bytes, "y": p.y_bytes}
     result = sizes.pop(p.role)
-    moved = (2 if pairs == 1 else 4) * pairs * result
+    moved = (2 if pairs == 1 else 6) * pairs * result
     for size, count in zip(sizes.values(), (left, right), strict=True):
         moved += (1.5 if count == 1 else 4) * count * size
     return replace(
