@@ -582,8 +582,8 @@ def test_products_of_tall_matrices_in_single_precision(xp, rng, shape):
     a[5, 3] = 0
     exact = a.astype(float).T @ a
     aligned, turned = xp.asarray(a), xp.asarray(np.ascontiguousarray(a.T)).T
-    for given in (aligned, turned):
-        got = linalg.gram(given)
+    for laid_out in (aligned, turned):
+        got = linalg.gram(laid_out)
         assert_close(got, exact, dtype="float32", rtol=50 * float(np.finfo(np.float32).eps))
         assert np.array_equal(xp.numpy(got), xp.numpy(got).T)
     # A condition at which the columns are made orthogonal by a product with a triangle.
