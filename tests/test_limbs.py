@@ -257,11 +257,15 @@ def test_long_sums_of_integers_are_products_of_matrices_and_short_ones_are_not()
     for dtype in SIGNED:
         assert method(dtype, 3) == "direct"
         assert method(dtype, 1025) == "toeplitz"
+        # NumPy's own loop begins with the fewest calls.
+        few = swath.plan("correlate", np.ones(200, dtype), np.ones(9, dtype))
+        assert few.method == "native"
+        assert few.error_bound == "exact modulo 2^bits"
     layer = np.ones((1, 64, 56, 56), np.int16), np.ones((64, 64, 3, 3), np.int16)
     assert swath.plan("conv", *layer).method == "im2col"
 
 
-@pytest.mark.parametrize("method", ["fft", "overlap_save", "winograd", "native"])
+@pytest.mark.parametrize("method", ["fft", "overlap_save", "winograd"])
 def test_methods_that_sum_otherwise_are_not_taken_even_when_asked_for(method):
     x, w = np.ones((1, 1, 99, 99), np.int16), np.ones((1, 1, 3, 3), np.int16)
     found = swath.plan("conv", x, w, method=method)

@@ -128,12 +128,15 @@ class NativeKernel(NamedTuple):
         Bytes that it holds beyond operands and result; else those of kernels of layers.
     both : bool, default False
         Whether `Backend.native_gradients` may compute "x" and "w" in one call.
+    integers : bool, default False
+        Whether it sums integers in their own dtype.
     """
 
     roles: tuple[str, ...]
     seconds: Callable[[Any, Any], float | str]
     scratch: Callable[[Any], int] | None = None
     both: bool = False
+    integers: bool = False
 
 
 def no_kernel(p: Any, cost: Any) -> str:

@@ -21,6 +21,9 @@ _BLOCK = 32
 # half of that once they leave the first cache.
 _DOT, _NEAR = 4, 1 << 15
 
+# Seconds of every output of integers and of every product in it.
+_WHOLE, _PRODUCT = 0.5e-9, 0.46e-9
+
 # Seconds of SciPy's recursion for one right-hand side: to start it, and for each of n² steps, of
 # real and of complex numbers (one core of a Xeon, 2026-11).
 _LEVINSON_START, _LEVINSON_STEPS = 1.5e-5, (1.3e-9, 3.1e-9)
@@ -29,14 +32,18 @@ _LEVINSON_START, _LEVINSON_STEPS = 1.5e-5, (1.3e-9, 3.1e-9)
 _PIECE, _BLOCKS = 1 << 20, 16
 
 
-def line_seconds(span: Any, width: int, heavy: int, gemm: float) -> float:
+def line_seconds(
+    span: Any, width: int, heavy: float, gemm: float, *, integral: bool = False
+) -> float:
     """What `line` takes for numbers of `width` bytes: a product of the BLAS for every output.
 
     `heavy` and `gemm` are a multiply-add beside one of float32, and how many of these a product of
-    large matrices makes in a second.
+    large matrices makes in a second. Integers are summed by a loop.
     """
     n, k = max(span.length, span.size), min(span.length, span.size)
     points = n - k + 1 if span.low == span.high == 0 else n + k - 1
+    if integral:
+        return points * (_WHOLE + _PRODUCT * k)
     if k <= _FEW and heavy <= 2:
         return points * _TAP * k
     dot = heavy * _DOT * k / gemm * (1 if width * k < _NEAR else 2)

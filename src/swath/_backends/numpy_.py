@@ -58,7 +58,8 @@ def _line_seconds(p: Any, cost: Any) -> float | str:
     (span,) = p.g.spans
     if span.stride * span.dilation > 1:
         return "the library's own has no steps"
-    return line_seconds(span, p.width, p.heavy, cost.gemm) + 3 * cost.call
+    own = line_seconds(span, p.width, p.heavy, cost.gemm, integral=p.integral)
+    return own + 3 * cost.call
 
 
 # OpenBLAS brings every operand into blocks of its own first; vectors of 64 bytes.
@@ -250,7 +251,7 @@ class NumpyBackend(Backend):
             np.matmul(a[..., : part.stop], z[..., : part.stop, part], out=out[..., part])
         return out
 
-    native = NativeKernel(("y",), _line_seconds)
+    native = NativeKernel(("y",), _line_seconds, integers=True)
 
     def native_product(self, role: str, g: Any, a: Array, b: Array) -> Array:
         return line(g.spans[0], a.ravel(), b.ravel()).reshape(1, 1, -1)

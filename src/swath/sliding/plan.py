@@ -237,7 +237,7 @@ def predicted(
 
 def of_method(p: Problem, method: str) -> Problem | None:
     """The problem as an algorithm gets it: matrices of integers are multiplied as is least work."""
-    if method == "direct" or not p.integral:
+    if method == "direct" or not p.integral or (method == "native" and p.native.integers):
         return p
     q = p.floats
     if q is None or q.split is None or method not in OF_INTEGERS:
