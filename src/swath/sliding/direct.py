@@ -84,7 +84,7 @@ def estimate(p: Problem, cost: Costs) -> Estimate:
     moved = p.taps * p.width * p.places * each
     if p.integral and p.wide == 1 and not (p.fuses and p.single and p.g.rank > 1):
         # Measured of integers, whose lines lie in the cache; NumPy's loops end with every row.
-        moved /= 2
+        moved /= 2 if p.g.rank > 1 or not p.single else 6
     steps = p.taps * (2 if p.single else 4)
     blocks = max(1, max(p.x_bytes, p.y_bytes) // (planes.BLOCK * p.wide))
     if planes.planar(p):
