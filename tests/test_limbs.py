@@ -255,7 +255,7 @@ def test_long_sums_of_integers_are_products_of_matrices_and_short_ones_are_not()
         return swath.plan("correlate", np.ones(10**6, dtype), np.ones(taps, dtype)).method
 
     for dtype in SIGNED:
-        assert method(dtype, 3) == "direct"
+        assert method(dtype, 3) in ("direct", "native")
         assert method(dtype, 1025) == "toeplitz"
         # NumPy's own loop begins with the fewest calls.
         few = swath.plan("correlate", np.ones(200, dtype), np.ones(9, dtype))
