@@ -175,7 +175,6 @@ def test_numpy_warns_nobody_who_uses_another_library(xp, rng, method):
     assert not np.isfinite(xp.numpy(y)).all()
 
 
-@pytest.mark.on("numpy", "torch", "strict")
 @pytest.mark.op("signal.convolve", "signal.correlate")
 @pytest.mark.parametrize("taps", [7, 70])
 def test_a_bad_sample_of_a_signal_shorter_than_its_kernel_stays_in_its_windows(xp, rng, taps):
@@ -186,6 +185,7 @@ def test_a_bad_sample_of_a_signal_shorter_than_its_kernel_stays_in_its_windows(x
         assert_close(got, np.stack([peer(row, k, "full") for row in x]))
 
 
+@pytest.mark.on("numpy", "torch", "strict")
 @pytest.mark.op("signal.convolve", "signal.correlate")
 def test_auto_spreads_a_bad_sample_no_further_than_the_block_of_its_plan(xp, rng):
     for length, taps in ((400, 3), (3000, 31), (60000, 3000)):

@@ -1347,7 +1347,6 @@ def test_report_in_words():
     assert "column 1 = (0+1j)·column 0" in str(linalg.gram_report(z))
 
 
-@pytest.mark.on("jax")
 def test_long_reports_are_cut():
     wide = np.concatenate([np.eye(9, 8), np.ones((9, 1))], axis=1)
     wide[8] = 0.0
@@ -1361,6 +1360,7 @@ def test_long_reports_are_cut():
     assert f"(rank 1 of 7): {said}; and 2 more; on_deficient=" in str(raised.value)
 
 
+@pytest.mark.on("jax")
 @pytest.mark.op("linalg.gram_report", "linalg.independent_columns")
 def test_reports_refuse_to_be_traced(xp):
     import jax
