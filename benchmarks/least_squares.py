@@ -105,10 +105,10 @@ def _on_torch(p: Any, q: Any, kind: str) -> tuple[dict[str, Callable[[], Any]], 
     def solved(p: Any, q: Any, driver: str) -> Any:
         return torch.linalg.lstsq(p, q[..., None], rcond=cond, driver=driver).solution[..., 0]
 
-    # gels takes columns for independent.
     cond, drivers = None, ("gels",) if p.is_cuda else ("gelsy", "gels")
     if kind == "dependent":
-        cond, drivers = RCOND, () if p.is_cuda else ("gelsy", "gelsd")
+        # gels takes columns for independent, gelsy finds another rank at every call (PyTorch 2.13).
+        cond, drivers = RCOND, () if p.is_cuda else ("gelsd",)
     peers = {
         f"torch lstsq {driver}": ready("torch", lambda p, q, d=driver: solved(p, q, d), p, q)
         for driver in drivers
