@@ -210,6 +210,7 @@ def test_pieces_of_a_small_workspace_are_exact(xp, rng, dtype):
     assert_close(got, want[None, None], dtype=dtype)
 
 
+@pytest.mark.needs("torch")
 @given(
     st.sampled_from(DTYPES),
     st.sampled_from("yxw"),
@@ -281,6 +282,7 @@ def test_integers_that_no_float_holds_are_summed_directly():
     assert "no float here holds sums" in found.why
 
 
+@pytest.mark.needs("torch")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_plan_on_pytorch_is_that_of_the_call(dtype):
     """Of stand-ins too the kernels of matrix products are PyTorch's."""
