@@ -103,7 +103,7 @@ def _layer_seconds(p: Any, cost: Any) -> float | str:
         else:
             terms = p.heavy * p.flops / (1.35 * cost.native_single)
             seconds = max(terms, p.outputs / (6 * cost.native_point))
-        return seconds * (2 if p.outputs < _SHARED else 1) + 9 * cost.call
+        return seconds * (2 if p.outputs < _SHARED else 1) + 12 * cost.call
     elif single and p.role == "y":
         seconds = channels_seconds(p, cost)
         if p.outputs < _SHARED:

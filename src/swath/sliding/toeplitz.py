@@ -128,7 +128,7 @@ def estimate(p: Problem, cost: Costs) -> Estimate:
         # Outputs of a tile are laid between those of others, lines in the shorter runs.
         moved += (0.0 if g.rank == p.rows == 1 else 4.0 if g.rank == 1 else 2.0) * p.y_bytes
         seconds += moved / cost.gather + 2 * terms * p.y_bytes / cost.stream
-        seconds += (9 if alone else 16) * cost.call
+        seconds += (12 if alone else 16) * cost.call
         # Measured of gradients of layers that read few channels.
         few = p.role == "y" and p.rows < _FEW <= p.depth
         return Estimate(seconds * (2 if few else 1), flops, moved)
