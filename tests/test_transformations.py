@@ -414,19 +414,28 @@ def test_layers_of_an_ensemble(xp, rng, dims):
             close(got[lane], _host(want), xp.eps)
 
 
+def _half_square(case, xp):
+    """A case, half the square of its values, its arrays, and a direction for each."""
+    import torch
+
+    call = Call(case, xp)
+    arrays = tuple(call.arrays)
+    directions = tuple(xp.asarray(random_like(a, 3 + i)) for i, a in enumerate(arrays))
+
+    def loss(*arrays):
+        return torch.sum(torch.real(call(*arrays) ** 2)) / 2
+
+    return call, loss, arrays, directions
+
+
 @torch_only
 @pytest.mark.parametrize("case", params(smooth=True, first_of_each=True))
 def test_torch_hessian_product_equals_differences_of_the_gradient(xp, case):
     """Forward over reverse, as torch.func.hessian does it."""
     import torch
 
-    call = Call(case, xp)
-    arrays = tuple(call.arrays)
-    directions = tuple(xp.asarray(random_like(a, 3 + i)) for i, a in enumerate(arrays))
+    call, loss, arrays, directions = _half_square(case, xp)
     places = tuple(range(len(arrays)))
-
-    def loss(*arrays):
-        return torch.sum(torch.real(call(*arrays) ** 2)) / 2
 
     _, found = torch.func.jvp(torch.func.grad(loss, argnums=places), arrays, directions)
     h = 1e-5
@@ -450,12 +459,7 @@ def test_torch_tangents_have_tangents(xp, case):
     """Forward over forward, which PyTorch leaves out of what a rule of ours gives."""
     import torch
 
-    call = Call(case, xp)
-    arrays = tuple(call.arrays)
-    directions = tuple(xp.asarray(random_like(a, 3 + i)) for i, a in enumerate(arrays))
-
-    def loss(*arrays):
-        return torch.sum(torch.real(call(*arrays) ** 2)) / 2
+    _, loss, arrays, directions = _half_square(case, xp)
 
     def slope(*arrays):
         return torch.func.jvp(loss, arrays, directions)[1]

@@ -13,9 +13,8 @@ from .._backends import Backend
 from ._rows import gram_of_rows, residual_sums, weigh
 from ._scaling import (
     adjoint,
-    all_finite,
-    column_scales,
     diagonal_matrix,
+    sound_columns,
     squares,
 )
 from ._triangles import reflected, scaled_cholesky
@@ -132,10 +131,8 @@ def _triangle(be: Backend, tall: Array, right: Array) -> tuple[Array, Array, Arr
     the matrix B and a right-hand side c.
     """
     xp, n = be.xp, int(tall.shape[-1])
-    fine = all_finite(be, tall)[..., None, None]
-    tall = xp.where(fine, tall, xp.zeros_like(tall))
-    first = column_scales(be, tall)
+    tall, sound, first = sound_columns(be, tall)
     scale, (root, condition, whole, y, _) = reflected(be, tall * first[..., None, :], right)
-    good = whole & (condition * n * float(xp.finfo(tall.dtype).eps) < 1)
+    good = sound & whole & (condition * n * float(xp.finfo(tall.dtype).eps) < 1)
     root = xp.where(good[..., None, None], root, be.eye(n, tall))
     return first * scale, root, good, y

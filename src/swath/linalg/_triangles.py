@@ -165,8 +165,9 @@ def shift_of(be: Backend, g: Array, definite: Array) -> Array:
     Where batched factorisations run side by side, as many as XLA's pool has threads, all wait for a
     thread, for ever: each here waits for the one before, as does the one of g and this.
     """
-    eps = float(be.xp.finfo(g.dtype).eps)
-    shift = 4 * eps * _norm(be, g)
+    shift = 4 * float(be.xp.finfo(g.dtype).eps) * _norm(be, g)
+    if be.concrete(every(be, definite)) is True:
+        return be.xp.zeros_like(shift)
     shift = be.xp.where(definite, be.xp.zeros_like(shift), shift)
     enough = _whole(be, be.cholesky(shifted(be, g, shift)))
     return be.xp.where(enough, shift, 64 * shift)
