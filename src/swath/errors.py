@@ -85,6 +85,16 @@ def _symbolic(arguments: Mapping[str, Any]) -> bool:
     return any(not isinstance(n, int) for s in shapes if isinstance(s, tuple) for n in s)
 
 
+def _said(
+    kind: type[Exception], operation: str, text: str, arguments: Mapping[str, Any]
+) -> Exception:
+    """An error of ours, with the operation before its text and the shapes after it."""
+    shapes = _shapes(arguments)
+    error = kind(f"{operation}: {text}" + (f" [{shapes}]" if shapes else ""))
+    error.operation = operation  # type: ignore[attr-defined]
+    return error
+
+
 @contextmanager
 def explain(operation: str, arguments: Mapping[str, Any]) -> Generator[None]:
     """Prefix our own errors with the operation and append the shapes; add a note to others."""
@@ -93,10 +103,7 @@ def explain(operation: str, arguments: Mapping[str, Any]) -> Generator[None]:
     except _OURS as error:
         # The innermost operation has spoken already.
         if getattr(error, "operation", None) is None:
-            shapes = _shapes(arguments)
-            tail = f" [{shapes}]" if shapes else ""
-            raised = type(error)(f"{operation}: {error}{tail}")
-            raised.operation = operation  # type: ignore[attr-defined]
+            raised = _said(type(error), operation, str(error), arguments)
             try:
                 raise raised.with_traceback(error.__traceback__) from None
             finally:
@@ -106,12 +113,11 @@ def explain(operation: str, arguments: Mapping[str, Any]) -> Generator[None]:
     except Exception as error:
         stored = _without_arithmetic(arguments)
         if stored and isinstance(error, NotImplementedError | ValueError):
-            raised = UnsupportedError(
-                f"{operation}: {stored} is {describe(arguments[stored])}, a dtype that PyTorch "
-                f"does not compute this with; convert it to a wider signed integer or a float "
-                f"[{_shapes(arguments)}]"
+            text = (
+                f"{stored} is {describe(arguments[stored])}, a dtype that PyTorch does not compute "
+                f"this with; convert it to a wider signed integer or a float"
             )
-            raised.operation = operation  # type: ignore[attr-defined]
+            raised = _said(UnsupportedError, operation, text, arguments)
             try:
                 raise raised from error
             finally:
