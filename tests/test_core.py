@@ -27,6 +27,7 @@ from swath.sliding import (
     planes,
     spread,
     tiles_interleaved,
+    tiles_last,
     tiles_near,
     toeplitz,
 )
@@ -308,6 +309,49 @@ def test_tiles_of_small_arrays_equal_loops(xp, monkeypatch, rows):
         check_problem(xp, number, problem, "toeplitz", last=False)
     assert set(taken) == ({True, False} if rows else {False})
     tiles_near.laid.cache_clear()
+
+
+@pytest.mark.on("numpy", "torch")
+@pytest.mark.op("sliding.correlate", "sliding.spread", "sliding.kernel_gradient")
+def test_tiles_along_the_last_axis_equal_loops(xp, monkeypatch):
+    """Channels last, with tiles that end with the outputs and beyond them, as slabs and whole."""
+    plan._call.cache_clear()
+    monkeypatch.setattr(toeplitz, "last", lambda p: p.g.last and p.g.rank > 1 and p.g.groups == 1)
+    taken, widened = set(), tiles_last.widened
+
+    def noted(g, *sizes):
+        made = widened(g, *sizes)
+        taken.add((made.t > 1, g.out[-1] % made.t > 0))
+        return made
+
+    monkeypatch.setattr(tiles_last, "widened", noted)
+    for columns in (2**20, 40):
+        monkeypatch.setattr(im2col, "_COLUMNS", columns)
+        monkeypatch.setattr(im2col, "_PLACES", 1)
+        im2col._parts.cache_clear()
+        for number, problem in enumerate(problems(80)):
+            check_problem(xp, number, problem, "toeplitz", last=True)
+    assert taken == {(False, False), (True, False), (True, True)}
+    im2col._parts.cache_clear()
+    plan._call.cache_clear()
+
+
+@pytest.mark.on("numpy", "torch")
+@pytest.mark.op("sliding.correlate", "sliding.spread", "sliding.kernel_gradient")
+def test_rows_of_columns_lie_at_different_places_of_their_pages(xp, monkeypatch):
+    """Columns of 1024 bytes a row, channels first, and the gradients that they are read for."""
+    taken, spaced = set(), im2col._spaced
+
+    def noted(be, a, shape):
+        out = spaced(be, a, shape)
+        taken.add(out.ndim == 3 and be.itemsize(a.dtype) * shape[-1] % 1024 == 0)
+        return out
+
+    monkeypatch.setattr(im2col, "_spaced", noted)
+    for groups, batch in ((1, 2), (2, 2), (1, 1)):
+        g = Sliding((Span(16, 3, low=1, high=1), Span(32, 3, low=1, high=1)), groups)
+        check_problem(xp, batch, (g, batch, 3, 5, False), "im2col", last=False)
+    assert True in taken
 
 
 @pytest.mark.on("numpy", "torch")

@@ -36,6 +36,7 @@ __all__ = [
     "roles",
     "run",
     "scratch",
+    "shifting",
     "tile",
     "unpack",
 ]
@@ -51,10 +52,15 @@ _COLUMNS = 2**22
 # Bytes of a channel by itself that are padded and read at a time, and points of the first axis that
 # they have for each of a window's at least.
 _CHANNEL, _HALO = 2**21, 32
+# Bytes whose multiples fall on the same lines of a first-level cache, or on few; bytes of a line.
+_PAGE, _LINE = 2**10, 2**6
 # Places that one product should have at least: the kernel is read once for all of them.
 _PLACES = 1024
 # Beginning a run of points, as a part of starting one array operation.
 _RUN_CALLS = 0.0016
+# Time of a product beside that of one of as many columns, of role "y" and of role "w", which reads
+# and writes its small result for every piece.
+_LOSS = {"y": 0.85, "w": 1.1}
 # Terms that one product should sum: with fewer, adding up products costs more than copying taps.
 _TERMS = 96
 
@@ -71,7 +77,7 @@ def roles(p: Problem) -> tuple[str, ...]:
     return ("y", "w")
 
 
-def _shifts(g: Sliding, depth: int, wide: int) -> int:
+def shifting(g: Sliding, depth: int, wide: int) -> int:
     """Taps of the first axis that are views of the columns; 1 where all are gathered.
 
     On a GPU gathering costs less than the products that there are more of.
@@ -88,7 +94,7 @@ def estimate(p: Problem, cost: Costs) -> Estimate | str:
         return col2im.estimate(p, cost)
     if p.traces:
         return _compiled(p, cost)
-    shifts = _shifts(p.g, p.depth, p.wide)
+    shifts = shifting(p.g, p.depth, p.wide)
     gathered = p.width * _gathered(p)
     # Operands and result are read and written even where nothing is gathered.
     # Of one tap groups are laid out anew, those of entries side by side, and back.
@@ -110,7 +116,10 @@ def estimate(p: Problem, cost: Costs) -> Estimate | str:
         copies, calls = p.width * p.places * p.depth + p.y_bytes, 4
         if not p.g.strideless:
             copies, calls = 2 * copies, 5
-    loss = 1 + 8 / min(p.rows, 64) + 8 / (p.depth * p.taps / shifts)
+    inner = p.depth * p.taps // shifts
+    loss = 1 + 8 / min(p.rows, 64) + 8 / inner
+    if p.wide == p.g.groups == 1 < p.rows:
+        loss = _LOSS[p.role] * p.narrow.loss(inner, p.rows)
     seconds = p.heavy * p.flops * loss / cost.gemm
     seconds += copies / cost.gather + added / cost.stream
     calls += _RUN_CALLS * started
@@ -134,7 +143,7 @@ def _plain(p: Problem) -> bool:
 
 def _compiled(p: Problem, cost: Costs) -> Estimate:
     """As a compiler does it, without strided views (measured under XLA on a processor)."""
-    shifts = _shifts(p.g, p.depth, p.wide)
+    shifts = shifting(p.g, p.depth, p.wide)
     # Windows are gathered by index, best where channels are runs.
     passes = 0 if p.taps == 1 else 2 if p.g.last or (p.single and p.g.rank == 1) else 3
     moved = passes * p.width * _gathered(p)
@@ -153,7 +162,7 @@ def _compiled(p: Problem, cost: Costs) -> Estimate:
 
 def _gathered(p: Problem) -> int:
     """Points of all gathered windows."""
-    g, shifts = p.g, _shifts(p.g, p.depth, p.wide)
+    g, shifts = p.g, shifting(p.g, p.depth, p.wide)
     if shifts == 1:
         return p.places * p.depth * p.taps
     first = g.spans[0]
@@ -168,7 +177,7 @@ def _most(g: Sliding, depth: int, rows: int, width: int, wide: int) -> int:
     if taps == 1:
         # Channels last the points of a whole batch are the rows of one matrix.
         return g.out[0] * (2**31 if g.last and g.groups == 1 else 1)
-    line, inner = g.groups * (depth * taps // _shifts(g, depth, wide) + 2 * rows), prod(g.out[1:])
+    line, inner = g.groups * (depth * taps // shifting(g, depth, wide) + 2 * rows), prod(g.out[1:])
     return max(1, _PLACES // inner, _COLUMNS * wide // (width * inner * line))
 
 
@@ -177,7 +186,7 @@ def scratch(p: Problem) -> int:
     g, q = p.g, p
     if p.role == "x":
         return col2im.scratch(p)
-    shifts = _shifts(g, p.depth, p.wide)
+    shifts = shifting(g, p.depth, p.wide)
     if p.mutable:
         most = _most(g, p.depth, p.rows, p.width, p.wide)
         q = p.slab(Slabs(min(p.batch, max(1, most // g.out[0])), min(most, g.out[0])))
@@ -267,17 +276,31 @@ def _columns(
     found = found[(entries, *[slice(None)] * (at - 1), rows, ...)]
     # (B, C, *K', rows, …) -> (C, *K', B, rows, …) or (C, *K', rows, B, …)
     found = _moved(be, found, 0, at if shifts else at - 1)
-    return be.reshape(found, (g.groups, -1, prod(found.shape[at - 1 :])))
+    places = prod(found.shape[at - 1 :])
+    return _spaced(be, found, (g.groups, prod(found.shape[: at - 1]) // g.groups, places))
+
+
+def _spaced(be: Backend, a: Array, shape: tuple[int, ...]) -> Array:
+    """A copy of a as matrices, whose rows do not begin at the same place of their pages.
+
+    A BLAS that reads down such columns finds them all in the same few lines of the cache.
+    """
+    width = be.itemsize(a.dtype)
+    if not be.mutable or be.wide(a) > 1 or width * shape[-1] % _PAGE:
+        return be.reshape(a, shape)
+    out = be.empty_like(a, (*shape[:-1], shape[-1] + _LINE // width))[..., : shape[-1]]
+    be.reshape(out, a.shape)[...] = a
+    return out
 
 
 def pack(be: Backend, g: Sliding, w: Array) -> Array:
     """w as (shifts, G, O/G, D·K'); channels last: (shifts, G, K'·D, O/G)."""
     if g.last:
         depth, rows = w.shape[-2], w.shape[-1] // g.groups
-        w = be.reshape(w, (_shifts(g, depth, be.wide(w)), -1, g.groups, rows))
+        w = be.reshape(w, (shifting(g, depth, be.wide(w)), -1, g.groups, rows))
         return be.permute(w, (0, 2, 1, 3))
     depth = w.shape[1]
-    w = be.reshape(w, (w.shape[0], depth, _shifts(g, depth, be.wide(w)), -1))
+    w = be.reshape(w, (w.shape[0], depth, shifting(g, depth, be.wide(w)), -1))
     w = be.permute(w, (2, 0, 1, 3))
     # A BLAS takes no kernel that is read backwards.
     return be.packed(be.reshape(w, (w.shape[0], g.groups, w.shape[1] // g.groups, -1)))
@@ -360,7 +383,7 @@ def _parts(
 ) -> tuple[int, list[tuple[slice, int, int]]]:
     """Taps that are views, and what is computed at a time; `mutable` as the library is now."""
     most = _most(g, depth, rows, width, wide) if mutable else 0
-    return _shifts(g, depth, wide), list(pieces(be, batch, g.out[0], most))
+    return shifting(g, depth, wide), list(pieces(be, batch, g.out[0], most))
 
 
 def _one(g: Sliding, batch: int, shifts: int) -> bool:
@@ -406,7 +429,8 @@ def _matrix(be: Backend, g: Sliding, y: Array, *, shifts: bool) -> Array:
         y = _moved(be, y, 1, 0) if shifts else y
         return be.permute(be.reshape(y, (-1, g.groups, y.shape[-1] // g.groups)), (1, 0, 2))
     y = _moved(be, y, 0, 2 if shifts else 1)
-    return be.reshape(y, (g.groups, y.shape[0] // g.groups, -1))
+    shape = (g.groups, y.shape[0] // g.groups, prod(y.shape[1:]))
+    return be.reshape(y, shape) if y.shape[2 if shifts else 1] == 1 else _spaced(be, y, shape)
 
 
 def _signal(be: Backend, g: Sliding, value: Array, batch: int, rows: int, *, shifts: bool) -> Array:

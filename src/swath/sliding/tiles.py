@@ -27,15 +27,28 @@ from typing import Any, NamedTuple
 from .._backends import Backend, Narrow
 from ..geometry import Sliding, Span
 
-__all__ = ["ALONE", "Tiles", "Tiling", "counts", "extra", "runs", "steps_of", "tiling"]
+__all__ = [
+    "ALONE",
+    "BAND",
+    "COPY",
+    "MAKE",
+    "RUN",
+    "Tiles",
+    "Tiling",
+    "counts",
+    "extra",
+    "runs",
+    "steps_of",
+    "tiling",
+]
 
 Array = Any
 
 # Elements of M at most: its making, and its place in the cache, cost too.
-_BAND = 2**20
+BAND = 2**20
 # Multiply-adds in the time of copying a point, of adding one to a sum, of beginning a run of
 # points, of making one element of M, and of starting a product.
-_COPY, _ADD, _RUN, _MAKE, _CALL = 24, 60, 800, 60, 2e5
+COPY, _ADD, RUN, MAKE, _CALL = 24, 60, 800, 60, 2e5
 # Multiply-adds of a product that OpenBLAS computes in the thread that asks.
 ALONE = 2**18
 # Outputs of a tile beyond which wider products are no faster.
@@ -45,13 +58,15 @@ _WIDE = 512
 class Tiling(NamedTuple):
     """Outputs per tile; points that one product reads along every axis; how many products.
 
-    `way` is "interleaved", "summed" or "gathered", as above.
+    `way` is "interleaved", "summed" or "gathered", as above; `work` are multiply-adds, what else is
+    done told in these.
     """
 
     t: tuple[int, ...]
     box: tuple[int, ...]
     frames: int
     way: str
+    work: float = 0.0
 
 
 def counts(spans: Sequence[Span], t: Sequence[int]) -> list[int]:
@@ -86,20 +101,20 @@ def tiling(
             made = Tiling(t, box, 1 if way == "gathered" else frames, way)
             inner, columns = depth * prod(box), rows * prod(t)
             terms = made.frames if way == "summed" else 1
-            if terms * inner * columns > _BAND and columns > rows:
+            if terms * inner * columns > BAND and columns > rows:
                 continue
             work = terms * columns * inner * narrow.loss(inner, columns)
             work *= 1 + extra(made, number[0])
             if not (way == "interleaved" and len(t) == depth == rows == 1):
                 points = inner // box[0] * (whole[0] if way == "gathered" else hop)
-                work += _COPY * (points + columns) + _ADD * (terms - 1) * columns
-                work += _RUN * runs(made, hop, depth, columns)
+                work += COPY * (points + columns) + _ADD * (terms - 1) * columns
+                work += RUN * runs(made, hop, depth, columns)
             work *= batch * prod(number)
-            work += _MAKE * terms * inner * columns + _CALL * min(made.frames, number[0])
+            work += MAKE * terms * inner * columns + _CALL * min(made.frames, number[0])
             if batch * prod(number) * inner * columns > ALONE * made.frames:
                 work += narrow.start
             if work < best:
-                best, found = work, made
+                best, found = work, made._replace(work=work)
     assert found is not None  # tiles of one output are always tried
     return found
 
@@ -138,7 +153,7 @@ class Tiles:
     ) -> None:
         self.be, self.xp, self.g = be, be.xp, g
         self.batch, self.depth, self.rows, self.rank = batch, depth, rows, g.rank
-        self.t, self.box, self.J, self.way = made
+        self.t, self.box, self.J, self.way, _ = made
         self.hops = [s.stride * n for s, n in zip(g.spans, self.t, strict=True)]
         self.counts = counts(g.spans, self.t)
         self.inner, self.columns = depth * prod(self.box), rows * prod(self.t)

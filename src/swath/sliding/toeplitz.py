@@ -15,12 +15,14 @@ tiles (0·∞), at most 2·s·t + extent points away along each axis, and no fur
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from math import prod
 from typing import Any
 
 from .._backends import Backend, Narrow, backend_of
 from ..geometry import Sliding, Span
+from . import im2col, tiles_last
 from .costs import Costs
 from .problem import Estimate, Problem, as_is, roughly, unframed
 from .tiles import Tiling, counts, extra, runs, tiling
@@ -39,13 +41,22 @@ frames = unframed
 _FEW = 8
 # Passes over the operands that it takes longer where lines of tiles lie apart in memory.
 _FAR = 4
+# Time of a product of several channels beside that of one of as much work (measured on NumPy).
+_CHANNELS = 0.85
+# Rates of a processor by which it is decided along which axes tiles go.
+_USUAL = Costs(gemm=9.4e10, stream=1.6e10, gather=3.6e10, fft=6e9, call=2.6e-6)
 # Beginning a run of points, as a part of starting one array operation.
 _RUN_CALLS = 0.005
 
 
 def last(p: Problem) -> bool:
-    """Whether it takes channels last."""
-    return False
+    """Whether it takes channels last, for tiles along the last axis."""
+    g = p.g
+    if not g.last or g.groups > 1 or g.rank < 2 or not _interleaves(p.mutable, p.traces, p.wide):
+        return False
+    parts = list(p.residues()) if p.role == "x" else [p]
+    along = sum(_along(q, _USUAL).seconds for q in parts)
+    return along < sum(_first(q, _USUAL).seconds for q in parts)
 
 
 def roles(p: Problem) -> tuple[str, ...]:
@@ -64,6 +75,10 @@ def _tiling(p: Problem) -> Tiling:
     return tiling(p.g.spans, p.batch * p.g.groups, p.depth, p.rows, narrow, interleaves)
 
 
+def _widened(p: Problem) -> tiles_last.Widened:
+    return tiles_last.widened(p.g, p.depth, p.rows, p.narrow)
+
+
 def _narrow(found: Narrow, wide: int) -> Narrow:
     """What the library says of a processor; the kernels of a GPU are others."""
     return found if wide == 1 else Narrow(found.half)
@@ -78,6 +93,11 @@ def _near(p: Problem, made: Tiling) -> Laid | None:
 
 def estimate(p: Problem, cost: Costs) -> Estimate:
     """The products of all boxes with the blocks of one matrix."""
+    return (_along if last(p) else _first)(p, cost)
+
+
+def _first(p: Problem, cost: Costs) -> Estimate:
+    """Tiles along all axes, channels first."""
     made, g = _tiling(p), p.g
     number = counts(g.spans, made.t)
     tiles = prod(number) * p.batch * g.groups
@@ -93,6 +113,8 @@ def estimate(p: Problem, cost: Costs) -> Estimate:
     if p.traces and p.role == "w":
         # A compiler's products that sum over the points are slower (XLA on a processor).
         loss *= 1.3
+    elif made.way == "interleaved" and p.depth * p.rows > 1:
+        loss *= _CHANNELS
     seconds = p.heavy * flops * loss / cost.gemm
     band = p.width * g.groups * terms * inner * columns
     if near is not None:
@@ -120,6 +142,7 @@ def estimate(p: Problem, cost: Costs) -> Estimate:
             if p.x_bytes + p.y_bytes > 2 * BUFFER:
                 # Lines of tiles lie apart in arrays that no cache holds.
                 moved += _FAR * (p.x_bytes + p.y_bytes)
+            moved *= _CHANNELS if p.depth * p.rows > 1 else 1
         calls = 20 + 6 * g.rank + (8 + 3 * min(made.frames, number[0])) * pieces
     elif p.traces:
         # As XLA does it on a processor: points that lie apart are copied one by one, but of a line.
@@ -147,8 +170,22 @@ def estimate(p: Problem, cost: Costs) -> Estimate:
     return Estimate(seconds, flops, moved)
 
 
+def _along(p: Problem, cost: Costs) -> Estimate:
+    """Tiles along the last axis, channels last."""
+    made = _widened(p)
+    q = tiles_last.problem(p, made)
+    found = im2col.estimate(q, cost)
+    assert not isinstance(found, str)
+    moved = 2 * q.w_bytes + (0 if q.y_bytes == p.y_bytes else 2 * p.y_bytes)
+    seconds = found.seconds + moved / cost.gather + (6 + 2 * made.t) * cost.call
+    return replace(found, seconds=seconds, moved=found.moved + moved)
+
+
 def scratch(p: Problem) -> int:
     """Boxes and their products, and the matrix in several orders."""
+    if last(p):
+        q = tiles_last.problem(p, _widened(p))
+        return im2col.scratch(q) + 2 * q.w_bytes + (0 if q.y_bytes == p.y_bytes else q.y_bytes)
     made, g = _tiling(p), p.g
     number = counts(g.spans, made.t)
     inner, columns = p.depth * prod(made.box), p.rows * prod(made.t)
@@ -195,7 +232,11 @@ _near_tiles = lru_cache(maxsize=4096)(NearTiles)
 
 
 def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
-    """The products of role "y" and "w", channels first."""
+    """The products of role "y" and "w", channels first or, along the last axis, last."""
+    if g.last:
+        depth, rows = b.shape[-2:] if role == "y" else (a.shape[-1], b.shape[-1])
+        made = tiles_last.widened(g, depth, rows, be.narrow(a.dtype))
+        return (tiles_last.product if role == "y" else tiles_last.kernel)(be, g, made, a, b)
     of = b.shape if role == "y" else (b.shape[1], a.shape[1] // g.groups)
     batch, depth, rows = a.shape[0], of[1], of[0] // g.groups
     wide = be.wide(a)
