@@ -321,6 +321,20 @@ def test_derivatives(xp, rng):
 
 
 @conv_tests
+@transpose_tests
+@pytest.mark.on("torch")
+@pytest.mark.parametrize("sizes", [(3001,), (60, 50), (9, 12, 14)])
+def test_single_channels_come_back_with_the_steps_of_channels_first(xp, rng, sizes):
+    """Whatever steps the kernels of PyTorch are told, of signals that lie either way."""
+    x, w = rng.standard_normal((2, 1, *sizes)), rng.standard_normal((1, 1, *[3] * len(sizes)))
+    x, w = (xp.asarray(a.astype(np.float32)) for a in (x, w))
+    for op in (nn.conv, nn.conv_transpose):
+        y, pullback = swath.vjp(op, x, w, method="native", padding=1)
+        for a in (y, *pullback(y)):
+            assert a.stride() == a.new_empty(a.shape).stride()
+
+
+@conv_tests
 @pytest.mark.on("numpy", "torch")
 def test_taps_may_lie_any_distance_apart(xp, rng):
     """Farther than any frame of a transform is long, which the planner looks at all the same."""

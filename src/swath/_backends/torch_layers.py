@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
+from math import prod
 from typing import Any
 
 import torch
@@ -22,6 +23,9 @@ _SMALL, _FRESH = 20480, 16 << 20
 _ROW = 48
 # Seconds to start that kernel rather than NumPy's for a row, and multiply-adds a second of it.
 _ROW_START, _ROW_RATE = 4e-6, 5e9
+# Starts of an array operation in the time that a primitive takes to be looked up and begun, and its
+# threads twice.
+_BEGUN = 10
 # Elements of a kernel from which on its order is worth a thought.
 _REORDERED = 2**15
 _LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
@@ -43,7 +47,7 @@ def layer_seconds(p: Any, cost: Any) -> float | str:
     if row and by_line(g, p.width):
         return line_seconds(g.spans[0], p.width, p.heavy, cost.gemm) + 2 * cost.call
     looped = p.role == "x" and p.single and g.groups == 1
-    if p.width > 4 or _gathers(g, p.batch, p.inputs):
+    if p.width > 4 or _gathers(g, p.batch, p.outputs if p.role == "x" else p.inputs):
         columns = p.width * p.places * p.depth * p.taps
         seconds = p.heavy * p.flops * (1 + LANES / p.rows) / cost.native
         # Points are copied one by one, into memory of each call.
@@ -51,6 +55,8 @@ def layer_seconds(p: Any, cost: Any) -> float | str:
         seconds += p.batch * g.groups * cost.call
         if looped:
             seconds += 7 * p.flops / cost.native_single
+    elif p.single and g.groups == 1 and (p.role != "w" or p.taps <= _ROW):
+        seconds = _alone_seconds(p, cost)
     else:
         seconds = channels_seconds(p, cost)
         plain = g.rank < 3 and all(s.dilation == 1 for s in g.spans)
@@ -59,11 +65,8 @@ def layer_seconds(p: Any, cost: Any) -> float | str:
             idle = max(1.0, LANES / g.groups)
             seconds = idle * p.flops / (5 * cost.native_groups)
             seconds += p.outputs / (12 * cost.native_point)
-        elif looped and (g.rank > 1 or p.taps <= _ROW):
-            # Points of x are summed by a plain loop.
-            seconds += 12 * p.flops / cost.native_single
         elif p.single and g.groups == 1:
-            if g.rank == 1 and p.taps > _ROW:
+            if g.rank == 1:
                 seconds += 10 * p.flops / cost.native_single
             if LANES * p.width * p.outputs > 2 * _FRESH:
                 # Results of all lanes of a vector are written, of which one counts.
@@ -73,8 +76,7 @@ def layer_seconds(p: Any, cost: Any) -> float | str:
             seconds *= 1.5
         elif g.rank == 3 and g.last:
             seconds += p.width * (p.inputs + p.outputs) / (cost.gather / 4)
-        # A primitive is looked up and run, and its threads begin twice.
-        seconds += 10 * cost.call
+        seconds += _BEGUN * cost.call
     if g.last:
         # The kernel is laid out anew: by PyTorch point by point, large ones as `_turned` and
         # `_beside` do it.
@@ -82,6 +84,16 @@ def layer_seconds(p: Any, cost: Any) -> float | str:
         slow = 32 if not large else 3 if g.groups == 1 and g.strideless else 6
         seconds += p.w_bytes * slow / cost.gather
     return seconds + 4 * cost.call
+
+
+def _alone_seconds(p: Any, cost: Any) -> float:
+    """Of a single channel that lies channels last (see `_alone`)."""
+    points = {"y": p.outputs, "x": p.inputs, "w": (p.inputs + p.outputs) / 4}[p.role]
+    seconds = p.flops / ((1.0 if p.role == "w" else 1.5) * cost.native_single)
+    if p.role == "x" and p.g.rank == 1 and p.taps > _ROW:
+        seconds *= 10
+    moved = points * (2 if p.width * points > _FRESH else 1) * (3 if p.g.rank == 3 else 1)
+    return seconds + moved / (6 * cost.native_point) + _BEGUN * cost.call
 
 
 def _gathers(g: Any, batch: int, elements: int) -> bool:
@@ -109,9 +121,34 @@ def by_line(g: Any, width: int) -> bool:
 
 def layer(role: str, g: Any, a: Array, b: Array) -> Array:
     """The sliding product of a role, channels first."""
-    if g.rank == 1 and _lies_last(role, g, a, b):
-        return _layer(role, _plane(g), a.unsqueeze(2), b.unsqueeze(2)).squeeze(2)
-    return _layer(role, g, a, b)
+    alone = _alone(role, g, a, b)
+    if g.rank == 1 and (alone or _lies_last(role, g, a, b)):
+        return layer(role, _plane(g), a.unsqueeze(2), b.unsqueeze(2)).squeeze(2)
+    if not alone:
+        return _layer(role, g, a, b)
+    found = _layer(role, g, a if role == "x" else _as_last(a), b if role == "y" else _as_last(b))
+    # With the steps of channels first again.
+    return found.squeeze(1).unsqueeze(1)
+
+
+def _alone(role: str, g: Any, a: Array, b: Array) -> bool:
+    """Whether signals of a single channel, which lie channels last as well as first, shall say so.
+
+    oneDNN's kernels for that take up to a twentieth of the time; PyTorch's own, of small arrays,
+    and those of gradients of many taps, more.
+    """
+    if g.groups > 1 or a.dtype is not torch.float32 or not a.is_cpu:
+        return False
+    x = b if role == "x" else a
+    other = b.shape[1] if role == "w" else a.shape[1] if role == "x" else b.shape[0]
+    if x.shape[1] > 1 or other > 1 or _gathers(g, x.shape[0], x.numel()):
+        return False
+    return role != "w" or prod(g.sizes) <= _ROW
+
+
+def _as_last(x: Array) -> Array:
+    """A signal of one channel with the steps of channels last."""
+    return x.squeeze(1).unsqueeze(-1).movedim(-1, 1)
 
 
 def _lies_last(role: str, g: Any, a: Array, b: Array) -> bool:
