@@ -16,7 +16,8 @@ from swath.sliding import costs, plan
 from swath.sliding.costs import Measured
 
 pytestmark = pytest.mark.on("numpy")
-BEFORE = costs.shipped()["numpy", "cpu"].costs
+SHIPPED = costs._likeliest("numpy", "cpu")
+BEFORE = SHIPPED.costs
 
 
 @pytest.fixture
@@ -101,16 +102,32 @@ def test_regret_lets_a_transform_win_only_where_the_contract_does(xp):
 
 
 def test_file_round_trip(xp, file):
-    assert costs.of("numpy", "cpu") == costs.shipped()["numpy", "cpu"]
+    assert costs.of("numpy", "cpu") == SHIPPED
     mine = entry(gemm=1e11)
     other = entry("another processor", gemm=1.0)
     costs.write(file, [mine])
     costs.write(file, [other])
     assert costs.read(file) == [other, mine]
     assert costs.of("numpy", "cpu") == mine
-    assert costs.of("no library", "cpu") == costs.shipped()["numpy", "cpu"]
+    assert costs.of("no library", "cpu") == SHIPPED
     costs.write(file, [replace(mine, date="tomorrow")])
     assert [e.date for e in costs.read(file)] == ["tomorrow", "today"]
+
+
+@pytest.mark.parametrize(
+    ("name", "device"),
+    [
+        ("AMD EPYC", "AMD EPYC"),
+        ("AMD Ryzen 9 9950X 16-Core Processor", "AMD EPYC"),
+        ("Intel(R) Core(TM) i7-1185G7", "Intel(R) Xeon(R) Processor"),
+        ("Apple M3", "Intel(R) Xeon(R) Processor"),
+        ("", "Intel(R) Xeon(R) Processor"),
+    ],
+)
+def test_shipped_rates_are_those_of_the_maker(xp, file, monkeypatch, name, device):
+    monkeypatch.setattr(costs, "processor", lambda: name)
+    assert costs.of("numpy", "cpu").device == costs.of("torch", "cpu").device == device
+    assert costs.of("torch", "gpu", "AMD Instinct").device == "NVIDIA H200"
 
 
 def test_file_of_another_version(xp, file):
@@ -130,13 +147,13 @@ def test_broken_file_is_told_and_left_out(xp, file, text):
     file.parent.mkdir()
     file.write_text(text)
     with pytest.warns(UserWarning, match=r"costs\.json cannot be read .* `swath tune` writes"):
-        assert costs.of("numpy", "cpu") == costs.shipped()["numpy", "cpu"]
+        assert costs.of("numpy", "cpu") == SHIPPED
 
 
 def test_a_file_that_nobody_can_see_is_none(xp, file, monkeypatch):
     # As in the home of another user, which `sudo` and containers leave in the environment.
     monkeypatch.setenv("SWATH_COSTS", f"{__file__}/costs.json")
-    assert costs.of("numpy", "cpu") == costs.shipped()["numpy", "cpu"]
+    assert costs.of("numpy", "cpu") == SHIPPED
 
 
 def test_a_user_without_a_home(xp, file, monkeypatch, capsys):
@@ -146,7 +163,7 @@ def test_a_user_without_a_home(xp, file, monkeypatch, capsys):
     for name in ("SWATH_COSTS", "XDG_CONFIG_HOME", "APPDATA"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(costs.Path, "home", home)
-    assert costs.of("numpy", "cpu") == costs.shipped()["numpy", "cpu"]
+    assert costs.of("numpy", "cpu") == SHIPPED
     assert cli.main(["tune", "--backend", "numpy"]) == 2
     assert "no home folder; give --out FILE" in capsys.readouterr().err
 

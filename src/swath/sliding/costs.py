@@ -97,25 +97,30 @@ _FALLBACK = {"cpu": ("numpy", "cpu"), "gpu": ("torch", "gpu")}
 
 
 @cache
-def shipped() -> dict[tuple[str, str], Measured]:
-    """What is in costs.json beside this file, which `swath tune` wrote for CPUs.
+def shipped() -> dict[tuple[str, str], list[Measured]]:
+    """What is in costs.json beside this file, by library and kind of device.
 
     Rates of a GPU are of one of a data centre: ratios matter, and they are alike from one GPU to
-    the next.
+    the next. Of processors they differ by maker: how fast products of matrices are beside copies.
     """
     from importlib.resources import files  # as modules are found: in an archive too
 
-    entries = read(files("swath.sliding") / "costs.json", whole=True)
-    return {(e.library, e.kind): e for e in reversed(entries)}
+    found: dict[tuple[str, str], list[Measured]] = {}
+    for entry in read(files("swath.sliding") / "costs.json", whole=True):
+        found.setdefault((entry.library, entry.kind), []).append(entry)
+    return found
 
 
-def _likeliest(library: str, kind: str) -> Measured:
-    return shipped().get((library, kind), shipped()[_FALLBACK[kind]])
+def _likeliest(library: str, kind: str, device: str = "") -> Measured:
+    """Those of the same maker, which the first word of a name tells; else the first."""
+    entries = shipped().get((library, kind), shipped()[_FALLBACK[kind]])
+    maker = (device or (processor() if kind == "cpu" else "")).partition(" ")[0]
+    return next((e for e in entries if e.device.partition(" ")[0] == maker), entries[0])
 
 
 @cache
 def of(library: str, kind: str, device: str = "") -> Measured:
-    """The costs of a library on a device: tuned, shipped for it, or shipped for the likeliest.
+    """The costs of a library on a device: tuned for it, or shipped for one of its maker's.
 
     Parameters
     ----------
@@ -124,7 +129,7 @@ def of(library: str, kind: str, device: str = "") -> Measured:
     device : str
         Name of the GPU; of a CPU the processor's is found.
     """
-    likeliest = _likeliest(library, kind)
+    likeliest = _likeliest(library, kind, device)
     path = tuned_file()
     if path is None or not os.path.exists(path):
         # Nor does a file in a folder that is closed to this user, as another's home may be.
