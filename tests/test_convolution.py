@@ -20,13 +20,13 @@ transpose_tests = pytest.mark.op("nn.conv_transpose")
 
 
 def to_last(a):
-    """Signal (N, C, *S) with its channels last."""
-    return np.moveaxis(a, 1, -1)
+    """Signal (N, C, *S) with its channels last, in memory too."""
+    return np.ascontiguousarray(np.moveaxis(a, 1, -1))
 
 
 def kernel_last(w):
-    """Kernel (O, C, *K) as (*K, C, O)."""
-    return np.moveaxis(w, (0, 1), (-1, -2))
+    """Kernel (O, C, *K) as (*K, C, O), in memory too."""
+    return np.ascontiguousarray(np.moveaxis(w, (0, 1), (-1, -2)))
 
 
 def draw(rng, rank, taps=3):
@@ -132,6 +132,23 @@ def test_pytorch_computes_both_gradients_in_one_call(xp, rng, monkeypatch, rank,
     # Lines channels last go each its own way.
     assert len(calls) == 6
     assert (rank, channels) == (1, "last") or None not in calls
+
+
+@conv_tests
+@pytest.mark.on("torch")
+def test_a_layer_of_one_output_has_both_gradients(xp, rng):
+    """PyTorch's kernel alone raises where the kernel of one output is stored channels last."""
+    import torch
+
+    x, w = rng.standard_normal((2, 3, 6, 5)), rng.standard_normal((1, 3, 3, 2))
+    ct = rng.standard_normal((2, 1, 4, 4))
+    leaves = [torch.tensor(v, requires_grad=True) for v in (x, w)]
+    wants = torch.autograd.grad(torch.nn.functional.conv2d(*leaves), leaves, torch.tensor(ct))
+    ours = [torch.tensor(v, requires_grad=True) for v in (to_last(x), kernel_last(w))]
+    y = nn.conv(*ours, channels="last", method="native")
+    got = torch.autograd.grad(y, ours, torch.tensor(to_last(ct)))
+    assert_close(got[0], to_last(wants[0].numpy()))
+    assert_close(got[1], kernel_last(wants[1].numpy()))
 
 
 @conv_tests

@@ -24,7 +24,7 @@ unpool = pytest.mark.op("nn.max_unpool")
 
 
 def to_last(a):
-    return np.moveaxis(a, 1, -1)
+    return np.ascontiguousarray(np.moveaxis(a, 1, -1))
 
 
 def single(rng, *shape):

@@ -208,6 +208,10 @@ def layer_gradients(g: Any, x: Array, w: Array, y: Array) -> tuple[Array, ...] |
     _, _, _, even, _, _, settings = _settings(g)
     if not even or _stored(w, y) is not None or (g.rank == 1 and not x.is_contiguous()):
         return None
+    if w.shape[0] == 1:
+        # Of one output: a kernel stored as (*K, C, 1) is channels last to one of PyTorch's checks
+        # and not to the next, which raises (2.13).
+        w = w.contiguous()
     return _GRADIENTS(y, x, w, None, *settings, (True, True, False))[:2]
 
 
