@@ -97,11 +97,8 @@ def _add_bias(y: Any, bias: Any, last: bool) -> Any:
     """y + bias along the channels; y is a fresh array with a batch axis."""
     if 0 in y.shape:
         return _ops.vacant(y.shape, y, bias)
-    # Axes of length 1 are summed away by the derivative; a single channel is not one of them.
     shape = [1] * y.ndim
     shape[-1 if last else 1] = bias.shape[0]
-    if bias.shape[0] == 1:
-        return _ops.add(y, _ops.reshape(bias, shape))
     return apply(_OFFSET, tuple(shape), y, bias)
 
 
