@@ -1056,15 +1056,23 @@ def test_floats_wider_than_lapack_knows_are_refused():
 
 @STEPS_ONCE
 @pytest.mark.op("linalg.lstsq")
-def test_derivative_at_constant_deficient_rank(xp, rng):
-    # A = B C has rank 2 for all B (5, 2) and C (2, 3) nearby: follow a curve of such matrices.
-    b1, c1, b2, c2 = (rng.standard_normal(s) for s in ((5, 2), (2, 3), (5, 2), (2, 3)))
-    y, ct = rng.standard_normal(5), rng.standard_normal(3)
-    _, pullback = swath.vjp(linalg.lstsq, xp.asarray(b1 @ c1), xp.asarray(y))
-    slope = np.sum(xp.numpy(pullback(xp.asarray(ct))[0]) * (b2 @ c1 + b1 @ c2))
+@pytest.mark.parametrize(("m", "n"), [(5, 3), (4, 6)], ids=["tall", "wide"])
+def test_derivative_at_constant_deficient_rank(xp, rng, m, n):
+    # A = B C has rank 2 for all B (m, 2) and C (2, n) nearby: follow a curve of such matrices.
+    b1, c1, b2, c2 = (rng.standard_normal(s) for s in ((m, 2), (2, n), (m, 2), (2, n)))
+    y, ct, w1, w2 = gaussian(rng, m), gaussian(rng, n), rng.random(m) + 0.5, gaussian(rng, m)
+    _, pullback = swath.vjp(
+        linalg.lstsq, xp.asarray(b1 @ c1), xp.asarray(y), weights=xp.asarray(w1), with_kwargs=True
+    )
+    (bar, _), named = pullback(xp.asarray(ct))
+    slope = np.sum(xp.numpy(bar) * (b2 @ c1 + b1 @ c2)) + xp.numpy(named["weights"]) @ w2
+
+    def solved(s):
+        root = np.sqrt(w1 + s * w2)
+        return np.linalg.pinv(root[:, None] * (b1 + s * b2) @ (c1 + s * c2), 1e-8) @ (root * y)
+
     h = 1e-6
-    sides = [np.linalg.pinv((b1 + s * b2) @ (c1 + s * c2), rcond=1e-8) @ y for s in (h, -h)]
-    want = ct @ (sides[0] - sides[1]) / (2 * h)
+    want = ct @ (solved(h) - solved(-h)) / (2 * h)
     assert_close(np.array(slope), want, atol=1e-6 if xp.x64 else 1e-3, rtol=0)
 
 
@@ -1143,6 +1151,10 @@ RESIDUALS = {
     "wide": (((3, 5), (3,)), lambda a, b: (a, b, None, 0)),
     "penalised": (((3, 5), (3,)), lambda a, b: (a, b, None, 0.5)),
     "inconsistent": (((4, 2), (2, 6), (4,)), lambda u, v, b: (u @ v, b, None, 0)),
+    "weighted, inconsistent": (
+        ((4, 2), (2, 6), (4,), (4,)),
+        lambda u, v, b, w: (u @ v, b, w * w + 0.5, 0),
+    ),
 }
 
 
@@ -1169,7 +1181,7 @@ def test_residuals_and_standard_errors_have_derivatives_in_jax(xp, rng, name, ki
     import jax
 
     shapes, number = _told(name)
-    square = name == "weighted"
+    square = "weighted" in name
     given = [gaussian(rng, *s, kind="real" if square and len(s) < 2 else kind) for s in shapes]
     if name == "deficient":
         given[-1] = given[-1].real
