@@ -225,9 +225,14 @@ def test_eight_axes_equal_loops(xp, rng):
     ],
 )
 def test_padding_modes_equal_numpys_pad(xp, rng, mode, numpy_mode):
-    x, w = rng.standard_normal((2, 2, 4, 5)), rng.standard_normal((3, 2, 2, 2))
-    # Also wider than the axis: reflections of reflections.
-    for pads in (((1, 2), (3, 0)), ((9, 11), (4, 7))):
+    w = rng.standard_normal((3, 2, 2, 2))
+    # Also wider than the axis: reflections of reflections. One point is its own.
+    for points, pads in (
+        ((4, 5), ((1, 2), (3, 0))),
+        ((4, 5), ((9, 11), (4, 7))),
+        ((1, 5), ((2, 3), (0, 1))),
+    ):
+        x = rng.standard_normal((2, 2, *points))
         extra = {"constant_values": mode} if numpy_mode == "constant" else {}
         padded = np.pad(x, [(0, 0), (0, 0), *pads], numpy_mode, **extra)
         want = oracles_nn.conv(padded, w, (1, 1), [(0, 0)] * 2, (1, 1), 1)
@@ -535,10 +540,17 @@ def test_points_that_no_tap_reaches_are_zero_by_every_method(xp, method):
 
 
 @transpose_tests
-def test_same_gives_stride_times_the_points(xp):
-    x, w = xp.asarray(np.ones((1, 1, 5))), xp.asarray(np.ones((1, 1, 4)))
+@pytest.mark.parametrize("padding", ["same", "same_lower"])
+def test_same_is_the_transpose_of_same_with_stride_times_the_points(xp, rng, padding):
+    """Also where neighbouring copies of the kernel leave gaps, in which the last zeros lie."""
+    x, w = rng.standard_normal((1, 1, 5)), rng.standard_normal((1, 1, 4))
     for s in (1, 2, 3, 6):
-        assert nn.conv_transpose(x, w, stride=s, padding="same").shape == (1, 1, 5 * s)
+        keywords = {"stride": s, "padding": padding}
+        y = xp.numpy(nn.conv_transpose(xp.asarray(x), xp.asarray(w), **keywords))
+        assert y.shape == (1, 1, 5 * s)
+        z = rng.standard_normal(y.shape)
+        back = xp.numpy(nn.conv(xp.asarray(z), xp.asarray(w), **keywords))
+        assert_close(np.sum(y * z), np.sum(x * back), rtol=0, atol=100 * xp.eps)
 
 
 @conv_tests
@@ -638,9 +650,9 @@ BAD_TRANSPOSE = [
     ((X, V), {"padding": 5}, ValueError, r"padding \(5, 5\) leaves no output"),
     (
         (X, V),
-        {"stride": 2, "output_shape": (20, 17)},
+        {"stride": 2, "output_shape": (19, 17)},
         ValueError,
-        r"output_shape \(20, 17\) cannot be reached on sliding axis 0.* gives 17 to 18",
+        r"output_shape \(19, 17\) cannot be reached on sliding axis 0.* gives 17 to 18",
     ),
     ((X, V), {"output_shape": 10}, TypeError, r"output_shape must be a tuple"),
     (

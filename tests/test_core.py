@@ -169,6 +169,8 @@ def test_padding_is_resolved(padding, expected):
         (((1, 2, 3),), "must be ints or"),
         (((1, 2.5),), "must be integers"),
         ((None,), "got None"),
+        ((True,), "must be ints or"),
+        ({3}, "must be an int, one per axis"),
     ],
 )
 def test_padding_that_cannot_work_is_refused(padding, text):

@@ -379,12 +379,49 @@ def test_windows_whose_taps_step_over_an_axis_name_no_place(xp):
     assert_close(pullback(xp.asarray(np.ones((2, 1, 2))))[0], np.zeros((2, 1, 3)))
 
 
+# Few taps, many merged by doubling, and windows made of smaller ones that lie end to end.
+MERGES = pytest.mark.parametrize(
+    ("size", "stride", "padding"), [(3, 2, 1), (9, 1, 4), (20, 4, 9), (32, 32, 16)]
+)
+
+
 @maximum
-def test_windows_of_minus_infinity_keep_their_first_place(xp):
-    x = xp.asarray(np.full((1, 1, 4), -np.inf))
-    y, indices = xp.call(nn.max_pool, x, (3,), stride=2, padding=1, return_indices=True)
-    assert_close(y, np.full((1, 1, 2), -np.inf))
-    assert_close(indices, [[[0, 1]]])
+@minimum
+@MERGES
+def test_windows_of_the_lowest_value_keep_their_first_place(xp, size, stride, padding):
+    """Padding has that value too, and comes before."""
+    for op, dtype, lowest in (
+        (nn.max_pool, "float32", -np.inf),
+        (nn.min_pool, "float32", np.inf),
+        (nn.max_pool, "int8", -128),
+    ):
+        x = xp.asarray(np.full((1, 1, 64), lowest, dtype), dtype)
+        keywords = {"stride": stride, "padding": padding}
+        y, indices = xp.call(op, x, (size,), return_indices=True, **keywords)
+        first = np.maximum(np.arange(y.shape[-1]) * stride - padding, 0)
+        assert_close(indices, first[None, None])
+        assert_close(y, np.full(y.shape, lowest, dtype), dtype=dtype)
+        if dtype == "float32":
+            _, pullback = swath.vjp(op, x, (size,), **keywords)
+            grad = pullback(xp.asarray(np.ones(y.shape), dtype))[0]
+            assert_close(grad, np.bincount(first, minlength=64)[None, None], dtype=dtype)
+
+
+@maximum
+@minimum
+@MERGES
+def test_the_first_nan_of_many_taps_is_named(xp, rng, size, stride, padding):
+    x = rng.standard_normal(64)
+    x[[5, 6, 20, 21, 40]] = np.nan
+    for op, best in ((nn.max_pool, np.argmax), (nn.min_pool, np.argmin)):
+        keywords = {"stride": stride, "padding": padding}
+        _, indices = xp.call(
+            op, xp.asarray(x[None, None]), (size,), return_indices=True, **keywords
+        )
+        # NumPy's too name the first NaN.
+        begins = np.arange(indices.shape[-1]) * stride - padding
+        want = [max(b, 0) + int(best(x[max(b, 0) : b + size])) for b in begins]
+        assert_close(indices, np.array(want)[None, None])
 
 
 @maximum
@@ -448,6 +485,9 @@ def test_half_precision_accumulates_in_float32(xp, rng):
     assert_close(got, exact.mean(-1, keepdims=True), bound=1000 * 2.0**-11 * 1.01, dtype="float16")
     got = xp.call(nn.lp_pool, array, (16,))
     want = np.sqrt((exact.reshape(1, 1, -1, 16) ** 2).sum(-1))
+    assert_close(got, want, bound=want * 2.0**-11 * 1.01, dtype="float16")
+    got = xp.call(nn.global_lp_pool, array)
+    want = np.sqrt((exact**2).sum(-1, keepdims=True))
     assert_close(got, want, bound=want * 2.0**-11 * 1.01, dtype="float16")
 
 
@@ -859,6 +899,11 @@ def test_bad_input_of_max_pool(args, keywords, kind, text):
             lambda: nn.max_unpool(X, PLACES, (2, 2), padding="same"),
             TypeError,
             "for named paddings give output_size",
+        ),
+        (
+            lambda: nn.max_unpool(X, PLACES, (2, 2), padding=9),
+            ValueError,
+            r"leaves no points: sliding lengths \(-2, -2\)",
         ),
         (
             lambda: nn.max_unpool(X, PLACES, (2, 2), output_size=(1, 3, 16, 16)),
