@@ -197,7 +197,7 @@ class Span:
         """
         step = gcd(self.stride, self.dilation)
         across, jump = self.stride // step, self.dilation // step
-        count = max(0, -(-(self.length - first) // self.stride))
+        count = -(-(self.length - first) // self.stride)
         points = slice(first, self.length, self.stride)
         phase = first + self.low
         begin = next(

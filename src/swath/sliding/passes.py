@@ -333,9 +333,8 @@ def spread_program(span: Span) -> Program:
         count = -(-(span.length - phase) // span.stride)
         taps = []
         for j in meeting[phase]:
-            # point number q of the class is reached from window q + shift
+            # Point number q of the class is reached from window q + shift, where there are both.
             shift = (phase + span.low - span.dilation * j) // span.stride
-            first, last = max(0, -shift), min(count, span.out - shift)
-            taps.append(_Tap(first, max(first, last), max(0, first + shift), 1))
+            taps.append(_Tap(-shift, span.out - shift, 0, 1))
         found += _chained(RESULT, count, taps, (phase, span.stride))
     return Program((span.out, span.length), tuple(found))
