@@ -23,6 +23,7 @@ from swath.sliding import (
     correlate,
     im2col,
     kernel_gradient,
+    overlap_save,
     plan,
     planes,
     spread,
@@ -423,6 +424,14 @@ def test_large_products_in_slabs_equal_loops_in_whole(xp, rng):
     for g in LARGE:
         check_large(xp, rng, g, ("overlap_save",))
     check_large(xp, rng, LARGE[1], ("im2col", "native"))
+
+
+@pytest.mark.on("numpy", "torch")
+@pytest.mark.op("sliding.correlate", "sliding.spread", "sliding.kernel_gradient")
+def test_frames_of_planes_go_by_groups(xp, rng, monkeypatch):
+    """A few frames at a time, and the last ones fewer."""
+    monkeypatch.setattr(overlap_save, "_group", lambda rank, points: 6 * points)
+    check_large(xp, rng, LARGE[1], ("overlap_save",))
 
 
 # From some 2^13 results on JAX cuts lines into rows, which end evenly or not; few rows where the

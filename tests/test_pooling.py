@@ -180,6 +180,26 @@ def test_windows_in_long_rows_equal_numpys(xp, rng):
         assert_close(got, windows(0.0).mean((-2, -1)))
 
 
+@maximum
+@minimum
+@average
+def test_many_taps_far_apart_equal_numpys(xp, rng):
+    """Windows of so many taps are made of smaller ones, but only of neighbours."""
+    x = rng.standard_normal(200)
+    at = 16 * np.arange(7)[:, None] + 3 * np.arange(32)
+    keywords = {"stride": 16, "dilation": 3}
+    for op, pick, best in ((nn.max_pool, np.argmax, np.max), (nn.min_pool, np.argmin, np.min)):
+        y, indices = xp.call(op, xp.asarray(x[None, None]), (32,), return_indices=True, **keywords)
+        assert_close(y, best(x[at], axis=1)[None, None])
+        places = np.take_along_axis(at, pick(x[at], axis=1)[:, None], axis=1)
+        assert_close(indices, places.reshape(1, 1, -1))
+    y, pullback = swath.vjp(nn.avg_pool, xp.asarray(x[None, None]), (32,), **keywords)
+    assert_close(y, x[at].mean(axis=1)[None, None])
+    ct = rng.standard_normal(7)
+    want = np.bincount(at.ravel(), np.repeat(ct / 32, 32), minlength=200)
+    assert_close(pullback(xp.asarray(ct[None, None]))[0], want[None, None])
+
+
 @average
 @pytest.mark.needs("torch")
 @pytest.mark.parametrize("rank", [1, 2, 3])
