@@ -386,6 +386,21 @@ def test_planes_of_several_entries_at_a_time_equal_loops(xp, monkeypatch):
         check_problem(xp, 0, (Sliding(spans, groups=3), 5, 1, 1, False), "direct", last=False)
 
 
+@pytest.mark.on("numpy", "torch")
+@pytest.mark.op("sliding.correlate", "sliding.spread", "sliding.kernel_gradient")
+@pytest.mark.parametrize("block", [None, 2**9])
+def test_planes_channels_last_equal_loops(xp, monkeypatch, block):
+    """In one block, and in several."""
+    if block:
+        monkeypatch.setattr(planes, "BLOCK", block)
+    for spans in (
+        (Span(7, 3, 1, 1, 1, 1), Span(8, 2, 1, 2, -1, 3)),
+        (Span(60, 4, 1, 3, 9, 0),),
+        (Span(5, 2), Span(4, 3, 1, 1, 0, 2), Span(6, 2, 1, 2)),
+    ):
+        check_problem(xp, 0, (Sliding(spans, groups=3), 5, 1, 1, False), "direct", last=True)
+
+
 LARGE = (
     Sliding((Span(90, 3, 1, 1, 1, 1), Span(500, 4, 1, 1, 2, 1))),
     Sliding((Span(150, 3, 2, 2, 3, -1), Span(700, 4, 1, 1, 2, 1))),
