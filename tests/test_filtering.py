@@ -57,6 +57,23 @@ def test_one_state_for_all_channels(xp, rng):
     want, wanted = scipy.signal.lfilter(b, 1.0, x, zi=zi)
     assert_close(y, want)
     assert_close(zf, wanted)
+    # Its derivative is summed over the channels, and no samples leave one for each channel.
+    check_vjp(lfilter, xp.asarray(b), 1.0, xp.asarray(x), zi=xp.asarray(zi))
+    _, zf = lfilter(xp.asarray(b), 1.0, xp.asarray(x[:, :0]), zi=xp.asarray(zi))
+    assert_close(zf, np.repeat(zi, 4, axis=0))
+
+
+@FILTER
+@pytest.mark.on("numpy", "torch", "jax", "strict")
+def test_a_call_that_is_known_converts_what_the_first_one_did(xp):
+    taps, ints = np.array([0.5, 0.25], np.float32), np.arange(1, 4)
+    want = [0.5, 1.25, 2.0]
+    for b, x in (
+        (xp.asarray(taps, "float32"), xp.asarray(ints, dtype="int32")),
+        (xp.asarray(4 * taps, dtype="int32"), xp.asarray(ints / 4, "float32")),
+    ):
+        for _ in range(2):
+            assert_close(lfilter(b, 1.0, x), want, dtype="float32")
 
 
 @FILTER
@@ -99,7 +116,7 @@ def test_initial_states_equal_scipy(xp, rng):
         b = rng.standard_normal(taps)
         zi = xp.call(lfilter_zi, xp.asarray(b), 0.5)
         assert_close(zi, [np.sum(b[k + 1 :]) / 0.5 for k in range(taps - 1)], atol=10 * xp.eps)
-        for past in (None, 1, 4, 9):
+        for past in (None, 0, 1, 4, 9):
             x = None if past is None else rng.standard_normal(past)
             given = None if x is None else xp.asarray(x)
             got = xp.call(lfiltic, xp.asarray(b), 0.5, (), given)
@@ -157,6 +174,9 @@ def test_a_nan_is_never_hidden(xp):
         ([1.0], 1.0, [1.0], {"axis": 0.5}, TypeError, "axis must be an int"),
         ([1.0, 2.0], 1.0, [1.0], {"zi": [1.0, 2.0]}, ValueError, r"zi must have shape \(1,\)"),
         ([1.0, 2.0], 1.0, [1.0], {"zi": 1.0}, ValueError, r"zi must have shape \(1,\)"),
+        # One state is not that of every tap, and three are not those of one channel.
+        ([1.0] * 4, 1.0, [1.0], {"zi": [1.0]}, ValueError, r"zi must have shape \(3,\)"),
+        ([1.0, 2.0], 1.0, [[1.0]], {"zi": np.ones((3, 1))}, ValueError, r"shape \(1, 1\)"),
         ([True], 1.0, [1.0], {}, TypeError, "b must be numeric"),
         (["b"], 1.0, [1.0], {}, TypeError, "b must hold numbers"),
     ],

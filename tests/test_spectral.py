@@ -124,7 +124,9 @@ def test_spectrogram_equals_scipy(xp, rng, mode):
             # Of a negative number the sign of a zero imaginary part decides between π and −π.
             turned = np.exp(1j * xp.numpy(got[2]))
             assert_close(turned, np.exp(1j * want[2]), rtol=4096 * xp.eps)
-            if mode == "phase":
+            if mode == "angle":
+                assert np.max(np.abs(xp.numpy(got[2]))) <= np.pi * (1 + 4 * xp.eps)
+            else:
                 steps = np.abs(np.diff(xp.numpy(got[2]), axis=axis % x.ndim))
                 assert steps.max() <= np.pi * (1 + 4 * xp.eps)
         else:
@@ -269,6 +271,13 @@ def test_dtypes(xp):
     ints = xp.asarray(values, "int32")
     real = spectrogram(ints, nperseg=4)[2].dtype
     assert str(real).endswith("32" if xp.backend == "torch" else "64")
+    # So they are without any channel.
+    none = xp.asarray(np.zeros((0, 8)), "float32")
+    for function, kind in ((stft, "complex64"), (spectrogram, "float32")):
+        assert str(function(none, nperseg=4)[2].dtype).endswith(kind)
+    spectra = xp.asarray(np.zeros((0, 4, 3)), "complex64")
+    for half, kind in ((True, "float32"), (False, "complex64")):
+        assert str(istft(spectra, input_onesided=half)[1].dtype).endswith(kind)
     # The signal's precision counts, not the window's.
     wide = stft(single, window=xp.asarray([1.0, 2.0, 1.0]))
     assert str(wide[2].dtype).endswith("complex64")
@@ -283,6 +292,29 @@ def test_windows_longer_than_the_signal(xp):
     with pytest.warns(UserWarning, match="nperseg = 16 is greater than the 9 samples"):
         f, _, _ = stft(x, nperseg=16)
     assert f.shape == (5,)
+
+
+@STFT
+@pytest.mark.on("numpy", "strict", "torch")
+def test_a_single_sample_is_its_trend(xp, rng):
+    x = xp.asarray(1.0 + rng.random(4))
+    given = {"nperseg": 1, "noverlap": 0, "boundary": None, "window": "boxcar"}
+    for detrend in ("constant", "linear"):
+        assert_close(stft(x, detrend=detrend, **given)[2], np.zeros((1, 4)))
+    _, _, z = stft(x, detrend=None, **given)
+    assert_close(z, xp.numpy(x)[None])
+    assert_close(istft(z, window="boxcar", boundary=False)[1], xp.numpy(x))
+
+
+@SPECTROGRAM
+@pytest.mark.on("numpy", "strict", "torch", "jax")
+def test_a_step_of_half_a_turn_stays(xp):
+    # The sums and differences of two samples: real, so that angles are 0 and ±π.
+    x = xp.asarray([1.0, -2.0, 3.0, -1.0, -1.0, -2.0])
+    for size in (1, 2):
+        given = {"nperseg": size, "noverlap": 0, "window": "boxcar", "detrend": False}
+        angle, phase = (spectrogram(x, mode=mode, **given)[2] for mode in ("angle", "phase"))
+        assert_close(phase, np.unwrap(xp.numpy(angle), axis=0), rtol=0)
 
 
 @STFT
@@ -313,9 +345,18 @@ def test_pieces_give_the_same_values_and_derivatives(xp, rng, monkeypatch):
     monkeypatch.setattr(spectral, "_PIECE", 300)
     assert_close(stft(x, nperseg=8)[2], xp.numpy(whole), rtol=4 * xp.eps)
     assert_close(istft(z, nfft=8, nperseg=8)[1], xp.numpy(back), rtol=16 * xp.eps)
+    y = draw(rng, (2, 40), True)
+    given = {"nperseg": 8, "boundary": None}
+    _, _, parts = stft(xp.asarray(y), **given)
+    assert_close(parts, theirs(scipy.signal.stft, y, **given)[2], rtol=64 * xp.eps)
+    ends = {"input_onesided": False, "boundary": False, "window": "hamming"}
+    whole = scipy.signal.istft(xp.numpy(parts), **ends)[1]
+    assert_close(istft(parts, **ends)[1], whole, rtol=64 * xp.eps)
     check_adjoint(stft, x, nperseg=8, detrend="linear")
     check_vjp(stft, x, 1.0, xp.asarray(WINDOW), noverlap=2)
     check_vjp(istft, z, 1.0, xp.asarray(abs(WINDOW)), nfft=8)
+    # More frequencies than the transform back has use for.
+    check_vjp(istft, z, nperseg=4, nfft=5)
 
 
 @STFT

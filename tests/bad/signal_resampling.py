@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.signal import dlti
 
 from . import (
     DTYPE,
@@ -132,6 +133,11 @@ BAD: list[Bad] = [
     refuse(
         LOWER, "feedback", call(ones(9), 2, ftype="iir"), NotImplementedError,
         r'ftype="iir" filters with feedback, which is not done here: use ftype="fir"',
+    ),
+    refuse(
+        LOWER, "system with feedback", call(ones(9), 2, ftype=dlti([1.0], [1.0, 0.5])),
+        NotImplementedError,
+        r"ftype is a system with feedback \(it has poles\), which is not done here: pass one",
     ),
     refuse(
         LOWER, "unknown filter", call(ones(9), 2, ftype="x"), ValueError,

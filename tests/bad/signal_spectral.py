@@ -79,6 +79,14 @@ def analysing(name: str) -> list[Bad]:
             r"window must be one row of samples, got shape \(4, 1\)",
         ),
         refuse(
+            name, "window without samples", call(ones(9), 1.0, ones(0)), ValueError,
+            r"window must be one row of samples, got shape \(0,\)",
+        ),
+        refuse(
+            name, "window of truth values", call(ones(9), 1.0, TRUTH), TypeError,
+            "window must be numeric, got .*bool",
+        ),
+        refuse(
             name, "unknown window", call(ones(9), 1.0, "hat"), ValueError,
             "SciPy does not make window 'hat': ",
         ),
@@ -194,6 +202,19 @@ BAD: list[Bad] = [
         "mode must be one of 'psd', 'complex', 'magnitude', 'angle', 'phase'; got 'power'",
     ),
     # -- the inverse
+    refuse(
+        ISTFT, "unknown scaling", call(ones(4, 3), scaling="density"), ValueError,
+        "scaling must be one of 'spectrum', 'psd'; got 'density'",
+    ),
+    refuse(
+        ISTFT, "no frequencies", call(ones(0, 3)), ValueError,
+        r"Zxx must have windows and frequencies, got shape \(0, 3\)",
+    ),
+    refuse(
+        ISTFT, "window longer than a whole spectrum",
+        call(ones(4, 3), nperseg=5, input_onesided=False), ValueError,
+        "nfft must be at least nperseg = 5, got 4",
+    ),
     refuse(
         ISTFT, RANK, call(ones(3)), ValueError,
         r"Zxx must have at least two axes, got shape \(3,\)",

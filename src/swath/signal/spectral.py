@@ -355,7 +355,7 @@ def _analysed(
     g = _Layout(size, *_step_and_points(size, noverlap, nfft, share), half)
     others = [i for i in range(x.ndim) if i != axis]
     x = _ops.permute(x, (*others, axis))
-    ahead = size // 2 if boundary else 0
+    ahead = size // 2
     around = [(0, 0)] * (x.ndim - 1)
     if boundary == "zeros":
         x = _ops.pad(x, [*around, (ahead, ahead)])
@@ -539,13 +539,9 @@ def _mirrored(be: Backend, g: _Layout, z: Any) -> Any:
 
 def _unwrapped(be: Backend, angle: Any) -> Any:
     """The angle plus multiples of 2π that make its steps along the last axis at most π."""
-    if angle.shape[-1] < 2:
-        return angle
     xp, a = be.xp, primal(angle)
-    jump = a[..., 1:] - a[..., :-1]
-    turns = xp.round(jump / (2 * np.pi))
-    # A step of exactly −π or π stays what it is.
-    turns = xp.where(xp.abs(jump) <= np.pi, xp.zeros_like(turns), turns)
+    # A step of exactly −π or π stays what it is: halves are rounded to even.
+    turns = xp.round((a[..., 1:] - a[..., :-1]) / (2 * np.pi))
     shift = -2 * np.pi * xp.cumulative_sum(turns, axis=-1, dtype=a.dtype)
     shift = be.pad(shift, [*[(0, 0)] * (a.ndim - 1), (1, 0)])
     return _ops.add(angle, shift)
@@ -681,7 +677,7 @@ def istft(
     cover = _ops.broadcast_to(_ops.multiply(taper, taper), (count, size))
     cover = overlap_add(cover, (length,), stride=step)
     if boundary:
-        kept = slice(size // 2, max(size // 2, length - size // 2))
+        kept = slice(size // 2, length - size // 2)
         x = _ops.cut(x, *[slice(None)] * len(lead), kept)
         cover = _ops.cut(cover, kept)
     cover = _ops.select(primal(cover) > _COVERED, cover, _ops.fill_like(cover, cover.shape, 1))
