@@ -39,6 +39,22 @@ def test_equals_scipy_for_all_lengths_modes_and_methods(xp, rng, mode, kind):
 
 
 @BASIC
+def test_axes_in_any_order_and_what_broadcasts(xp, rng):
+    """Every axis that does not slide as a loop: a batch, a bank, filters for each channel."""
+    x, k = rng.standard_normal((2, 5, 4)), rng.standard_normal((2, 3))
+    for ours, theirs in PAIRS:
+        # An entry of axes for each axis of the kernel.
+        got = xp.call(ours, xp.asarray(x), xp.asarray(k), axes=(2, 1))
+        assert_close(got, np.stack([theirs(row, k.T, "full", "direct") for row in x]))
+        for n, m in ((1, 3), (3, 1), (3, 3)):
+            # The kernel is longer than the signal, too.
+            for length, taps in ((6, 3), (4, 9)):
+                a, b = rng.standard_normal((n, length)), rng.standard_normal((m, taps))
+                want = np.stack([theirs(a[i % n], b[i % m], "full", "direct") for i in range(3)])
+                assert_close(xp.call(ours, xp.asarray(a), xp.asarray(b), axes=-1), want)
+
+
+@BASIC
 def test_derivatives(xp, rng):
     x, k = xp.asarray(rng.standard_normal((2, 9))), xp.asarray(rng.standard_normal(4))
     for ours, _ in PAIRS:
@@ -64,6 +80,9 @@ def test_transforms_of_integers_and_of_nothing(xp):
     for ours in (swath.signal.fftconvolve, swath.signal.oaconvolve):
         got = ours(xp.asarray([1, 2, 3], dtype="int32"), xp.asarray([1, 1], dtype="int32"))
         assert_close(got, [1.0, 3.0, 5.0, 3.0], rtol=1e-5)
+        # More than an int8 holds: lists become floats as the integers beside them do.
+        got = ours(xp.asarray([1, 2, 3], dtype="int8"), [300, 1])
+        assert_close(got, [300.0, 601.0, 902.0, 3.0], rtol=1e-5)
         # Where nothing slides, nothing is transformed, and integers stay exact, as in SciPy.
         for shape in ((), (1,)):
             big = np.full(shape, 2**29 + 1)

@@ -217,6 +217,10 @@ def test_a_nan_stays_visible_and_spoils_its_own_part_only(xp, rng):
 @pytest.mark.op("signal.match_template")
 def test_integers_become_the_default_float_and_huge_values_do_not_overflow(xp, rng):
     x = xp.asarray([0, 0, 1, 3, 2, 0], dtype="int32")
+    assert_close(
+        match_template(xp.asarray([0, 0, 1, 3, 2, 0], dtype="int8"), [200, 600, 400]),
+        match_template(x, [2, 6, 4]),
+    )
     got = match_template(x, xp.asarray([2, 6, 4], dtype="int32"))
     want = oracle.match_template([0, 0, 1, 3, 2, 0], [2, 6, 4], "valid", True)
     assert_close(got, want, rtol=1e-5)

@@ -84,6 +84,17 @@ def test_rows_and_groups_of_a_long_signal_equal_exact_sums(xp, up, down, taps, p
 
 
 @RAISE
+@pytest.mark.on("numpy", "torch")
+def test_integers_at_the_same_rate_are_summed_exactly(xp, rng):
+    # As many as go through a transform where they are floats.
+    h, x = rng.integers(-8, 9, 3000), rng.integers(-8, 9, 60000)
+    assert swath.plan(upfirdn, h.astype(float), x.astype(float)).method in ("fft", "overlap_save")
+    got = xp.numpy(upfirdn(xp.asarray(h, dtype="int32"), xp.asarray(x, dtype="int32")))
+    want = np.rint(scipy.signal.oaconvolve(h.astype(float), x.astype(float)))
+    np.testing.assert_array_equal(got, want)
+
+
+@RAISE
 def test_the_error_stays_within_the_bound(xp):
     rng = np.random.default_rng(5)
     h, x = rng.standard_normal(95), rng.standard_normal(700)
@@ -112,6 +123,10 @@ def test_banks_of_filters_broadcast_with_the_signal(xp, rng):
     # A filter of its own for every channel.
     got = xp.call(upfirdn, xp.asarray(h[:2]), xp.asarray(channels), 3, 2)
     assert_close(got, np.stack([each(row, c) for row, c in zip(h, channels)]))
+    # The same for every row of a batch behind it.
+    rows = draw(rng, (2, 3, 7))
+    got = xp.call(upfirdn, xp.asarray(h[:2, None]), xp.asarray(rows), 3, 2)
+    assert_close(got, np.stack([each(row, some) for row, some in zip(h, rows)]))
 
 
 @RAISE
@@ -378,6 +393,11 @@ def test_resample_poly_equals_scipy(xp, rng, padtype):
     x = 3 + draw(rng, (9, 2))
     got = xp.call(resample_poly, xp.asarray(x), 4, 6, padtype=padtype)
     assert_close(got, scipy.signal.resample_poly(x, 4, 6, padtype=padtype))
+    if padtype in LEVELS:
+        # An even number of samples in the middle, along an axis that is not the first.
+        x = 3 + draw(rng, (2, 6))
+        got = xp.call(resample_poly, xp.asarray(x), 4, 6, axis=1, padtype=padtype)
+        assert_close(got, scipy.signal.resample_poly(x, 4, 6, axis=1, padtype=padtype))
 
 
 @POLY

@@ -37,6 +37,10 @@ def convolving(name: str, *, method: bool = True) -> list[Bad]:
             r"in1 and in2 must have the same number of axes, got 2 and 1; with axes=",
         ),
         refuse(
+            name, "wrong rank beside axes", call(ones(3, 3, 3), ones(2), axes=(0, 1)), ValueError,
+            r"in2 must have 3 axes like in1, or 2 \(one for each entry of axes\); got 1",
+        ),
+        refuse(
             name, DTYPE, call(TRUTH, ones(2)), TypeError,
             r"in1 must be numeric, got .*bool; convert it to an integer dtype",
         ),
@@ -375,6 +379,14 @@ BAD: list[Bad] = [
     refuse(
         WINDOWED, "negative width", call(3, 0.5, width=-1), ValueError,
         "width must lie between 0 and fs/2 = 1.0, got -1",
+    ),
+    refuse(
+        WINDOWED, "no width", call(3, 0.5, width=0.0), ValueError,
+        "width must lie between 0 and fs/2 = 1.0, got 0.0",
+    ),
+    refuse(
+        WINDOWED, "whole width", call(3, 1.0, width=2.0, fs=4.0), ValueError,
+        "width must lie between 0 and fs/2 = 2.0, got 2.0",
     ),
     refuse(
         WINDOWED, "width of text", call(3, 0.5, width="1"), TypeError,

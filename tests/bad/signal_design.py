@@ -179,6 +179,7 @@ BAD: list[Bad] = [
         WEIGHTS, "place outside", call(5, 2, pos=5), ValueError,
         "pos must be at least 0 and less than 5, got 5",
     ),
+    refuse(WEIGHTS, "place of text", call(5, 2, pos="2"), TypeError, "pos must be a number, got s"),
     refuse(WEIGHTS, "no spacing", call(5, 2, 1, 0), ValueError, "delta must not be 0"),
     refuse(
         WEIGHTS, "tiny spacing", call(5, 2, 2, 2.0**-520), ValueError,
@@ -191,6 +192,14 @@ BAD: list[Bad] = [
         SMOOTH, RANK, call(1.0, 3, 1), ValueError, "x must have at least one axis, got a number"
     ),
     refuse(SMOOTH, DTYPE, call(TRUTH, 1, 0), TypeError, "x must be numeric, got .*bool"),
+    refuse(
+        SMOOTH, "spacing of another kind", call(ones(5), 3, 1, 1, 1j * ones(1)), TypeError,
+        "delta must be real, got",
+    ),
+    refuse(
+        SMOOTH, "spacing of truth values", call(ones(5), 3, 1, 1, ones(1) > 0), TypeError,
+        "delta must be numeric, got .*bool",
+    ),
     refuse(
         SMOOTH, MIXED, call(ones(5), 3, 1, 1, elsewhere([1.0])), TypeError, FOREIGN.format("delta")
     ),

@@ -106,7 +106,7 @@ def firwin(
     be, (edges,), finish = design_arrays(xp, device, dtype, cutoff=cutoff)
     if edges.ndim > 1:
         raise ArgumentError(f"cutoff must have at most one axis, got shape {tuple(edges.shape)}")
-    edges = _ops.reshape(edges, (-1,)) if edges.ndim else _ops.reshape(edges, (1,))
+    edges = _ops.reshape(edges, (-1,))
     passes = _passes(pass_zero, edges.shape[0])
     edges = _ops.multiply(edges, _ops.fill_like(edges, (), 2.0 / rate))
     if not _increasing(be, primal(edges)):
@@ -411,7 +411,7 @@ def _grid_checked(be: Backend, freq: Array, nyquist: float) -> None:
     steps = freq[1:] - freq[:-1]
     if known(xp.any(~(steps >= 0))):
         raise ArgumentError("the values of freq must be nondecreasing")
-    if freq.shape[0] > 2 and known(xp.any(steps[1:] + steps[:-1] == 0)):
+    if known(xp.any(steps[1:] + steps[:-1] == 0)):
         raise ArgumentError("a value of freq must not occur more than twice")
     for place, name in ((0, "0"), (-1, "fs/2")):
         if known(steps[place] == 0):
