@@ -84,10 +84,10 @@ def test_transforms_of_integers_and_of_nothing(xp):
         got = ours(xp.asarray([1, 2, 3], dtype="int8"), [300, 1])
         assert_close(got, [300.0, 601.0, 902.0, 3.0], rtol=1e-5)
         # Where nothing slides, nothing is transformed, and integers stay exact, as in SciPy.
-        for shape in ((), (1,)):
-            big = np.full(shape, 2**29 + 1)
-            got = ours(xp.asarray(big, "int32"), xp.asarray(np.full(shape, 3), "int32"))
-            assert_close(got, (3 * big).astype("int32"), dtype="int32")
+        for first, second in (((), ()), ((1,), (1,)), ((2,), (1,)), ((1,), (2,))):
+            big, small = np.full(first, 2**29 + 1), np.full(second, 3)
+            got = ours(xp.asarray(big, "int32"), xp.asarray(small, "int32"))
+            assert_close(got, (small * big).astype("int32"), dtype="int32")
         got = ours(xp.asarray(np.zeros((0, 4))), xp.asarray(np.zeros((1, 4))), "full", -1)
         assert got.ndim == 2
         assert got.shape[0] == 0

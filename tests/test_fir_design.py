@@ -237,6 +237,7 @@ LEAST = [
     (3, [0, 0.4, 0.6, 1], [1, 1, 0, 0], [1.0, 100.0]),
     (9, [0.05, 0.2, 0.3, 0.6, 0.65, 0.95], [0, 0.25, 1, 0.75, 0, 0], [1.0, 2.0, 0.5]),
     (31, [0, 0.4, 0.6, 1], [1, 1, 0, 0], None),
+    (5, [0, 0.5, 0.5, 1], [1, 1, 0, 0.5], [2.0, 1.0]),
 ]
 
 
@@ -297,7 +298,11 @@ def test_band_designs_equal_exact_normal_equations(xp, taps, bands, desired, wei
     assert_close(h, want, rtol=1e-12)
     in_pairs = np.reshape(500 * np.asarray(bands), (-1, 2))
     h = firls(
-        taps, xp.asarray(in_pairs), np.reshape(desired, (-1, 2)).tolist(), weight=weight, fs=1e3
+        taps,
+        xp.asarray(in_pairs),
+        np.reshape(desired, (-1, 2)).tolist(),
+        weight=[[w] for w in weight],
+        fs=1e3,
     )
     assert_close(h, want, rtol=1e-12)
 

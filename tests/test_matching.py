@@ -273,6 +273,10 @@ def test_empty_inputs(xp):
     assert_close(got, np.zeros((0, 7)))
     got = match_template(xp.asarray(np.zeros(0)), xp.asarray([1.0, 2.0]), mode="same")
     assert_close(got, np.zeros(0))
+    # A signal of nothing beside two templates, one of four samples beside none.
+    for x, t, shape in (((1, 0), (2, 2), (2, 0)), ((1, 4), (0, 2), (0, 4))):
+        x, t = xp.asarray(np.zeros(x)), xp.asarray(np.ones(t))
+        assert match_template(x, t, mode="same", axes=-1).shape == shape
 
 
 @pytest.mark.op("signal.match_template")

@@ -236,6 +236,35 @@ def test_counts_of_frequencies_as_in_scipy(xp):
     w, h = freqz(xp.asarray([1.0, 2.0]), worN=8.0 + 0j, fs=100)
     assert_close(w, [8.0])
     assert_close(h, [1 + 2 * np.exp(-0.16j * np.pi)])
+    # Integers with an axis, and a float without, are frequencies.
+    for given in (np.array([1, 2]), np.array([2]), np.array(0.5)):
+        w, h = freqz(xp.asarray([1.0, 2.0]), worN=xp.asarray(given))
+        assert_close(w, np.atleast_1d(given).astype(xp.float))
+        assert_close(h, 1 + 2 * np.exp(-1j * np.atleast_1d(given)))
+    assert freqz(xp.asarray([1.0]), worN=None)[1].shape == (512,)
+    for options in ({"whole": True}, {}):
+        for count in (0, 5):
+            given = {"worN": count, "include_nyquist": True, **options}
+            w, h = freqz(xp.asarray([1.0, 2.0]), **given)
+            ww, hh = scipy.signal.freqz([1.0, 2.0], **given)
+            assert_close(w, ww)
+            assert_close(h, hh)
+
+
+@FREQZ
+@pytest.mark.on("numpy", "torch", "jax", "strict")
+def test_filters_and_frequencies_of_every_number(xp, rng):
+    """More taps than points round the circle, filters for each frequency, blocks of sums."""
+    b = rng.standard_normal(41)
+    _, h = freqz(xp.asarray(b), worN=8)
+    assert_close(h, scipy.signal.freqz(b, worN=8)[1], bound=bound(xp, b))
+    each = rng.standard_normal((5, 4))
+    _, h = freqz(xp.asarray(each), worN=4)
+    assert_close(h, scipy.signal.freqz(each, worN=4)[1], rtol=256 * xp.eps)
+    many, freqs = rng.standard_normal((63, 20, 1)), rng.uniform(0, 3, 1500)
+    _, h = freqz(xp.asarray(many), worN=xp.asarray(freqs))
+    want = many[:, :, 0].T @ np.exp(-1j * np.outer(np.arange(63), freqs))
+    assert_close(h, want, bound=max(bound(xp, row) for row in many[:, :, 0].T))
 
 
 @FREQZ
@@ -262,6 +291,9 @@ def test_group_delay_equals_scipy(xp, rng):
     a = np.array([1.0, -0.5, 0.25])
     freqs = np.array([0.2, 1.0, 2.6])
     for system, plain in (
+        ((xp.asarray(-1e30 * b), 1), (b, 1)),
+        ((xp.asarray(b), xp.asarray(a * (1 + 0.5j))), (b, a)),
+        ((xp.asarray(b), xp.asarray(a + [0, 0.25j, 0])), (b, a + [0, 0.25j, 0])),
         ((xp.asarray(b), 1), (b, 1)),
         ((xp.asarray(b), xp.asarray(a)), (b, a)),
         ((xp.asarray(b + 0.5j * b[::-1]), xp.asarray(a)), (b + 0.5j * b[::-1], a)),
@@ -313,8 +345,14 @@ def test_there_is_no_delay_where_nothing_passes(xp):
     with pytest.warns(UserWarning, match="the response is 0 at some of the frequencies"):
         _, delay = group_delay((xp.asarray([1.0, -1.0]), 1), w=[0.0, 1.0])
     assert_close(delay, [0.0, 0.5], atol=1e-14)
-    with pytest.warns(UserWarning, match="the response is nearly 0 at some of the frequencies"):
-        group_delay((xp.asarray([1.0, 1.0]), 1), w=[np.pi])
+    # With feedback neither, nor where all taps are 0.
+    for b in ([1.0, -1.0], [0.0, 0.0]):
+        with pytest.warns(UserWarning, match="the response is 0 at some of the frequencies"):
+            _, delay = group_delay((xp.asarray(b), xp.asarray([1.0, 0.5])), w=[0.0])
+        assert_close(delay, [0.0])
+    for b, place in (([1.0, 1.0], np.pi), ([1.0, -2.0, 1.0], 1e-8)):
+        with pytest.warns(UserWarning, match="the response is nearly 0 at some of the frequenc"):
+            group_delay((xp.asarray(b), 1), w=[place])
     _, pullback = swath.vjp(group_delay, (xp.asarray([1.0, 0.5, -0.25]), 1), [0.5])
     (b, a), *_ = pullback(xp.asarray([1.0]))
     assert a is None

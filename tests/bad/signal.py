@@ -270,6 +270,10 @@ BAD: list[Bad] = [
         FREQZ, "complex frequencies", call(ones(2), 1, [1j]), TypeError,
         r"worN must hold real numbers, got list \[1j\]",
     ),
+    refuse(
+        FREQZ, "complex frequency", call(ones(2), 1, 1j), TypeError,
+        "worN must hold real numbers, got complex 1j",
+    ),
     refuse(FREQZ, MIXED, call(ones(2), 1, elsewhere([1.0])), TypeError, FOREIGN.format("worN")),
     gives(FREQZ, EMPTY, call(ones(2), 1, []), ones(0), lambda r: r[1]),
     refuse(
@@ -343,6 +347,14 @@ BAD: list[Bad] = [
     refuse(DESIGN, "None", call(1, [1.0], None), TypeError, NONE.format("gains")),
     refuse(
         DESIGN, "no taps", call(0, [1.0], ones(1)), ValueError, "numtaps must be at least 1, got 0"
+    ),
+    refuse(
+        DESIGN, "gains of truth values", call(1, [1.0, 2.0], TRUTH), TypeError,
+        "gains must be numeric, got .*bool",
+    ),
+    refuse(
+        DESIGN, "weight of truth values", call(1, [1.0, 2.0], ones(2), weight=TRUTH), TypeError,
+        "weight must be numeric, got .*bool",
     ),
     refuse(
         DESIGN, "negative weight", call(1, [1.0], ones(1), weight=-ones(1)), ValueError,

@@ -127,6 +127,14 @@ BAD: list[Bad] = [
         "bands must have two frequencies for each gain of desired, and there must be one",
     ),
     refuse(
+        MINIMAX, "wrong length", call(3, 0.5 * PAIRS, ones(3)), ValueError,
+        r"bands must have two frequencies for each gain .* got shapes \(4,\) and \(3,\)",
+    ),
+    refuse(
+        MINIMAX, "one weight", call(3, 0.5 * PAIRS, ones(2), weight=ones(1)), ValueError,
+        "weight must have one entry for each of the 2 bands, got 1",
+    ),
+    refuse(
         MINIMAX, NAN, call(3, 0.5 * PAIRS, np.array([1.0, nan])), ValueError,
         "desired must be finite",
     ),
