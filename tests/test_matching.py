@@ -273,6 +273,11 @@ def test_empty_inputs(xp):
     assert_close(got, np.zeros((0, 7)))
     got = match_template(xp.asarray(np.zeros(0)), xp.asarray([1.0, 2.0]), mode="same")
     assert_close(got, np.zeros(0))
+
+
+@pytest.mark.on("numpy", "torch", "strict")
+@pytest.mark.op("signal.match_template")
+def test_empty_inputs_broadcast(xp):
     # A signal of nothing beside two templates, one of four samples beside none.
     for x, t, shape in (((1, 0), (2, 2), (2, 0)), ((1, 4), (0, 2), (0, 4))):
         x, t = xp.asarray(np.zeros(x)), xp.asarray(np.ones(t))

@@ -652,6 +652,10 @@ def test_resample_poly_and_decimate_in_blocks(xp, rng):
     for fn, want in (
         (functools.partial(poly, up=3), scipy.signal.resample_poly(x, 3, 2)),
         (functools.partial(poly, up=2), x),
+        (
+            functools.partial(poly, up=3, window=np.float32(8.0)),
+            scipy.signal.resample_poly(x, 3, 2, window=8.0),
+        ),
         (functools.partial(lower, q=4), theirs(4, ftype="fir")),
         (functools.partial(lower, q=1), x),
         (

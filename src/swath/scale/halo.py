@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import prod
+from numbers import Number
 from typing import Any
 
 from .. import arguments
@@ -311,7 +312,9 @@ def _polyphase(call: Call) -> Halo:
     axis = arguments.axis_of("axis", given["axis"], len(call.shape))
     axes = FilterAxes((), call.shape, axis)
     points = call.shape[axis]
-    shape = getattr(given["window"], "shape", None)
+    window = given["window"]
+    # NumPy's numbers have a shape too: they are parameters of a window, not taps.
+    shape = None if isinstance(window, Number) else getattr(window, "shape", None)
     taps, p, q, offset, count = centred(given["up"], given["down"], shape, points)
     return _resampled(call, axis, axes, (taps, p, q, offset), count, given["padtype"])
 
