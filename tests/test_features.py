@@ -453,6 +453,8 @@ def test_supports_answers_from_the_record():
     assert swath.supports("nn.conv", "torch", "torch.compile")
     assert not swath.supports("nn.conv", "numpy", "torch.compile")
     assert swath.supports("nn.conv", "dask", "stride")
+    # By the name that it is imported by.
+    assert not swath.supports("nn.conv", "array_api_strict", "float16")
     with pytest.raises(ValueError, match="supports: feature 'stripe' is none of 1 sliding axis"):
         swath.supports("nn.conv", "numpy", "stripe")
 

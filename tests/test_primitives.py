@@ -52,6 +52,10 @@ def test_windows_and_their_transpose_equal_loops(xp, rng, case):
     assert_close(got, back)
 
 
+def test_a_shape_of_one_axis_may_be_its_length(xp):
+    assert_close(swath.overlap_add(xp.asarray(np.ones((3, 2))), 4), [1.0, 2.0, 2.0, 1.0])
+
+
 def test_windows_equal_numpys(xp, rng):
     x = rng.standard_normal((4, 6))
     want = np.lib.stride_tricks.sliding_window_view(x, (2, 3))
