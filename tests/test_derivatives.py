@@ -247,6 +247,22 @@ def test_a_conjugate_too_many_is_caught(monkeypatch):
             check(swath.signal.convolve, x, k)
 
 
+def test_a_derivative_of_another_dtype_is_caught(monkeypatch):
+    from swath.sliding import product
+
+    x, k = np.random.default_rng(0).standard_normal((2, 3))
+    right = product._Product.pull
+
+    def wrong(self, be, *rest):
+        first, second = right(self, be, *rest)
+        return first, second.astype(np.float32)
+
+    monkeypatch.setattr(product._Product, "pull", wrong)
+    for check in (check_vjp, check_adjoint):
+        with pytest.raises(AssertionError, match=r"cotangent of in2: shape \(3,\) dtype float32"):
+            check(swath.signal.convolve, x, k)
+
+
 def test_a_pullback_that_drops_an_edge_is_caught(monkeypatch):
     from swath import primitives
 

@@ -60,6 +60,22 @@ def test_checks_need_something_to_check():
         check_vjp(np.convolve, np.ones(3), np.ones(2))
 
 
+@pytest.mark.parametrize("broken", ["rmatvec", "T"])
+def test_an_adjoint_of_another_length_is_caught(broken):
+    from scipy.sparse.linalg import aslinearoperator
+
+    right, wrong = (aslinearoperator(np.ones(n)) for n in ((3, 2), (3, 4)))
+
+    class Operator:
+        shape, dtype = right.shape, right.dtype
+        matvec, rmatvec, T = right.matvec, right.rmatvec, right.T
+
+    check_adjoint(Operator())
+    setattr(Operator, broken, getattr(wrong, broken))
+    with pytest.raises(AssertionError, match=rf"adjoint, {broken}: shape \(4,\), expected \(2,\)"):
+        check_adjoint(Operator())
+
+
 def test_checks_return_none(xp):
     x, k = xp.asarray([1.0, 2.0, 3.0]), xp.asarray([1.0, -1.0])
     assert check_adjoint(swath.signal.convolve, x, k) is None

@@ -8,10 +8,12 @@ from dataclasses import asdict, astuple, replace
 
 import numpy as np
 import pytest
+import scipy
 
 import swath
 from swath import cli, tuning
 from swath._backends import backend_named
+from swath.geometry import Sliding, Span
 from swath.sliding import costs, plan
 from swath.sliding.costs import Measured
 
@@ -137,6 +139,41 @@ def test_file_of_another_version(xp, file):
     file.parent.mkdir()
     file.write_text(json.dumps({"costs": [table]}))
     assert costs.of("numpy", "cpu").costs == replace(BEFORE, gemm=1e11)
+
+
+def test_what_is_measured_is_told(xp, monkeypatch):
+    """With the times that are predicted, twice over, and rates that stay as they are."""
+    span = Span(50, 5, 2, 3, 2, 2)
+    g = Sliding((span, Span(9, 3)), groups=4, last=True)
+    products = [
+        tuning.Product("y", g, 2, 3, 6, "float32"),
+        tuning.Product("w", Sliding((Span(90, 5),)), 1, 1, 1, "float64"),
+    ]
+    assert [str(p) for p in products] == [
+        "y: 2 × 4 groups of 3→6, 50∗5/2:3 9∗3, channels last, float32",
+        "w: 1 × 1→1, 90∗5, float64",
+    ]
+
+    def timed(be, product, device):
+        found, _ = plan.predicted(product.problem(be), BEFORE)
+        seconds = {c.method: 2 * c.seconds for c in found if c.seconds < float("inf")}
+        return tuning.Timed(product, seconds, "direct")
+
+    monkeypatch.setattr(tuning, "drawn", lambda seed: iter(products))
+    monkeypatch.setattr(tuning, "timed", timed)
+    monkeypatch.setattr(tuning, "fitted", lambda be, results, before: before)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    found, said = tuning.tune("numpy", count=2)
+    assert said.endswith("off by a factor of 2.00 (median), 2.00 (95th percentile)")
+    assert (found.library, found.kind, found.device) == ("numpy", "cpu", costs.processor())
+    assert found.costs == costs.of("numpy", "cpu").costs
+    assert found.versions == f"numpy {np.__version__}, scipy {scipy.__version__}"
+    assert found.how == "fitted by `swath tune` to 2 products of seed 0, 3 threads"
+    assert f"gemm {found.costs.gemm:.3g}, " in tuning.rates_of(found)
+    # Every number goes by.
+    seen = []
+    tuning.tune("numpy", count=2, each=lambda numbers: (seen.append(n) for n in numbers))
+    assert seen == [0, 1]
 
 
 @pytest.mark.parametrize(
