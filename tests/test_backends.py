@@ -151,6 +151,26 @@ def test_integer_products_where_the_library_has_none(xp, rng, kind, monkeypatch)
     np.testing.assert_array_equal(xp.numpy(got), a @ b)
 
 
+@pytest.mark.on("numpy", "torch", "strict")
+@pytest.mark.parametrize(
+    "shape", [(7, 300), (9, 257), (4099, 3), (2, 100, 5), (70_000, 4)], ids=str
+)
+@pytest.mark.parametrize("kind", ["float32", "float64", "complex128"])
+def test_products_of_triangles_equal_whole_ones(xp, rng, shape, kind):
+    """What computes parts of them by itself: many columns, tall matrices, batches of small ones."""
+    a = rng.standard_normal(shape)
+    a = (a + 1j * rng.standard_normal(shape) if kind == "complex128" else a).astype(kind)
+    z = np.triu(rng.standard_normal((shape[-1],) * 2)).astype(kind)
+    x = xp.asarray(a, kind)
+    be, eps = backend_of(x), float(np.finfo(kind).eps)
+    wide = a.astype("complex128" if kind == "complex128" else "float64")
+    size = np.abs(wide)
+    want = wide.conj().mT @ wide
+    assert_close(be.gram(x), want, bound=2 * shape[-2] * eps * (size.mT @ size), dtype=kind)
+    bound = 4 * shape[-1] * eps * (size @ np.abs(z))
+    assert_close(be.times_upper(x, xp.asarray(z, kind)), wide @ z, bound=bound, dtype=kind)
+
+
 @pytest.mark.on("numpy")
 def test_powers_of_two_are_rounded_to_one_bit_on_a_gpu(xp, monkeypatch):
     """Its power function is off by some units; here the 2 is."""

@@ -298,6 +298,18 @@ def test_matrix_in_blocks_equals_scipy(shape, kernel, mode, boundary, turned, ax
     assert_close(sink, want)
 
 
+@pytest.mark.op("signal.convolve2d")
+def test_a_matrix_whose_edges_nobody_reads_may_go_on_periodically(rng):
+    x = rng.standard_normal((9, 4))
+    for shape, mode in (((2, 3), "valid"), ((1, 3), "full")):
+        h = rng.standard_normal(shape)
+        want = scipy.signal.convolve2d(x, h, mode, "wrap")
+        sink = np.zeros(want.shape)
+        fn = partial(swath.signal.convolve2d, in2=h, mode=mode, boundary="wrap")
+        swath.map_blocks(fn, x, sink, block=3, progress=False)
+        assert_close(sink, want)
+
+
 @pytest.mark.op("signal.fftconvolve", "signal.oaconvolve")
 @pytest.mark.parametrize("mode", MODES)
 def test_transforms_of_blocks_equal_the_product(rng, mode):
@@ -751,6 +763,10 @@ BAD = {
     "matrix continued by periods": (
         partial(swath.signal.convolve2d, in2=np.ones((2, 2)), boundary="wrap"), np.ones((5, 5)),
         np.ones((6, 6)), {}, NotImplementedError, "joins both ends of axis 0",
+    ),
+    "kernel that is a number": (
+        partial(swath.signal.convolve2d, in2=2.0), np.ones((5, 5)), np.ones((5, 5)), {},
+        ValueError, "in2 must be an array, got float",
     ),
     "matrix boundary": (
         partial(swath.signal.convolve2d, in2=np.ones((1, 2)), boundary="none"), np.ones((5, 5)),
