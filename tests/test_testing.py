@@ -14,6 +14,9 @@ def test_assert_close_accepts_what_is_equal_enough(xp, rng):
     assert_close(xp.asarray(x), x)
     assert_close(xp.asarray(x), x, dtype=xp.float)
     assert_close(xp.asarray(x + 1e-3), x, atol=1.1e-3)
+    assert_close(xp.asarray(x * (1 + 1e-3)), x, rtol=1.1e-3)
+    assert_close(xp.asarray(x * (1 + 1e-3)), x, bound=1.1e-3 * np.abs(x))
+    assert_close(x.tolist(), x, dtype="float64")
     assert_close(xp.asarray([1.0, np.nan, np.inf]), np.array([1.0, np.nan, np.inf]))
     assert_close(xp.asarray([1, 2]), np.array([1, 2]))
     assert_close(xp.asarray(np.zeros((0, 3))), np.zeros((0, 3)))
@@ -61,10 +64,15 @@ def test_checks_need_something_to_check():
 
 
 @pytest.mark.parametrize("broken", ["rmatvec", "T"])
-def test_an_adjoint_of_another_length_is_caught(broken):
+@pytest.mark.parametrize(
+    "wrong, text",
+    [(np.ones((3, 4)), r"shape \(4,\), expected \(2,\)"), (2 * np.ones((3, 2)), "<y, Ax> = ")],
+    ids=["another length", "other values"],
+)
+def test_a_wrong_adjoint_is_caught(broken, wrong, text):
     from scipy.sparse.linalg import aslinearoperator
 
-    right, wrong = (aslinearoperator(np.ones(n)) for n in ((3, 2), (3, 4)))
+    right, wrong = aslinearoperator(np.ones((3, 2))), aslinearoperator(wrong)
 
     class Operator:
         shape, dtype = right.shape, right.dtype
@@ -72,8 +80,31 @@ def test_an_adjoint_of_another_length_is_caught(broken):
 
     check_adjoint(Operator())
     setattr(Operator, broken, getattr(wrong, broken))
-    with pytest.raises(AssertionError, match=rf"adjoint, {broken}: shape \(4,\), expected \(2,\)"):
+    with pytest.raises(AssertionError, match=f"adjoint, {broken}: {text}"):
         check_adjoint(Operator())
+
+
+def test_checks_look_at_keywords_and_go_by_what_is_allowed(rng, monkeypatch):
+    from swath.sliding import product
+
+    x, k = rng.standard_normal(6), rng.standard_normal(3)
+    for check in (check_adjoint, check_vjp):
+        check(swath.signal.convolve, x, in2=k)
+        with pytest.raises(AssertionError, match=r"(adjoint|derivative) in in1"):
+            check(swath.signal.convolve, x, k, rtol=-1.0)
+    with pytest.raises(AssertionError, match="derivative in a"):
+        # So far apart that 1/a is no line in between.
+        check_vjp(swath.signal.lfilter, k, np.array([2.0]), x, step=0.5)
+    right = product._Product.pull
+
+    def wrong(self, be, *rest):
+        first, second = right(self, be, *rest)
+        return first, 2 * second
+
+    monkeypatch.setattr(product._Product, "pull", wrong)
+    for check in (check_adjoint, check_vjp):
+        with pytest.raises(AssertionError, match=r"(adjoint|derivative) in in2"):
+            check(swath.signal.convolve, x, in2=k)
 
 
 def test_checks_return_none(xp):
