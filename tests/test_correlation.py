@@ -79,6 +79,7 @@ def test_transforms_equal_scipy(xp, rng, mode):
 def test_transforms_of_integers_and_of_nothing(xp):
     for ours in (swath.signal.fftconvolve, swath.signal.oaconvolve):
         got = ours(xp.asarray([1, 2, 3], dtype="int32"), xp.asarray([1, 1], dtype="int32"))
+        assert "float" in str(got.dtype)
         assert_close(got, [1.0, 3.0, 5.0, 3.0], rtol=1e-5)
         # More than an int8 holds: lists become floats as the integers beside them do.
         got = ours(xp.asarray([1, 2, 3], dtype="int8"), [300, 1])

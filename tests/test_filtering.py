@@ -122,6 +122,7 @@ def test_initial_states_equal_scipy(xp, rng):
             got = xp.call(lfiltic, xp.asarray(b), 0.5, (), given)
             want = scipy.signal.lfiltic(b, [0.5], [], x)
             assert_close(got, np.zeros(0) if taps == 1 else want, atol=10 * xp.eps)
+    assert_close(lfiltic(xp.asarray([0.5, 0.25, 0.5]), 1.0, (), 2.0), [0.5, 1.0])
     b = rng.standard_normal(5)
     assert_close(lfilter_zi(xp.asarray(b), 1.0), scipy.signal.lfilter_zi(b, [1.0]))
     y, _ = lfilter(xp.asarray(b), 1.0, xp.asarray(np.ones(4)), zi=lfilter_zi(xp.asarray(b), 1.0))

@@ -291,7 +291,7 @@ def test_group_delay_equals_scipy(xp, rng):
     a = np.array([1.0, -0.5, 0.25])
     freqs = np.array([0.2, 1.0, 2.6])
     for system, plain in (
-        ((xp.asarray(-1e30 * b), 1), (b, 1)),
+        ((xp.asarray((1e200 if xp.x64 else 1e30) * b), 1), (b, 1)),
         ((xp.asarray(b), xp.asarray(a * (1 + 0.5j))), (b, a)),
         ((xp.asarray(b), xp.asarray(a + [0, 0.25j, 0])), (b, a + [0, 0.25j, 0])),
         ((xp.asarray(b), 1), (b, 1)),
