@@ -186,6 +186,21 @@ def test_a_bad_sample_is_never_hidden_and_stays_within_its_block(xp, rng, bad):
 
 @pytest.mark.on("torch")
 @pytest.mark.op("signal.convolve")
+def test_views_that_pytorch_negates_or_conjugates_when_read(xp, rng):
+    z, k = rng.standard_normal(40) + 1j * rng.standard_normal(40), rng.standard_normal(3)
+    turned = xp.asarray(z).conj()
+    assert turned.is_conj()
+    assert turned.imag.is_neg()
+    to_numpy = swath.bind("torch").to_numpy
+    for given, host in ((turned, z.conj()), (turned.imag, -z.imag)):
+        assert_close(to_numpy(given), host, rtol=0)
+        for method in ("auto", "direct", "toeplitz", "fft"):
+            got = swath.signal.convolve(given, xp.asarray(k), method=method)
+            assert_close(got, np.convolve(host, k))
+
+
+@pytest.mark.on("torch")
+@pytest.mark.op("signal.convolve")
 @pytest.mark.parametrize("method", ["auto", "direct", "toeplitz"])
 def test_numpy_warns_nobody_who_uses_another_library(xp, rng, method):
     """Short rows are NumPy's to multiply where memory is shared; a warning is an error here."""
