@@ -581,6 +581,83 @@ def test_torch_make_fx_records_a_program_of_any_values(xp, case):
     close(program(*other), call(*other), xp.eps)
 
 
+def _module(function):
+    """A function as a module of PyTorch."""
+    import torch
+
+    module = torch.nn.Module()
+    module.forward = lambda *arrays: function(*arrays)
+    return module
+
+
+# What needs values of arrays says so; least squares record every step that they might take.
+_LONG = ("lstsq", "project", "identify_fir", "deconvolve", "fir_from_response", "firls")
+
+
+@torch_only
+@pytest.mark.parametrize(
+    "case",
+    [
+        p
+        for p in params(smooth=True)
+        if not (record(p.values[0]).reads_values and p.values[0].op.endswith(_LONG))
+    ],
+)
+def test_torch_exports_a_program_of_any_values(xp, case):
+    import torch
+
+    call = Call(case, xp)
+    first, second = zip(*lanes(call), strict=True)
+    program = torch.export.export(_module(call), tuple(map(xp.asarray, first)))
+    other = [xp.asarray(a) for a in second]
+    close(program.module()(*other), call(*other), xp.eps)
+
+
+@torch_only
+@pytest.mark.op("linalg.gram_report", "signal.remez")
+def test_torch_export_of_what_needs_values_is_refused_in_words(xp):
+    import torch
+
+    for call in (swath.linalg.gram_report, lambda a: swath.signal.remez(9, a[0], [1.0])):
+        with pytest.raises(NotImplementedError, match="traced"):
+            torch.export.export(_module(call), (xp.asarray([[0.1, 0.4], [0.0, 1.0]]),))
+
+
+@torch_only
+@pytest.mark.op("signal.lfilter")
+def test_torch_exports_lanes(xp, rng):
+    import torch
+
+    x, b = xp.asarray(rng.standard_normal((3, 40))), xp.asarray(rng.standard_normal(5))
+    each = torch.func.vmap(lambda row: swath.signal.lfilter(b, 1.0, row))
+    close(torch.export.export(_module(each), (x,)).module()(x), each(x), xp.eps)
+
+
+@torch_only
+@pytest.mark.filterwarnings("ignore:.torch.jit.trace. is deprecated:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+@pytest.mark.op("nn.conv", "overlap_add", "signal.upfirdn")
+def test_torch_programs_without_numbers_in_shapes_are_refused_in_words(xp, rng):
+    import torch
+
+    x, w = xp.asarray(rng.standard_normal((2, 3, 9))), xp.asarray(rng.standard_normal((4, 3, 3)))
+    for call in (
+        lambda x: swath.nn.conv(x, w),
+        lambda x: swath.overlap_add(x, (2, 11)),
+        lambda x: swath.signal.upfirdn(w[0, 0], x, 3, 2),
+    ):
+        with pytest.raises(NotImplementedError, match=r"torch\.export\.export records"):
+            torch.jit.trace(call, x, check_trace=False)
+
+    with pytest.raises(TypeError) as caught:
+        torch.export.export(
+            _module(lambda x: swath.nn.conv(x, w)),
+            (x,),
+            dynamic_shapes=(({0: torch.export.Dim("n")},),),
+        )
+    assert caught.value.__notes__[0].endswith("in numbers: export one program for each")
+
+
 @torch_only
 @pytest.mark.parametrize("case", params(first_of_each=True))
 def test_torch_default_device_is_not_where_arrays_go(xp, case):

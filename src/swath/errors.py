@@ -7,6 +7,7 @@ what would work. `explain` adds the operation's name in front and the shapes beh
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -85,6 +86,24 @@ def _symbolic(arguments: Mapping[str, Any]) -> bool:
     return any(not isinstance(n, int) for s in shapes if isinstance(s, tuple) for n in s)
 
 
+def _of_torch(arguments: Mapping[str, Any]) -> bool:
+    return any(str(getattr(v, "dtype", "")).startswith("torch.") for v in arguments.values())
+
+
+def _jit_traced(arguments: Mapping[str, Any]) -> bool:
+    """Whether `torch.jit.trace` called; an error ends the tracing, and only callers tell then."""
+    frame = sys._getframe() if _of_torch(arguments) else None
+    while frame is not None and frame.f_globals.get("__name__") != "torch.jit._trace":
+        frame = frame.f_back
+    return frame is not None
+
+
+_JIT = (
+    "products are planned for shapes in numbers, which torch.jit.trace makes arrays of; "
+    "torch.export.export records the program"
+)
+
+
 def _said(
     kind: type[Exception], operation: str, text: str, arguments: Mapping[str, Any]
 ) -> Exception:
@@ -103,7 +122,11 @@ def explain(operation: str, arguments: Mapping[str, Any]) -> Generator[None]:
     except _OURS as error:
         # The innermost operation has spoken already.
         if getattr(error, "operation", None) is None:
-            raised = _said(type(error), operation, str(error), arguments)
+            kind, text = type(error), str(error)
+            if kind is ArgumentTypeError and _jit_traced(arguments):
+                # Of a length, which is an int elsewhere.
+                kind, text = UnsupportedError, _JIT
+            raised = _said(kind, operation, text, arguments)
             try:
                 raise raised.with_traceback(error.__traceback__) from None
             finally:
@@ -111,12 +134,15 @@ def explain(operation: str, arguments: Mapping[str, Any]) -> Generator[None]:
                 del raised
         raise
     except Exception as error:
-        stored = _without_arithmetic(arguments)
-        if stored and isinstance(error, NotImplementedError | ValueError):
+        text, stored = "", _without_arithmetic(arguments)
+        if _jit_traced(arguments):
+            text = _JIT
+        elif stored and isinstance(error, NotImplementedError | ValueError):
             text = (
                 f"{stored} is {describe(arguments[stored])}, a dtype that PyTorch does not compute "
                 f"this with; convert it to a wider signed integer or a float"
             )
+        if text:
             raised = _said(UnsupportedError, operation, text, arguments)
             try:
                 raise raised from error
@@ -124,10 +150,9 @@ def explain(operation: str, arguments: Mapping[str, Any]) -> Generator[None]:
                 del raised
         note = f"while computing swath {operation} of {_shapes(arguments) or 'no arrays'}"
         if _symbolic(arguments):
-            note += (
-                "; products are planned for shapes in numbers: export one program for each, or go "
-                "over a symbolic batch with jax.lax.map"
-            )
+            note += "; products are planned for shapes in numbers: export one program for each"
+            if not _of_torch(arguments):
+                note += ", or go over a symbolic batch with jax.lax.map"
         if note not in getattr(error, "__notes__", ()):
             error.add_note(note)
         raise

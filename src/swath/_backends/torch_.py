@@ -117,6 +117,9 @@ class TorchBackend(Backend):
         return torch.int64
 
     def concrete(self, x: Array) -> Any:
+        if _exporting():
+            # A program is for any values: `item` would give a symbol, which decides nothing.
+            return None
         try:
             return x.item()
         except RuntimeError:
@@ -467,7 +470,8 @@ class TorchBackend(Backend):
     }
 
     def call(self, core: Core, geometry: Any, arrays: Sequence[Array]) -> Array:
-        if not _differentiated(arrays):
+        # `torch.export` keeps no rules, and does not take them inside of `torch.func.vmap`.
+        if not _differentiated(arrays) or _exporting():
             return core.forward(self, geometry, *arrays)
         rule = _ComposedRule if _transforms_active() else _Rule
         out = rule.apply(_Task(core, geometry), *arrays)
@@ -568,6 +572,7 @@ _forward_ad: Any = torch.autograd.forward_ad
 _functorch: Any = vars(torch._C)["_functorch"]
 _transforms_active = getattr(torch._C, "_are_functorch_transforms_active", lambda: True)
 _modes = getattr(torch._C, "_len_torch_dispatch_stack", lambda: 0)
+_exporting = getattr(torch.compiler, "is_exporting", lambda: False)
 
 
 def _recording() -> bool:
