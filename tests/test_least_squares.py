@@ -1509,3 +1509,19 @@ def test_weights_near_the_end_of_the_range_are_as_good_as_those_near_one(xp, rng
     assert_close(got.covariance, residuals / 17 * inverse, rtol=500 * xp.eps)
     root = unit**0.5 * xp.numpy(got.inverse_root)
     assert_close(root @ root.T, inverse, rtol=500 * xp.eps)
+
+
+@pytest.mark.on("numpy")
+@pytest.mark.op("linalg.lstsq")
+def test_numpy_may_raise_whatever_it_tells_of(xp, rng):
+    """What underflows inside is no error of the caller's, whose numbers are near one."""
+    a, b = rng.standard_normal((50, 5)), rng.standard_normal(50)
+    empty, hole = a.copy(), a.copy()
+    empty[:, 2], hole[3, 2] = 0, np.nan
+    for rows_of in (a, empty, hole, 0 * a):
+        for method in ("auto", "cholesky_qr"):
+            for right in (b, 0 * b):
+                got = linalg.lstsq(rows_of, right, method=method)
+                with np.errstate(all="raise"):
+                    raised = linalg.lstsq(rows_of, right, method=method)
+                np.testing.assert_array_equal(raised.x, got.x)

@@ -537,11 +537,11 @@ class Backend:
         return [found[item] for item in items]
 
     def quiet(self) -> AbstractContextManager[Any]:
-        """No warnings of overflow and invalid values inside, which are none by accident there.
+        """No warnings of overflow, underflow and invalid values inside, none by accident there.
 
-        NumPy's, which others are made of.
+        NumPy's, which others are made of. Underflow is told where users ask for all errors.
         """
-        return np.errstate(over="ignore", invalid="ignore")
+        return np.errstate(over="ignore", under="ignore", invalid="ignore")
 
     def may_hold_nan(self, x: Array) -> bool:
         """Whether an array of a floating dtype may hold a NaN."""
