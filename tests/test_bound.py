@@ -74,6 +74,22 @@ def test_dlpack_objects_and_arrays_of_other_libraries(sw):
         assert_close(y, np.array([1.0, 2.0, 2.0, 1.0]))
 
 
+@pytest.mark.needs("torch")
+@pytest.mark.needs("jax")
+def test_bfloat16_goes_to_libraries_that_have_it(sw):
+    import jax.numpy as jnp
+    import torch
+
+    values = np.array([1.0, 0.5, 3.0])
+    for x in (torch.asarray(values).bfloat16(), jnp.asarray(values, jnp.bfloat16)):
+        if sw.backend.name == "numpy":
+            with pytest.raises(TypeError, match=r"numpy has no bfloat16, got .* convert it to f"):
+                sw.asarray(x)
+        else:
+            assert_close(sw.asarray(x), values, dtype="bfloat16")
+        assert_close(sw.asarray(x, dtype="float32"), values, dtype="float32")
+
+
 @pytest.mark.needs("jax")
 def test_float64_becomes_the_widest_float():
     import jax

@@ -634,6 +634,16 @@ def test_torch_exports_lanes(xp, rng):
 
 
 @torch_only
+@pytest.mark.op("nn.max_pool")
+def test_what_stands_for_an_array_in_torch_fx_is_told_from_one(xp):
+    """It says that it has any attribute that it is asked for."""
+    import torch
+
+    with pytest.raises(TypeError, match=r"x must be an array, .* got Proxy"):
+        torch.fx.Tracer().trace(lambda x: swath.nn.max_pool(x, (2,)))
+
+
+@torch_only
 @pytest.mark.filterwarnings("ignore:.torch.jit.trace. is deprecated:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 @pytest.mark.op("nn.conv", "overlap_add", "signal.upfirdn")

@@ -108,6 +108,9 @@ class Bound:
             x = x if self.device is None else self.backend.moved(x, self.device)
             return x if dtype is None else self.xp.astype(x, dtype)
         if found is not None:
+            if found.name_of(x.dtype) == "bfloat16":
+                # NumPy has none, through whose arrays it goes.
+                x, dtype = found.cast(x, found.dtype("float32")), dtype or self._bfloat16(x)
             table = found.to_numpy(x)
         elif hasattr(x, "__dlpack__"):
             table = np.from_dlpack(x)
@@ -138,6 +141,14 @@ class Bound:
                 f"asarray: dtype must be a dtype of {self.backend.name} or its name, got {dtype!r}"
             )
         return self.backend.dtype(name)
+
+    def _bfloat16(self, x: Any) -> Any:
+        if not arguments.dtype_name(self.backend, "bfloat16"):
+            raise ArgumentTypeError(
+                f"asarray: {self.backend.name} has no bfloat16, got {describe(x)}; convert it to "
+                f"float32"
+            )
+        return self.backend.dtype("bfloat16")
 
     def to_numpy(self, x: Any) -> np.ndarray:
         """A result as a NumPy array (an explicit transfer)."""

@@ -117,7 +117,8 @@ def _library(x: Any) -> str | None:
         return "cupy"
     if array_api_compat.is_dask_array(x):
         return "dask"
-    if hasattr(x, "__array_namespace__"):
+    # Of the class: what records a program (`torch.fx`) says that it has whatever it is asked for.
+    if hasattr(type(x), "__array_namespace__"):
         return array_api_compat.array_namespace(x).__name__
     return None
 
