@@ -681,6 +681,25 @@ def test_torch_rows_of_one_block_may_be_differentiated_or_not(xp, rng):
     assert_close(xp.numpy(got), xp.numpy(want), rtol=64 * xp.eps)
 
 
+@pytest.mark.on("torch")
+@pytest.mark.parametrize("first", [20, 300])
+def test_torch_rows_may_come_in_inference_mode_first(xp, rng, first):
+    """What is made there PyTorch lets nobody write into elsewhere."""
+    import torch
+
+    a, b = xp.asarray(rng.standard_normal((400, 3))), xp.asarray(rng.standard_normal(400))
+    sums = GramAccumulator(3)
+    with torch.inference_mode():
+        sums.update(a[:first], b[:first])
+    a.requires_grad_()
+    sums.update(a[first:], b[first:])
+    want = torch.linalg.pinv(a) @ b
+    got = sums.solve().x
+    assert_close(xp.numpy(got), xp.numpy(want), rtol=1e3 * xp.eps)
+    (slope,), (whole,) = (torch.autograd.grad(x.sum(), a) for x in (got, want))
+    assert_close(slope[first:], whole[first:], rtol=1e4 * xp.eps, atol=1e-12)
+
+
 def test_standard_errors_in_units_whose_squares_leave_the_dtype(xp, rng):
     a, b = gaussian(rng, 12, 3), gaussian(rng, 12)
     want = lstsq(a, b)

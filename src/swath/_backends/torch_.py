@@ -294,6 +294,12 @@ class TorchBackend(Backend):
         pairs = [n for pair in reversed(widths) for n in pair]
         return torch.constant_pad_nd(x, pairs, _held(value, x.dtype)) if any(pairs) else x
 
+    def put_slab(self, x: Array, value: Array, starts: Sequence[Any]) -> Array:
+        if x.is_inference() and not torch.is_inference_mode_enabled():
+            # Made inside of that mode, it is written into nowhere else.
+            x = x.clone()
+        return super().put_slab(x, value, starts)
+
     def matmul(self, a: Array, b: Array) -> Array:
         if _autocast(a):
             with _own_dtypes(a):
