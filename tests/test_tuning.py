@@ -18,7 +18,7 @@ from swath.sliding import costs, plan
 from swath.sliding.costs import Measured
 
 pytestmark = pytest.mark.on("numpy")
-SHIPPED = costs._likeliest("numpy", "cpu")
+SHIPPED = costs._likeliest("numpy", "cpu", costs.processor())
 BEFORE = SHIPPED.costs
 
 

@@ -46,16 +46,15 @@ def layer_seconds(p: Any, cost: Any) -> float | str:
     row = p.mutable and p.role == "y" and p.single and p.batch * g.groups == 1
     if row and by_line(g, p.width):
         return line_seconds(g.spans[0], p.width, p.heavy, cost.gemm) + 2 * cost.call
-    looped = p.role == "x" and p.single and g.groups == 1
     if p.width > 4 or _gathers(g, p.batch, p.outputs if p.role == "x" else p.inputs):
         columns = p.width * p.places * p.depth * p.taps
         seconds = p.heavy * p.flops * (1 + LANES / p.rows) / cost.native
         # Points are copied one by one, into memory of each call.
         seconds += columns / (cost.gather / (4 if columns < _FRESH else 8))
         seconds += p.batch * g.groups * cost.call
-        if looped:
+        if p.role == "x" and p.single and g.groups == 1:
             seconds += 7 * p.flops / cost.native_single
-    elif p.single and g.groups == 1 and (p.role != "w" or p.taps <= _ROW):
+    elif p.single and g.groups == 1 and _gains(p.role, g):
         seconds = _alone_seconds(p, cost)
     else:
         seconds = channels_seconds(p, cost)
@@ -134,8 +133,7 @@ def layer(role: str, g: Any, a: Array, b: Array) -> Array:
 def _alone(role: str, g: Any, a: Array, b: Array) -> bool:
     """Whether signals of a single channel, which lie channels last as well as first, shall say so.
 
-    oneDNN's kernels for that take up to a twentieth of the time; PyTorch's own, of small arrays,
-    and those of gradients of many taps, more.
+    oneDNN's kernels for that take up to a twentieth of the time; PyTorch's own, of small arrays, more.
     """
     if g.groups > 1 or a.dtype is not torch.float32 or not a.is_cpu:
         return False
@@ -143,6 +141,11 @@ def _alone(role: str, g: Any, a: Array, b: Array) -> bool:
     other = b.shape[1] if role == "w" else a.shape[1] if role == "x" else b.shape[0]
     if x.shape[1] > 1 or other > 1 or _gathers(g, x.shape[0], x.numel()):
         return False
+    return _gains(role, g)
+
+
+def _gains(role: str, g: Any) -> bool:
+    """Whether a single channel gains by saying so: all but gradients of many taps."""
     return role != "w" or prod(g.sizes) <= _ROW
 
 

@@ -111,10 +111,10 @@ def shipped() -> dict[tuple[str, str], list[Measured]]:
     return found
 
 
-def _likeliest(library: str, kind: str, device: str = "") -> Measured:
+def _likeliest(library: str, kind: str, device: str) -> Measured:
     """Those of the same maker, which the first word of a name tells; else the first."""
     entries = shipped().get((library, kind), shipped()[_FALLBACK[kind]])
-    maker = (device or (processor() if kind == "cpu" else "")).partition(" ")[0]
+    maker = device.partition(" ")[0]
     return next((e for e in entries if e.device.partition(" ")[0] == maker), entries[0])
 
 
@@ -129,6 +129,7 @@ def of(library: str, kind: str, device: str = "") -> Measured:
     device : str
         Name of the GPU; of a CPU the processor's is found.
     """
+    device = device or processor()
     likeliest = _likeliest(library, kind, device)
     path = tuned_file()
     if path is None or not os.path.exists(path):
@@ -143,7 +144,6 @@ def of(library: str, kind: str, device: str = "") -> Measured:
             stacklevel=2,
         )
         return likeliest
-    device = device or processor()
     fitting = (e for e in entries if (e.library, e.kind, e.device) == (library, kind, device))
     return next(fitting, likeliest)
 
@@ -181,7 +181,7 @@ def read(path: Path | Traversable, *, whole: bool = False) -> list[Measured]:
         if not all(0 < v < float("inf") for v in given.values()):
             raise ValueError(f"a rate of {library} is no positive number")
         if not whole:
-            given = {**asdict(_likeliest(library, kind).costs), **given}
+            given = {**asdict(_likeliest(library, kind, entry["device"]).costs), **given}
         texts = {k: str(entry[k]) for k in ("device", "versions", "date", "how")}
         found.append(Measured(library=library, kind=kind, costs=Costs(**given), **texts))
     return found

@@ -117,11 +117,12 @@ def estimate(p: Problem, cost: Costs) -> Estimate | str:
         if not p.g.strideless:
             copies, calls = 2 * copies, 5
     inner = p.depth * p.taps // shifts
-    # Products of few rows, or sums of few terms; those of groups are many small ones.
-    few = 8 if p.wide > 1 else 16
-    loss = 1 + few / min(p.rows, 64) + few / inner
     if p.wide == p.g.groups == 1 < p.rows:
         loss = _LOSS[p.role] * p.narrow.loss(inner, p.rows)
+    else:
+        # Products of few rows, or sums of few terms; those of groups are many small ones.
+        few = 8 if p.wide > 1 else 16
+        loss = 1 + few / min(p.rows, 64) + few / inner
     seconds = p.heavy * p.flops * loss / cost.gemm
     seconds += copies / cost.gather + added / cost.stream
     calls += _RUN_CALLS * started

@@ -58,15 +58,13 @@ _WIDE = 512
 class Tiling(NamedTuple):
     """Outputs per tile; points that one product reads along every axis; how many products.
 
-    `way` is "interleaved", "summed" or "gathered", as above; `work` are multiply-adds, what else is
-    done told in these.
+    `way` is "interleaved", "summed" or "gathered", as above.
     """
 
     t: tuple[int, ...]
     box: tuple[int, ...]
     frames: int
     way: str
-    work: float = 0.0
 
 
 def counts(spans: Sequence[Span], t: Sequence[int]) -> list[int]:
@@ -114,7 +112,7 @@ def tiling(
             if batch * prod(number) * inner * columns > ALONE * made.frames:
                 work += narrow.start
             if work < best:
-                best, found = work, made._replace(work=work)
+                best, found = work, made
     assert found is not None  # tiles of one output are always tried
     return found
 
@@ -153,7 +151,7 @@ class Tiles:
     ) -> None:
         self.be, self.xp, self.g = be, be.xp, g
         self.batch, self.depth, self.rows, self.rank = batch, depth, rows, g.rank
-        self.t, self.box, self.J, self.way, _ = made
+        self.t, self.box, self.J, self.way = made
         self.hops = [s.stride * n for s, n in zip(g.spans, self.t, strict=True)]
         self.counts = counts(g.spans, self.t)
         self.inner, self.columns = depth * prod(self.box), rows * prod(self.t)

@@ -29,30 +29,27 @@ _LENGTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 
 
 class Widened(NamedTuple):
-    """Outputs per tile, the layer that computes a tile as its channels, and multiply-adds."""
+    """Outputs per tile, and the layer that computes a tile as its channels."""
 
     t: int
     g: Sliding
-    work: float
 
 
 @lru_cache(maxsize=4096)
 def widened(g: Sliding, depth: int, rows: int, narrow: Narrow) -> Widened:
     """The tiles of least work for one batch entry, counted as in `tiles`."""
     *before, s = g.spans
-    best = Widened(1, g, inf)
+    best, found = inf, Widened(1, g)
     for t in _LENGTHS:
         if t > max(1, s.out):
             break
         box, hop, number = s.stride * (t - 1) + s.extent, s.stride * t, -(-s.out // t)
-        if t == 1:
-            span = s
-        else:
+        layer = g
+        if t > 1:
             reach = hop * (number - 1) + box
             span = replace(s, size=box, stride=hop, dilation=1, high=reach - s.length - s.low)
-        layer = replace(g, spans=(*before, span))
-        sizes = layer.sizes
-        inner, columns = depth * prod(sizes), rows * t
+            layer = replace(g, spans=(*before, span))
+        inner, columns = depth * prod(layer.sizes), rows * t
         if t > 1 and inner * columns > BAND:
             break
         shifts = im2col.shifting(layer, depth, 1)
@@ -61,9 +58,9 @@ def widened(g: Sliding, depth: int, rows: int, narrow: Narrow) -> Widened:
         work = inner * columns * narrow.loss(inner // shifts, columns)
         work += COPY * (copied + (columns if number * t != s.out else 0)) + RUN * copied / run
         work = work * number * prod(b.out for b in before) + MAKE * inner * columns
-        if work < best.work:
-            best = Widened(t, layer, work)
-    return best
+        if work < best:
+            best, found = work, Widened(t, layer)
+    return found
 
 
 def problem(p: Problem, made: Widened) -> Problem:

@@ -110,12 +110,11 @@ def _first(p: Problem, cost: Costs) -> Estimate:
         boxes = g.groups * near.each * made.frames
     flops = float(boxes * inner * columns * terms)
     loss = _narrow(p.narrow, p.wide).loss(inner, columns)
+    share = _CHANNELS if made.way == "interleaved" and not p.single else 1.0
     if p.traces and p.role == "w":
         # A compiler's products that sum over the points are slower (XLA on a processor).
         loss *= 1.3
-    elif made.way == "interleaved" and p.depth * p.rows > 1:
-        loss *= _CHANNELS
-    seconds = p.heavy * flops * loss / cost.gemm
+    seconds = share * p.heavy * flops * loss / cost.gemm
     band = p.width * g.groups * terms * inner * columns
     if near is not None:
         moved = p.x_bytes + p.width * g.groups * near.points + 2 * p.y_bytes + 2 * band
@@ -142,7 +141,7 @@ def _first(p: Problem, cost: Costs) -> Estimate:
             if p.x_bytes + p.y_bytes > 2 * BUFFER:
                 # Lines of tiles lie apart in arrays that no cache holds.
                 moved += _FAR * (p.x_bytes + p.y_bytes)
-            moved *= _CHANNELS if p.depth * p.rows > 1 else 1
+            moved *= share
         calls = 20 + 6 * g.rank + (8 + 3 * min(made.frames, number[0])) * pieces
     elif p.traces:
         # As XLA does it on a processor: points that lie apart are copied one by one, but of a line.
