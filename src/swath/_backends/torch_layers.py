@@ -133,7 +133,8 @@ def layer(role: str, g: Any, a: Array, b: Array) -> Array:
 def _alone(role: str, g: Any, a: Array, b: Array) -> bool:
     """Whether signals of a single channel, which lie channels last as well as first, shall say so.
 
-    oneDNN's kernels for that take up to a twentieth of the time; PyTorch's own, of small arrays, more.
+    oneDNN's kernels for that take up to a twentieth of the time; PyTorch's own, of small arrays,
+    more.
     """
     if g.groups > 1 or a.dtype is not torch.float32 or not a.is_cpu:
         return False
