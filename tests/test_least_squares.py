@@ -649,6 +649,97 @@ def test_deficient_rank_gives_the_solution_of_least_norm(xp, rng):
     assert float(xp.numpy(got.condition)) > 0.01 / xp.eps
 
 
+def dependent(rng, m, kind="real"):
+    """Forty columns of lengths within eight of each other, of which two depend on others."""
+    a = gaussian(rng, m, 40, kind=kind) * 2.0 ** (np.arange(40) % 4)
+    a[:, 7] = a[:, 3]
+    a[:, 20] = a[:, 0] - 2 * a[:, 1]
+    return a
+
+
+@MOSTLY_COMPILED
+@pytest.mark.op("linalg.lstsq")
+@pytest.mark.parametrize("kind", ["real", "complex"])
+@pytest.mark.parametrize("m", [700, 9000])
+def test_dependent_columns_of_a_tall_matrix_whose_others_are_well_conditioned(xp, rng, m, kind):
+    a, b, w = dependent(rng, m, kind), gaussian(rng, m, 2, kind=kind), rng.random(m) + 0.5
+    root = np.sqrt(w)[:, None]
+    got = xp.call(linalg.lstsq, xp.asarray(a), xp.asarray(b), weights=xp.asarray(w))
+    assert_close(got.x, np.linalg.pinv(root * a, rcond=1e-6) @ (root * b), rtol=100 * xp.eps)
+    assert_close(got.rank, np.array(38))
+    assert float(xp.numpy(got.condition)) > 0.001 / xp.eps
+    g = np.linalg.pinv(a.conj().T @ (w[:, None] * a), rcond=1e-10)
+    assert_close(got.unscaled_covariance, g, rtol=1000 * xp.eps)
+    # Rows that depend on others, and right-hand sides that they contradict.
+    b = gaussian(rng, 40, kind=kind)
+    got = xp.call(linalg.lstsq, xp.asarray(a.T), xp.asarray(b))
+    assert_close(got.x, np.linalg.pinv(a.T, rcond=1e-6) @ b, rtol=100 * xp.eps)
+    assert_close(got.rank, np.array(38))
+
+
+@pytest.mark.on("numpy", "torch")
+@pytest.mark.op("linalg.lstsq")
+@pytest.mark.parametrize("m", [700, 9000])
+def test_thin_products_tell_a_few_dependent_columns(xp, rng, m, monkeypatch):
+    from swath.linalg import factors
+
+    def refused(*args):
+        raise AssertionError("singular values of the whole")
+
+    monkeypatch.setattr(factors, "by_eigenvalues", refused)
+    a, b, ridge = dependent(rng, m), gaussian(rng, m), np.zeros(40)
+    ridge[30] = 3.0
+    got = xp.call(linalg.lstsq, xp.asarray(a), xp.asarray(b), ridge=xp.asarray(ridge))
+    tall = np.concatenate([a, np.diag(np.sqrt(ridge))])
+    want = np.linalg.pinv(tall, rcond=1e-6) @ np.append(b, np.zeros(40))
+    assert_close(got.x, want, rtol=100 * xp.eps)
+    assert_close(got.rank, np.array(38))
+
+
+@pytest.mark.on("numpy", "torch", "jax", "strict", "strict-no-float64")
+@pytest.mark.op("linalg.lstsq")
+def test_columns_are_told_apart_only_beyond_doubt(xp, rng):
+    from swath.linalg._null_space import apart, widest
+
+    n, limit, rcond = 40, widest(xp.eps), 100 * xp.eps
+    u, v = (np.linalg.qr(rng.standard_normal((m, n)))[0] for m in (700, n))
+
+    def found(sizes, scale=None):
+        a = (u * sizes) @ v.T
+        scale = np.ones(n) if scale is None else scale
+        b = xp.asarray(a * scale)
+        given = xp.asarray(a), xp.asarray(scale), b.T @ b
+        return apart(swath._backends.backend_of(b), 1, *given, limit, rcond)
+
+    sizes = np.linspace(1, 0.5, n)
+    assert not found(sizes).holds
+    for count in (1, 8):
+        sizes[-count:] = 0
+        f = found(sizes)
+        assert f.holds
+        assert int(f.rank) == n - count
+        # Z Zᴴ is the pseudo-inverse, though Z comes from B D.
+        inverse = 1 / np.where(sizes > 0, sizes, np.inf) ** 2
+        root = xp.numpy(f.root) * xp.numpy(f.scale)[:, None]
+        assert_close(root @ root.T, (v * inverse) @ v.T, rtol=200 * xp.eps)
+    # More than are looked at.
+    sizes[-9:] = 0
+    assert not found(sizes).holds
+    sizes = np.linspace(1, 0.5, n)
+    for last, holds in ((10 * rcond, False), (0.1 * rcond, True)):
+        sizes[-1] = last
+        f = found(sizes)
+        assert bool(f.holds) == holds
+        if xp.eps < 1e-10:
+            assert_close(xp.numpy(f.condition), np.array(1 / last), rtol=0.2)
+    # The rest is ill-conditioned, or would be in the columns as they are.
+    sizes[-2] = 0.5 / limit
+    assert not found(sizes).holds
+    sizes[-2] = 2 / limit
+    assert found(sizes).holds
+    assert not found(sizes, 2.0 ** np.linspace(0, 40, n).round()).holds
+
+
 @STEPS_ONCE
 @pytest.mark.op("linalg.lstsq")
 @pytest.mark.parametrize("kind", ["real", "complex"])
@@ -1056,7 +1147,11 @@ def test_floats_wider_than_lapack_knows_are_refused():
 
 @STEPS_ONCE
 @pytest.mark.op("linalg.lstsq")
-@pytest.mark.parametrize(("m", "n"), [(5, 3), (4, 6)], ids=["tall", "wide"])
+@pytest.mark.parametrize(
+    ("m", "n"),
+    [(5, 3), (4, 6), (170, 10), (10, 170)],
+    ids=["tall", "wide", "very tall", "very wide"],
+)
 def test_derivative_at_constant_deficient_rank(xp, rng, m, n):
     # A = B C has rank 2 for all B (m, 2) and C (2, n) nearby: follow a curve of such matrices.
     b1, c1, b2, c2 = (rng.standard_normal(s) for s in ((m, 2), (2, n), (m, 2), (2, n)))

@@ -1,14 +1,16 @@
 """From the values of A what a least-squares solution needs: one small matrix Z with G⁺ ≈ Z Zᴴ.
 
 G is the Gram matrix BᴴB of a tall matrix B: √W A with √ridge appended as rows, or (√W A)ᴴ where A
-has fewer rows than columns. Three ways to Z, tried in this order:
+has fewer rows than columns. Four ways to Z, the third before the second where Cholesky fails:
 
 1. normal: Cholesky's factor R of G, columns scaled by powers of two, and Z = R⁻¹;
 2. cholesky_qr: the columns of B Z are nearly orthonormal already, so the Gram matrix of B Z is far
    better conditioned: its factor improves Z, and again until the condition is small. (CholeskyQR2
    and, where Cholesky fails on G and takes a multiple of the identity added, shifted CholeskyQR3,
    with the triangular factors kept inverted, so that B itself is all that is multiplied.)
-3. orthogonal: singular values decide the rank, found by the eigenvectors of two Gram matrices, the
+3. apart (`_null_space`): of a tall matrix a few columns depend on others and the rest is well
+   conditioned, so that the Gram matrix does for it;
+4. orthogonal: singular values decide the rank, found by the eigenvectors of two Gram matrices, the
    second of columns that the first made orthogonal (`by_eigenvalues`), or by Householder QR.
 
 In a batch of small matrices Householder QR of [B √W b] stands for the second: products of matrices
@@ -27,12 +29,13 @@ system itself, and each step gains as many digits as Z has. Nothing here is diff
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
 from .._backends import Backend
+from ._null_space import Apart, apart, widest
 from ._rows import (
     beside,
     block_count,
@@ -258,10 +261,10 @@ def _factorise(be: Backend, recipe: Recipe, *given: Array) -> tuple[Array, ...]:
         rank = be.new_like(a, tuple(a.shape[:-2]), dtype=integer, fill=int(g.shape[-1]))
 
         def easy(*arrays: Array) -> tuple[Array, ...]:
-            known = first.root, first.scale, rank, first.condition, first.usable, good
+            known = first.root, first.scale, rank, first.condition, first.usable, good, good
             if sample is not None:
                 return known
-            y = be.matmul(adjoint(be, first.root), first.scale[..., None] * low)
+            y = _begun_small(be, first.root, first.scale, low)
             return (*known, y, square) if recipe.reflects else (*known, y)
 
         def hard(*arrays: Array) -> tuple[Array, ...]:
@@ -269,8 +272,8 @@ def _factorise(be: Backend, recipe: Recipe, *given: Array) -> tuple[Array, ...]:
             return found if recipe.reflects else _either(be, good, easy(), found)
 
         found = be.cond(everywhere, easy, hard)
-    root, scale, rank, condition, finite, triangular, *inner = found
-    d, many = scale[..., None], ~everywhere
+    root, scale, rank, condition, finite, triangular, mild, *inner = found
+    d, many = scale[..., None], ~every(be, mild)
     if sample is None:
         start, square, goal = _moved(be, system, root, d, ridge, None, inner[0], square)
         if recipe.reflects:
@@ -278,7 +281,7 @@ def _factorise(be: Backend, recipe: Recipe, *given: Array) -> tuple[Array, ...]:
             rest = inner[1] if ridge is None else inner[1] - _of_ridge(be, ridge, start, start)
             square = xp.where(everywhere, square, rest)
             many = ~every(be, triangular)
-        again = everywhere | many
+        again = every(be, mild) | many
     else:
         full = rank == int(a.shape[-1])
         x, change, square, now = _begun(
@@ -289,7 +292,7 @@ def _factorise(be: Backend, recipe: Recipe, *given: Array) -> tuple[Array, ...]:
         far = _far(be, first, everywhere, condition, change / d, start / d, square, now, goal)
         # A sum of squares far below the one it was taken from has lost its digits.
         lost = (now > 100 * square) & (now > 64 * int(a.shape[-1]) * eps * eps * goal)
-        again = xp.any(far | lost)
+        again = xp.any(far | lost) | (~everywhere & ~many)
         many = many & again
     if recipe.method == "normal":
         many = many | xp.any(condition > condition_limit(eps))
@@ -338,7 +341,15 @@ def _begun(
 
             return start, *by_rows(be, recipe.blocks, of_rows, *rows)
 
-        start, low, square = be.cond(sample.likely & xp.all(full), kept, anew)
+        def others(*arrays: Array) -> tuple[Array, ...]:
+            return be.cond(sample.likely | xp.any(sample.good), anew, unscaled)
+
+        def unscaled(*arrays: Array) -> tuple[Array, ...]:
+            # x₀ is 0 and the sample's Z the identity.
+            low, square = sums
+            return x, low / sample.scale[..., None], square
+
+        start, low, square = be.cond(sample.likely & xp.all(full), kept, others)
         return start, *correction(be, system, root, d, ridge, start, low, square)
 
     return be.cond(~sample.likely & xp.all(full & triangular), through, plain)
@@ -482,8 +493,17 @@ def _sums(
         r = weigh(be, w, b - be.matmul(a, x))
         return be.gram(q), adjoint_times(be, q, r), squares(be, r)
 
+    def scaled(a: Array, b: Array, w: Array | None) -> tuple[Array, ...]:
+        # The sample's Z is the identity and its solution 0.
+        q, r = weigh(be, w, a) * sample.scale[..., None, :], weigh(be, w, b)
+        return be.gram(q), adjoint_times(be, q, r), squares(be, r)
+
     def others(*arrays: Array) -> tuple[Array, ...]:
-        g, low, square = by_rows(be, recipe.blocks, through, *rows)
+        def pass_of(function: Callable[..., tuple[Array, ...]]) -> Callable[..., tuple[Array, ...]]:
+            return lambda *arrays: by_rows(be, recipe.blocks, function, *rows)
+
+        some = be.xp.any(sample.good)
+        g, low, square = be.cond(some, pass_of(through), pass_of(scaled))
         return finish(g, low, square, into)
 
     return be.cond(sample.likely, every, others)
@@ -536,25 +556,103 @@ def _hard(
     first: Any,
     sample: Sample | None,
 ) -> tuple[Array, ...]:
-    """Z, scale, rank, condition and finite by CholeskyQR, and orthogonally where that fails.
+    """Z, scale, rank, condition and finite of B where its Gram matrix does not do for all of it.
 
-    Then come where Z is that of CholeskyQR, and without a sample Zᴴ D AᴴW b, as (B D Z)ᴴ √W b:
-    multiplied by Z, what AᴴW b has lost would grow with the condition once more. Where Householder
-    QR stands for CholeskyQR, the square of what of √W b is left comes last.
+    Then come where Z is that of CholeskyQR, where a plain step of refinement is enough, and without
+    a sample Zᴴ D AᴴW b. Where Householder QR stands for CholeskyQR, the square of what of √W b is
+    left comes last.
 
     `sums` are the Gram matrix and AᴴW b, `first` is the `Cholesky` of BᴴB, needed without a sample.
     With one they are those of B Z with its Z, where it did not think BᴴB likely to do.
+    """
+    split = _split(be, recipe, rows, ridge, sums[0], first, sample)
+
+    def harder(*arrays: Array) -> tuple[Array, ...]:
+        *known, triangular, inner = _harder(be, recipe, rows, ridge, sums, first, sample)
+        return *known, triangular, triangular & ~triangular, *inner
+
+    if split is None:
+        return harder()
+    holds, root, scale, rank, condition = split
+
+    def kept(*arrays: Array) -> tuple[Array, ...]:
+        known = root, scale, rank, condition, holds, holds & ~holds, holds
+        return known if sample is not None else (*known, _begun_small(be, root, scale, sums[1]))
+
+    return be.cond(holds, kept, harder)
+
+
+def _very_tall(recipe: Recipe, a: Array) -> bool:
+    """Whether a is one matrix of which what is tried of small ones costs little."""
+    tall = a.ndim == 2 and max(a.shape) >= _TALL * min(a.shape)
+    return tall and recipe.method == "auto" and not recipe.reflects
+
+
+def _split(
+    be: Backend,
+    recipe: Recipe,
+    rows: tuple[Array, ...],
+    ridge: Array | None,
+    g: Array,
+    first: Cholesky | None,
+    sample: Sample | None,
+) -> Apart | None:
+    """What `apart` finds, of one matrix so tall that trying it costs little; None of others."""
+    xp, a = be.xp, rows[0]
+    if not _very_tall(recipe, a):
+        return None
+    eps = float(xp.finfo(a.dtype).eps)
+    pairs = []
+    if first is not None:
+        # Rounding may leave the Gram matrix of dependent columns definite.
+        well = first.definite & (first.condition <= 0.1 * eps**-0.5)
+        pairs.append((first.usable & ~well, first.scale, first.scaled))
+    if sample is not None:
+        # The sample's Z is the identity.
+        pairs.append((~sample.likely & ~sample.good & xp.all(xp.isfinite(g)), sample.scale, g))
+    if first is None or sample is None:
+        fails, scale, gram = pairs[0]
+    else:
+        fails, scale, gram = _either(be, sample.likely, *pairs)
+
+    def tried(*arrays: Array) -> tuple[Array, ...]:
+        limit = min(widest(eps), recipe.most)
+        matrix, _ = _tall(be, recipe.system, rows, ridge)
+        return (*apart(be, recipe.blocks, matrix, scale, gram, limit, recipe.rcond),)
+
+    def none(*arrays: Array) -> tuple[Array, ...]:
+        integer = be.default_int(a)
+        rank = be.new_like(a, (), dtype=integer, fill=int(g.shape[-1]))
+        return fails & ~fails, xp.zeros_like(gram), scale, rank, xp.ones_like(scale[0])
+
+    return Apart(*be.cond(fails, tried, none))
+
+
+def _harder(
+    be: Backend,
+    recipe: Recipe,
+    rows: tuple[Array, ...],
+    ridge: Array | None,
+    sums: tuple[Array, Array],
+    first: Any,
+    sample: Sample | None,
+) -> tuple[Any, ...]:
+    """As `_hard` by CholeskyQR, and orthogonally where that fails.
+
+    Z, scale, rank, condition, finite, where Z is that of CholeskyQR, and a list of the rest. There
+    Zᴴ D AᴴW b is (B D Z)ᴴ √W b: multiplied by Z, what AᴴW b has lost would grow with the condition
+    once more.
     """
     xp, a, low = be.xp, rows[0], sums[1]
     known = _direct(be, recipe, a, sums[0], first, sample)
     if known is not None:
         many = 0 if sample is not None else 1
         z, d, rank, condition, sound, *inner = _decided(be, recipe, rows, ridge, low, many, known)
-        return z, d, rank, condition, sound, sound & ~sound, *inner
+        return z, d, rank, condition, sound, sound & ~sound, inner
     scale, finite, found = _orthonormal(be, recipe, rows, ridge, sums, first, sample)
     root, condition, settled, *inner = found
     if recipe.system.wide:
-        inner = [_begun_wide(be, root, scale, low)]
+        inner = [_begun_small(be, root, scale, low)]
     integer = be.default_int(a)
     rank = be.new_like(a, tuple(a.shape[:-2]), dtype=integer, fill=int(root.shape[-1]))
     accepted = settled & (condition <= recipe.most)
@@ -577,7 +675,8 @@ def _hard(
 
     scale = xp.where(bad[..., None], xp.ones_like(scale), scale)
     rank = xp.where(bad, xp.zeros_like(rank), rank)
-    return marked(root), scale, rank, marked(condition), finite, accepted, *map(marked, inner)
+    inner = [marked(v) for v in inner]
+    return marked(root), scale, rank, marked(condition), finite, accepted, inner
 
 
 def _known(be: Backend, first: Cholesky | None) -> tuple[Array, Array, Array] | None:
@@ -600,8 +699,7 @@ def _direct(
     Where Cholesky fails on the Gram matrix of a tall matrix, or on that of a sample, CholeskyQR
     takes two more products with the rows, and singular values one.
     """
-    tall = a.ndim == 2 and max(a.shape) >= _TALL * min(a.shape)
-    if not tall or be.traces or recipe.method != "auto" or recipe.reflects:
+    if be.traces or not _very_tall(recipe, a):
         return None
     if first is not None:
         return None if be.concrete(first.definite) is not False else _known(be, first)
@@ -625,8 +723,8 @@ def _along(be: Backend, mask: Array, v: Array) -> Array:
     return be.xp.reshape(mask, (*mask.shape, *[1] * (v.ndim - mask.ndim)))
 
 
-def _begun_wide(be: Backend, root: Array, scale: Array, low: Array) -> Array:
-    """Zᴴ D √W b, of a wide system."""
+def _begun_small(be: Backend, root: Array, scale: Array, low: Array) -> Array:
+    """Zᴴ D AᴴW b, of a wide system Zᴴ D √W b, from what stands behind D."""
     return be.matmul(adjoint(be, root), scale[..., None] * low)
 
 
@@ -725,7 +823,7 @@ def _decided(
     z, d, rank, condition = orthogonal(be, triangle, own, recipe.rcond)
     found = z, d, rank, condition, sound
     if system.wide:
-        return *found, _begun_wide(be, z, d, low)
+        return *found, _begun_small(be, z, d, low)
     if not many:
         return found
     # B D Z is U C Z, with the D of C in its columns.
