@@ -36,10 +36,11 @@ __all__ = ["DTYPES", "Product", "Timed", "drawn", "fitted", "rates_of", "read_of
 _MOST = 4e8
 # An algorithm predicted to take so many times the best's, and seconds, is not tried.
 _HOPELESS = 20.0, 0.02
-# Seconds that all calls of one algorithm may take, and rounds.
-_SPENT, _ROUNDS = 0.02, 20
-# Rounds of what looks far from the best, where they are short.
-_AGAIN = 6
+# Seconds that all calls of one algorithm may take, and rounds: calls of microseconds take several
+# times as long where a thread has to wake, and only many show how long they take by themselves.
+_SPENT, _ROUNDS = 0.02, 200
+# Rounds of what looks far from the best, where they are short, and seconds that more may take.
+_AGAIN, _LITTLE = 6, 0.002
 # How far rates may go from the ones before without evidence (in nats, beside one product).
 _TETHER = 3.0
 # What a bad choice counts beside a bad prediction, and the power of speed that a draw goes by.
@@ -234,7 +235,8 @@ def _timed(be: Backend, product: Product, device: Any) -> Timed:
             # What cannot be the best is called a few times more, lest the machine was busy.
             rounds = max(3, _SPENT / found[method])
             if found[method] > 3 * best:
-                rounds = _AGAIN if found[method] < 0.1 / _AGAIN else found[method] < 0.1
+                few = _AGAIN if found[method] < 0.1 / _AGAIN else found[method] < 0.1
+                rounds = max(few, _LITTLE / found[method])
             if i < rounds:
                 found[method] = min(found[method], _once(run))
     return Timed(product, found, made.method)

@@ -88,11 +88,15 @@ def layer_seconds(p: Any, cost: Any) -> float | str:
 def _alone_seconds(p: Any, cost: Any) -> float:
     """Of a single channel that lies channels last (see `_alone`)."""
     points = {"y": p.outputs, "x": p.inputs, "w": (p.inputs + p.outputs) / 4}[p.role]
-    seconds = p.flops / ((1.0 if p.role == "w" else 1.5) * cost.native_single)
+    # Pictures, and several lines, take less than volumes, single lines and gradients.
+    plain = p.role == "y" and (p.g.rank == 2 or (p.g.rank == 1 and p.batch > 1))
+    terms, rate = (2.0, 8) if plain else (1.0 if p.role == "w" else 1.5, 6)
+    seconds = p.flops / (terms * cost.native_single)
     if p.role == "x" and p.g.rank == 1 and p.taps > _ROW:
         seconds *= 10
+    begun = 18 if p.role == "y" else _BEGUN
     moved = points * (2 if p.width * points > _FRESH else 1) * (3 if p.g.rank == 3 else 1)
-    return seconds + moved / (6 * cost.native_point) + _BEGUN * cost.call
+    return seconds + moved / (rate * cost.native_point) + begun * cost.call
 
 
 def _gathers(g: Any, batch: int, elements: int) -> bool:
