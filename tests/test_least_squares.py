@@ -696,6 +696,59 @@ def test_thin_products_tell_a_few_dependent_columns(xp, rng, m, monkeypatch):
     assert_close(got.rank, np.array(38))
 
 
+@pytest.mark.on("numpy", "torch", "jax-jit")
+@pytest.mark.op("linalg.lstsq")
+@pytest.mark.parametrize("case", ["few rows", "many rows", "zeros where a sample is taken"])
+def test_of_dependent_columns_no_digits_are_lost(xp, rng, case):
+    """The rest has a condition of 1000: without a step of refinement six digits would go."""
+    m, n = 700 if case == "few rows" else 9000, 40
+    u, v = (np.linalg.qr(rng.standard_normal((k, n - 1)))[0] for k in (m, n - 1))
+    a = np.empty((m, n))
+    a[:, :-1] = (u * np.geomspace(1, 1e-3, n - 1)) @ v.T * 2.0 ** (np.arange(n - 1) % 4)
+    if case == "zeros where a sample is taken":
+        a[::8, 5] = 0
+    a[:, -1] = a[:, 5]
+    b = a @ rng.standard_normal(n) + 1e-3 * rng.standard_normal(m)
+    got = xp.call(linalg.lstsq, xp.asarray(a), xp.asarray(b))
+    want = numpy_lstsq(a[:, :-1], b)
+    want[5] /= 2
+    want = np.append(want, want[5])
+    assert_close(got.x, want, rtol=1e-12)
+    assert_close(got.rank, np.array(n - 1))
+
+
+@pytest.mark.on("numpy", "torch", "jax-jit")
+@pytest.mark.op("linalg.lstsq")
+def test_dependent_columns_to_a_threshold_with_ridge_or_not_finite(xp, rng):
+    n = 40
+    u, v = (np.linalg.qr(rng.standard_normal((m, n)))[0] for m in (700, n))
+    sizes = np.linspace(1, 0.5, n)
+    sizes[-2:] = 0.01, 0
+    a, b = (u * sizes) @ v.T, gaussian(rng, 700)
+    got = xp.call(linalg.lstsq, xp.asarray(a), xp.asarray(b), rcond=0.05)
+    assert_close(got.rank, np.array(n - 2))
+    assert_close(got.x, np.linalg.pinv(a, rcond=0.05) @ b, rtol=1e-12)
+    # A sample finds all columns independent and has a solution of its own.
+    sizes[-1] = 0.01
+    a = (np.linalg.qr(rng.standard_normal((9100, n)))[0] * sizes) @ v.T
+    b = gaussian(rng, 9100)
+    got = xp.call(linalg.lstsq, xp.asarray(a), xp.asarray(b), rcond=0.05)
+    assert_close(got.rank, np.array(n - 2))
+    assert_close(got.x, np.linalg.pinv(a, rcond=0.05) @ b, rtol=1e-12)
+    # A ridge that the Gram matrix does not show makes columns independent.
+    a, b = gaussian(rng, 700, n), gaussian(rng, 700)
+    a[:, 7] = a[:, 3]
+    ridge = np.where(np.arange(n) == 7, 1e-14, 0.0)
+    got = xp.call(linalg.lstsq, xp.asarray(a), xp.asarray(b), ridge=xp.asarray(ridge))
+    assert_close(got.rank, np.array(n))
+    # No row of the sample says so.
+    a, b = dependent(rng, 9000), gaussian(rng, 9000)
+    a[5, 2] = np.nan
+    got = xp.call(linalg.lstsq, xp.asarray(a), xp.asarray(b))
+    assert np.isnan(xp.numpy(got.x)).all()
+    assert_close(got.success, np.array(False))
+
+
 @pytest.mark.on("numpy", "torch", "jax", "strict", "strict-no-float64")
 @pytest.mark.op("linalg.lstsq")
 def test_columns_are_told_apart_only_beyond_doubt(xp, rng):
@@ -705,11 +758,10 @@ def test_columns_are_told_apart_only_beyond_doubt(xp, rng):
     u, v = (np.linalg.qr(rng.standard_normal((m, n)))[0] for m in (700, n))
 
     def found(sizes, scale=None):
-        a = (u * sizes) @ v.T
+        b = (u * sizes) @ v.T
         scale = np.ones(n) if scale is None else scale
-        b = xp.asarray(a * scale)
-        given = xp.asarray(a), xp.asarray(scale), b.T @ b
-        return apart(swath._backends.backend_of(b), 1, *given, limit, rcond)
+        given = xp.asarray(b / scale), xp.asarray(scale), xp.asarray(b.T @ b)
+        return apart(swath._backends.backend_of(given[0]), 1, *given, limit, rcond)
 
     sizes = np.linspace(1, 0.5, n)
     assert not found(sizes).holds
@@ -737,7 +789,14 @@ def test_columns_are_told_apart_only_beyond_doubt(xp, rng):
     assert not found(sizes).holds
     sizes[-2] = 2 / limit
     assert found(sizes).holds
-    assert not found(sizes, 2.0 ** np.linspace(0, 40, n).round()).holds
+    sizes[-2] = 0.5
+    for exponents, holds in ((3, True), (40, False)):
+        scale = 2.0 ** np.linspace(0, exponents, n).round()
+        assert bool(found(sizes, scale).holds) == holds
+    # A column of zeros, which eigenvectors tell exactly.
+    u, v, sizes = np.eye(700, n), np.eye(n), np.ones(n)
+    sizes[-1] = 0
+    assert xp.numpy(found(sizes).condition) == np.inf
 
 
 @STEPS_ONCE

@@ -292,7 +292,7 @@ def _factorise(be: Backend, recipe: Recipe, *given: Array) -> tuple[Array, ...]:
         far = _far(be, first, everywhere, condition, change / d, start / d, square, now, goal)
         # A sum of squares far below the one it was taken from has lost its digits.
         lost = (now > 100 * square) & (now > 64 * int(a.shape[-1]) * eps * eps * goal)
-        again = xp.any(far | lost) | (~everywhere & ~many)
+        again = xp.any(far | lost)
         many = many & again
     if recipe.method == "normal":
         many = many | xp.any(condition > condition_limit(eps))
@@ -616,9 +616,8 @@ def _split(
         fails, scale, gram = _either(be, sample.likely, *pairs)
 
     def tried(*arrays: Array) -> tuple[Array, ...]:
-        limit = min(widest(eps), recipe.most)
         matrix, _ = _tall(be, recipe.system, rows, ridge)
-        return (*apart(be, recipe.blocks, matrix, scale, gram, limit, recipe.rcond),)
+        return (*apart(be, recipe.blocks, matrix, scale, gram, widest(eps), recipe.rcond),)
 
     def none(*arrays: Array) -> tuple[Array, ...]:
         integer = be.default_int(a)
