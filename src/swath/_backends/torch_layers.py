@@ -26,6 +26,8 @@ _ROW_START, _ROW_RATE = 4e-6, 5e9
 # Starts of an array operation in the time that a primitive takes to be looked up and begun, and its
 # threads twice.
 _BEGUN = 10
+# The same for a product of a single channel (see `_alone`).
+_ALONE = 18
 # Elements of a kernel from which on its order is worth a thought.
 _REORDERED = 2**15
 _LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
@@ -94,7 +96,7 @@ def _alone_seconds(p: Any, cost: Any) -> float:
     seconds = p.flops / (terms * cost.native_single)
     if p.role == "x" and p.g.rank == 1 and p.taps > _ROW:
         seconds *= 10
-    begun = 18 if p.role == "y" else _BEGUN
+    begun = _ALONE if p.role == "y" else _BEGUN
     moved = points * (2 if p.width * points > _FRESH else 1) * (3 if p.g.rank == 3 else 1)
     return seconds + moved / (rate * cost.native_point) + begun * cost.call
 

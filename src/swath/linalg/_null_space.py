@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from .._backends import Backend
 from ._rows import by_rows
-from ._scaling import adjoint, adjoint_times, scaled_root, squares
+from ._scaling import adjoint, adjoint_times, condition_of, scaled_root, squares
 
 __all__ = ["Apart", "apart", "widest"]
 
@@ -94,7 +94,5 @@ def apart(
     root = root - be.matmul(q, be.matmul(adjoint(be, q), root))
     infinite = xp.full_like(left, float("inf"))
     least = xp.sqrt(xp.min(xp.where(small, left, infinite)))
-    positive = least > 0
-    condition = xp.sqrt(top) / xp.where(positive, least, xp.ones_like(least))
-    condition = xp.where(positive, condition, xp.full_like(condition, float("inf")))
+    condition = condition_of(be, xp.sqrt(top), least)
     return Apart(holds, root, xp.broadcast_to(shortest, (n,)), count, condition)

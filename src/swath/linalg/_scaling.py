@@ -17,6 +17,7 @@ __all__ = [
     "adjoint_times",
     "all_finite",
     "column_scales",
+    "condition_of",
     "conj",
     "default_rcond",
     "diagonal",
@@ -89,6 +90,14 @@ def lengths(be: Backend, v: Array, axis: int) -> Array:
 def every(be: Backend, flags: Array) -> Array:
     """Whether all flags hold, without axes."""
     return be.xp.all(flags) if flags.ndim else flags
+
+
+def condition_of(be: Backend, greatest: Array, least: Array) -> Array:
+    """The ratio of singular values, infinite where the least is 0."""
+    xp = be.xp
+    positive = least > 0
+    found = greatest / xp.where(positive, least, xp.ones_like(least))
+    return xp.where(positive, found, xp.full_like(found, float("inf")))
 
 
 def identity(be: Backend, n: int, like: Array) -> Array:

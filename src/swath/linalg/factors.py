@@ -51,6 +51,7 @@ from ._sample import Sample, preview, sample_step, with_ridge
 from ._scaling import (
     adjoint,
     adjoint_times,
+    condition_of,
     diagonal_matrix,
     every,
     lengths,
@@ -568,8 +569,7 @@ def _hard(
     split = _split(be, recipe, rows, ridge, sums[0], first, sample)
 
     def harder(*arrays: Array) -> tuple[Array, ...]:
-        *known, triangular, inner = _harder(be, recipe, rows, ridge, sums, first, sample)
-        return *known, triangular, triangular & ~triangular, *inner
+        return _harder(be, recipe, rows, ridge, sums, first, sample)
 
     if split is None:
         return harder()
@@ -635,10 +635,9 @@ def _harder(
     sums: tuple[Array, Array],
     first: Any,
     sample: Sample | None,
-) -> tuple[Any, ...]:
+) -> tuple[Array, ...]:
     """As `_hard` by CholeskyQR, and orthogonally where that fails.
 
-    Z, scale, rank, condition, finite, where Z is that of CholeskyQR, and a list of the rest. There
     Zᴴ D AᴴW b is (B D Z)ᴴ √W b: multiplied by Z, what AᴴW b has lost would grow with the condition
     once more.
     """
@@ -647,7 +646,8 @@ def _harder(
     if known is not None:
         many = 0 if sample is not None else 1
         z, d, rank, condition, sound, *inner = _decided(be, recipe, rows, ridge, low, many, known)
-        return z, d, rank, condition, sound, sound & ~sound, inner
+        none = sound & ~sound
+        return z, d, rank, condition, sound, none, none, *inner
     scale, finite, found = _orthonormal(be, recipe, rows, ridge, sums, first, sample)
     root, condition, settled, *inner = found
     if recipe.system.wide:
@@ -674,8 +674,8 @@ def _harder(
 
     scale = xp.where(bad[..., None], xp.ones_like(scale), scale)
     rank = xp.where(bad, xp.zeros_like(rank), rank)
-    inner = [marked(v) for v in inner]
-    return marked(root), scale, rank, marked(condition), finite, accepted, inner
+    root, condition, *inner = map(marked, (root, condition, *inner))
+    return root, scale, rank, condition, finite, accepted, accepted & ~accepted, *inner
 
 
 def _known(be: Backend, first: Cholesky | None) -> tuple[Array, Array, Array] | None:
@@ -861,11 +861,7 @@ def orthogonal(
         return _either(be, full, inverse(), (_from_svd(be, t, turned, kept), common, rank))
 
     root, scale, rank = be.cond(every(be, full), inverse, shortest)
-    last = s[..., -1]
-    positive = last > 0
-    condition = s[..., 0] / xp.where(positive, last, xp.ones_like(last))
-    condition = xp.where(positive, condition, xp.full_like(condition, float("inf")))
-    return root, scale, rank, condition
+    return root, scale, rank, condition_of(be, s[..., 0], s[..., -1])
 
 
 def _from_svd(be: Backend, s: Array, vh: Array, kept: Array) -> Array:
