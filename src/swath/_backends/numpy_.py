@@ -274,6 +274,8 @@ class NumpyBackend(Backend):
         if factor.ndim == 2 and factor.shape[-1] <= _ALONE:
             # As of `solve_triangular`: nothing is exchanged or eliminated.
             return np.linalg.inv(factor.T.conj())
+        if factor.ndim > 2 and factor.shape[-1] <= _SMALL:
+            return _small_inverse(factor).reshape(factor.shape)
         return super().upper_inverse(factor)
 
     def solve_triangular(
@@ -339,36 +341,55 @@ class NumpyBackend(Backend):
     }
 
 
+def _abreast(a: Array, dtype: Any, *, copy: bool = True) -> Array:
+    """Matrices (..., m, n) with the batch as their last axis, in memory too."""
+    turned = np.moveaxis(a.reshape(-1, *a.shape[-2:]), 0, -1)
+    return turned.astype(dtype, order="C", copy=copy)
+
+
 def _small_cholesky(a: Array) -> Array:
-    """Lower factors of many small matrices, the batch as the last axis; NaN where there is none."""
+    """Lower factors of many small matrices, the batch as the last axis; NaN where there is none.
+
+    What is returned lies so in memory.
+    """
     n = a.shape[-1]
-    x = np.moveaxis(a.reshape(-1, n, n), 0, -1).astype(a.dtype, order="C")
+    x = _abreast(a, a.dtype)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         for j in range(n):
+            x[j:, j] -= np.einsum("ikb,kb->ib", x[j:, :j], x[j, :j].conj())
+            x[:j, j] = 0
             x[j, j] = np.sqrt(np.where(x[j, j].real > 0, x[j, j].real, np.nan))
             x[j + 1 :, j] /= x[j, j]
-            x[j, j + 1 :] = 0
-            for i in range(j + 1, n):
-                x[i:, i] -= x[i:, j] * x[i, j].conj()
         # A failure shows in the last entries, as NaN: all of such a matrix is.
         bad = ~np.isfinite(x[n - 1, n - 1])
     if bad.any():
         x[..., bad] = np.nan
-    return np.ascontiguousarray(np.moveaxis(x, -1, 0)).reshape(a.shape)
+    return np.moveaxis(x, -1, 0).reshape(a.shape)
+
+
+def _small_inverse(a: Array) -> Array:
+    """R⁻¹ of many small L = Rᴴ, column after column, the batch as the last axis."""
+    a = _abreast(a, a.dtype, copy=False).conj()
+    x = np.zeros_like(a)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        for i in range(a.shape[0]):
+            x[i, i] = 1 / a[i, i]
+            above = np.einsum("rkb,kb->rb", x[:i, :i], a[i, :i])
+            np.multiply(above, -x[i, i], out=x[:i, i])
+    return np.ascontiguousarray(np.moveaxis(x, -1, 0))
 
 
 def _substitute(a: Array, b: Array, *, lower: bool, transpose: bool) -> Array:
-    """Triangular solves of many small matrices, the batch as the last axis, in cache lines."""
+    """Triangular solves of many small matrices, the batch as the last axis."""
     if transpose:
         a, lower = np.swapaxes(a, -1, -2), not lower
-    n = a.shape[-1]
-    a = np.ascontiguousarray(np.moveaxis(a.reshape(-1, n, n), 0, -1))
-    x = np.moveaxis(b.reshape(-1, *b.shape[-2:]), 0, -1).astype(np.result_type(a, b), order="C")
+    kind, n = np.result_type(a, b), a.shape[-1]
+    a, x = _abreast(a, kind, copy=False), _abreast(b, kind)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         for i in range(n) if lower else reversed(range(n)):
+            known = slice(0, i) if lower else slice(i + 1, n)
+            x[i] -= np.einsum("kb,kcb->cb", a[i, known], x[known])
             x[i] /= a[i, i]
-            for j in range(i + 1, n) if lower else range(i):
-                x[j] -= a[j, i] * x[i]
     return np.ascontiguousarray(np.moveaxis(x, -1, 0)).reshape(b.shape)
 
 

@@ -22,6 +22,7 @@ __all__ = [
     "few",
     "gram_of_rows",
     "nearby",
+    "problem_count",
     "residual_sums",
     "through_rows",
     "weigh",
@@ -67,29 +68,29 @@ def block_count(be: Backend, a: Array) -> int:
     return -(-m // max(_ROWS, be.block_bytes // (n * be.itemsize(a.dtype))))
 
 
+def problem_count(be: Backend, a: Array) -> int:
+    """Parts of a batch of matrices a (..., m, n) that are solved at a time; 1 where all are."""
+    if be.traces or be.wide(a) > 1 or not be.mutable or a.ndim == 2:
+        return 1
+    return max(1, min(a.shape[0], prod(a.shape) * be.itemsize(a.dtype) // _BATCH))
+
+
 def by_problems(
-    be: Backend,
-    function: Callable[..., tuple[Array, ...]],
-    a: Array,
-    *arrays: Array,
+    be: Backend, count: int, function: Callable[..., tuple[Array, ...]], *arrays: Array
 ) -> tuple[Array, ...]:
-    """function(a, *arrays), some matrices a (..., m, n) of a batch at a time.
+    """function(*arrays), for `count` parts of a batch.
 
     Arrays without axes are the same for all; results without axes are flags, true where one is.
     """
-    xp, size = be.xp, be.itemsize(a.dtype)
-    for n in a.shape:
-        size *= n
-    many = be.wide(a) == 1 and be.mutable and not be.traces and a.ndim > 2
-    count = min(a.shape[0], size // _BATCH) if many else 1
-    if count <= 1:
-        return function(a, *arrays)
-    step = -(-a.shape[0] // count)
+    if count == 1:
+        return function(*arrays)
+    xp, total = be.xp, next(v.shape[0] for v in arrays if v.ndim)
+    step = -(-total // count)
 
     def some(i: int) -> tuple[Array, ...]:
-        return function(*(v[i : i + step, ...] if v.ndim else v for v in (a, *arrays)))
+        return function(*(v[i : i + step, ...] if v.ndim else v for v in arrays))
 
-    found = be.results(some, range(0, a.shape[0], step))
+    found = be.results(some, range(0, total, step))
     return tuple(
         xp.concat(list(v), axis=0) if v[0].ndim else xp.any(xp.stack(list(v)))
         for v in zip(*found, strict=True)

@@ -60,7 +60,8 @@ def _norm(be: Backend, v: Array) -> Array:
 def _estimate(be: Backend, norm: Array, root: Array) -> Array:
     """Condition of B from ‖BᴴB‖ and Z: κ₂ ≤ √(‖BᴴB‖‖Z Zᴴ‖) ≤ √n·κ₂."""
     xp = be.xp
-    found = xp.sqrt(norm * _norm(be, be.matmul(root, adjoint(be, root))))
+    # ZᴴZ and Z Zᴴ have the same norm.
+    found = xp.sqrt(norm * _norm(be, be.gram(root)))
     return xp.maximum(found, xp.ones_like(found))
 
 
@@ -123,8 +124,7 @@ def _least(be: Backend, g: Array) -> Array:
 
 def _sharp(be: Backend, square: Array, root: Array) -> Array:
     """The condition of B from its Gram matrix and Z, at most n^(1/16) too large."""
-    inverse = be.matmul(root, adjoint(be, root))
-    found = be.xp.sqrt(_greatest(be, square) * _greatest(be, inverse))
+    found = be.xp.sqrt(_greatest(be, square) * _greatest(be, be.gram(root)))
     return be.xp.maximum(found, be.xp.ones_like(found))
 
 
@@ -234,7 +234,7 @@ def orthogonalise(
         lost = ~all_finite(be, new)
         # A shift brings what Z says of the condition down; what rounding left of a nearly singular
         # Gram matrix may bring it up.
-        least = xp.sqrt(size * _least(be, be.matmul(new, adjoint(be, new))))
+        least = xp.sqrt(size * _least(be, be.gram(new)))
         far = (least > most) & (~plain | (begun & (inner <= 0.1 * eps**-0.5)))
         stays = settled[..., None, None]
         right = [

@@ -43,6 +43,7 @@ from ._rows import (
     by_rows,
     few,
     gram_of_rows,
+    problem_count,
     residual_sums,
     through_rows,
     weigh,
@@ -129,9 +130,13 @@ class Recipe:
         The threshold of the rank, and the largest condition at which it needs no singular values.
     blocks, step : int
         Blocks of rows of a pass; distance of the rows of a sample, 1 for none.
+    limit : float
+        The largest condition at which the Gram matrix does.
     reflects, tries : bool
         Whether Householder QR stands for CholeskyQR, and whether the Gram matrix is tried before:
         of one matrix only where a sample of its rows thinks it likely to do.
+    looks : bool
+        Whether a few problems of the batch tell beforehand if the Gram matrices are to be tried.
     """
 
     system: System
@@ -140,8 +145,10 @@ class Recipe:
     most: float
     blocks: int
     step: int
+    limit: float
     reflects: bool
     tries: bool
+    looks: bool
 
 
 @dataclass
@@ -204,9 +211,14 @@ def factorise(
         def some(*given: Array) -> tuple[Array, ...]:
             return be.aside(_factorise, recipe, *given)
 
+        count = problem_count(be, given[0])
         # Infinities less infinities are NaN, as they should be.
         with be.quiet():
-            return by_problems(be, some, *given)
+            if count > 1 and recipe.looks:
+                # For all parts at once.
+                likely = be.concrete(_likely(be, recipe, *_named(recipe.system, given)))
+                recipe = replace(recipe, tries=likely, looks=False)
+            return by_problems(be, count, some, *given)
 
     given = [be.detach(v) for v in (a, b, w, ridge) if v is not None]
     return Factors(*beside(be, found, *given))
@@ -223,20 +235,30 @@ def _recipe(be: Backend, system: System, method: str, rcond: float, a: Array, b:
         step = 1
     tries = not alone or step > 1
     reflects = alone or (small and a.ndim > 2 and step == 1)
-    most = 1 / max(rcond, float(be.xp.finfo(a.dtype).eps))
-    return Recipe(system, method, rcond, most, block_count(be, a), step, reflects, tries)
+    eps = float(be.xp.finfo(a.dtype).eps)
+    most = 1 / max(rcond, eps)
+    # "normal" insists: up to where the Gram matrix in working precision says anything.
+    limit = 0.1 * eps**-0.5 if method == "normal" else condition_limit(eps)
+    limit = -1.0 if method == "cholesky_qr" else min(limit, most)
+    looks = reflects and tries and a.ndim > 2 and a.shape[0] >= _PROBLEMS * _SHARE
+    blocks = block_count(be, a)
+    return Recipe(system, method, rcond, most, blocks, step, limit, reflects, tries, looks)
+
+
+def _named(
+    system: System, given: Sequence[Array]
+) -> tuple[tuple[Array, Array, Array | None], Array | None]:
+    """A, b and weights as a column or None, and ridge or None."""
+    a, b, *rest = given
+    w = rest[0][..., None] if system.weighted else None
+    return (a, b, w), rest[-1] if system.ridged else None
 
 
 def _factorise(be: Backend, recipe: Recipe, *given: Array) -> tuple[Array, ...]:
-    xp, system = be.xp, recipe.system
-    a, b, *rest = given
-    w = rest[0][..., None] if system.weighted else None
-    ridge = rest[-1] if system.ridged else None
-    rows = a, b, w
+    xp, system, limit = be.xp, recipe.system, recipe.limit
+    rows, ridge = _named(system, given)
+    a = rows[0]
     eps = float(xp.finfo(a.dtype).eps)
-    # "normal" insists: up to where the Gram matrix in working precision says anything.
-    limit = 0.1 * eps**-0.5 if recipe.method == "normal" else condition_limit(eps)
-    limit = -1.0 if recipe.method == "cholesky_qr" else min(limit, recipe.most)
     sample = None
     if recipe.step > 1:
         sample = preview(be, recipe.step, limit, *rows, ridge, insists=recipe.reflects)
@@ -245,8 +267,8 @@ def _factorise(be: Backend, recipe: Recipe, *given: Array) -> tuple[Array, ...]:
     likely = None if sample is None else sample.likely
     if not recipe.tries:
         likely = be.new_like(a, (), dtype=be.dtype("bool"), fill=False)
-    elif recipe.reflects:
-        likely = _likely(be, limit, rows, ridge)
+    elif recipe.looks:
+        likely = _likely(be, recipe, rows, ridge)
     sums = _sums(be, recipe, rows, ridge, sample, likely) if recipe.tries else _nothing(be, *rows)
     g, low, square = sums
     first = None
@@ -521,19 +543,15 @@ def _nothing(be: Backend, a: Array, b: Array, w: Array | None) -> tuple[Array, A
     )
 
 
-def _likely(
-    be: Backend, limit: float, rows: tuple[Array, ...], ridge: Array | None
-) -> Array | None:
-    """Whether the Gram matrices of a batch are likely to do, as some of them do; None of a few."""
+def _likely(be: Backend, recipe: Recipe, rows: tuple[Array, ...], ridge: Array | None) -> Array:
+    """Whether the Gram matrices of a batch are likely to do, as some of them do."""
     a, _, w = rows
     step = a.shape[0] // _PROBLEMS
-    if step < _SHARE:
-        return None
     g = gram_of_rows(be, a[::step, ...], None if w is None else w[::step, ...])
     if ridge is not None:
         g = g + _gram_of_ridge(be, ridge[::step, ...], g)
-    first = scaled_cholesky(be, g, max(a.shape[-2:]), limit)
-    return be.xp.all(first.definite & (first.condition <= limit))
+    first = scaled_cholesky(be, g, max(a.shape[-2:]), recipe.limit)
+    return be.xp.all(first.definite & (first.condition <= recipe.limit))
 
 
 # -- where the Gram matrix does not do -------------------------------------------------------------

@@ -25,7 +25,16 @@ from typing import Any
 from .._backends import Backend
 from .._backends.base import WORKSPACE
 from . import extended
-from ._rows import beside, block_count, by_problems, by_rows, few, residual_sums, weigh
+from ._rows import (
+    beside,
+    block_count,
+    by_problems,
+    by_rows,
+    few,
+    problem_count,
+    residual_sums,
+    weigh,
+)
 from ._scaling import (
     adjoint,
     adjoint_times,
@@ -101,7 +110,7 @@ def refined(be: Backend, plan: Plan, arrays: Sequence[Array]) -> Array:
 
         # Infinities less infinities are NaN, as they should be.
         with be.quiet():
-            return by_problems(be, some, *arrays)
+            return by_problems(be, problem_count(be, arrays[0]), some, *arrays)
 
     return beside(be, found, *arrays)[0]
 
