@@ -212,6 +212,8 @@ class Narrow(NamedTuple):
         return (1 + _SHORT / inner) * taken / columns + self.half / columns
 
 
+#: Bytes of a tall matrix from which on NumPy gains by threads that take its rows.
+MANY_ROWS = 12 << 20
 #: Where nothing is known of a library.
 NARROW = Narrow()
 
@@ -233,6 +235,8 @@ class Backend:
     reflects = False
     #: Whether `each` takes several threads.
     shares = False
+    #: Whether blocks of the rows of a matrix are shared among threads, with all made of them.
+    shares_rows = False
     #: Kind of device, "cpu" or "gpu".
     kind = "cpu"
     #: Bytes of what is best computed with at once: half of a second-level cache, and few calls.
@@ -385,6 +389,10 @@ class Backend:
     def out_of_memory(self, error: Exception) -> bool:
         """Whether an error says that there was no memory for an array."""
         return isinstance(error, MemoryError)
+
+    def light(self, *arrays: Array) -> Backend:
+        """What computes with the arrays of `near` where the first is tall and has few columns."""
+        return self
 
     # -- moving arrays (only for bound libraries and batch processing) --------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, cached_property
 from math import prod
 from types import SimpleNamespace
 from typing import Any
@@ -13,8 +13,8 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from ..errors import UnsupportedError
-from . import threads
-from .base import Array, Backend, Narrow, NativeKernel, column_parts, strided
+from . import stretches, threads
+from .base import MANY_ROWS, Array, Backend, Narrow, NativeKernel, column_parts, strided
 from .host import levinson, levinson_seconds, line, line_seconds, triangle
 from .long_lines import Long, long
 
@@ -34,6 +34,10 @@ xp = SimpleNamespace(**vars(array_api_compat.numpy) | {name: getattr(np, name) f
 
 # Rows and columns at most of the matrices of a batch whose Gram matrices are made in two halves.
 _SHORT, _NARROW = 2048, 64
+
+# Columns of a tall matrix at most whose Gram matrix is made part by part in threads of ours, and
+# bytes of a part.
+_COLUMNS, _PART = 32, 4 << 20
 
 _HOST = ("numpy", "cpu", "")
 
@@ -115,6 +119,18 @@ class NumpyBackend(Backend):
 
     def to_numpy(self, x: Array) -> np.ndarray:
         return x
+
+    @cached_property
+    def _rows(self) -> Backend:
+        from .light import RowsBackend
+
+        return RowsBackend(self)
+
+    def light(self, *arrays: Array) -> Backend:
+        return self._rows if arrays[0].nbytes >= MANY_ROWS else self
+
+    def near(self, *arrays: Array) -> tuple[np.ndarray, ...] | None:
+        return arrays
 
     def from_host(self, x: np.ndarray, device: Any = None) -> Array:
         return x
@@ -234,13 +250,25 @@ class NumpyBackend(Backend):
 
     def gram(self, a: Array) -> Array:
         m, n = a.shape[-2:]
-        if a.ndim == 2 or m > _SHORT or not 1 < n <= _NARROW or self.is_complex(a):
+        if self.is_complex(a) or n < 2:
+            return super().gram(a)
+        if a.ndim == 2:
+            if n > _COLUMNS or a.nbytes < MANY_ROWS:
+                return super().gram(a)
+            step = -(-m // (a.nbytes // _PART))
+            return sum(self.results(lambda i: stretches.gram(a[i : i + step]), range(0, m, step)))
+        if m > _SHORT or n > _NARROW:
             return super().gram(a)
         # Of aᵀa as one product NumPy has the BLAS compute a triangle, which takes longer here.
         out = np.empty((*a.shape[:-2], n, n), a.dtype)
         for part in (slice(0, n // 2), slice(n // 2, n)):
             np.matmul(a.mT, a[..., part], out=out[..., part])
         return out
+
+    def vecdot(self, a: Array, b: Array, axis: int) -> Array:
+        if a.ndim == 2 and axis == -2 and a.shape == b.shape:
+            return stretches.sums(a, b)
+        return super().vecdot(a, b, axis)
 
     def times_upper(self, a: Array, z: Array) -> Array:
         parts = column_parts(z.shape[-1])

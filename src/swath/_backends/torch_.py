@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import cache
+from functools import cache, cached_property
 from math import copysign, inf
 from threading import Lock
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.nn.grad import conv2d_weight
 
-from .base import WIDE, Array, Backend, Core, Narrow, NativeKernel, column_parts
+from .base import MANY_ROWS, WIDE, Array, Backend, Core, Narrow, NativeKernel, column_parts
 from .host import levinson, levinson_seconds, line, triangle
 from .long_lines import NEVER, Long, long
 from .torch_layers import by_line, layer, layer_gradients, layer_seconds
@@ -165,6 +165,15 @@ class TorchBackend(Backend):
         if torch._C._get_tracing_state() is not None:
             return None
         return tuple((a.resolve_neg() if a.is_neg() else a).detach().numpy() for a in arrays)
+
+    @cached_property
+    def _light(self) -> tuple[Backend, Backend]:
+        from .light import LightBackend, RowsBackend
+
+        return LightBackend(self), RowsBackend(self)
+
+    def light(self, *arrays: Array) -> Backend:
+        return self._light[arrays[0].nbytes >= MANY_ROWS]
 
     def from_host(self, x: np.ndarray, device: Any = None) -> Array:
         # PyTorch warns about read-only memory and refuses negative strides: both need a copy.

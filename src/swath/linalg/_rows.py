@@ -33,6 +33,8 @@ Array = Any
 _BATCH = 8 << 20
 # Entries of A up to which calls count for more than what they compute.
 _FEW = 2**12
+# Columns of a matrix and its right-hand sides up to which the rows are shared among threads.
+_COLUMNS = 32
 # Rows of a block at least: products of fewer are slow where there are many columns.
 _ROWS = 1024
 
@@ -50,14 +52,20 @@ def nearby(be: Backend, *arrays: Array) -> tuple[Any, ...] | None:
 def beside(
     be: Backend, function: Callable[..., tuple[Array, ...]], a: Array, *arrays: Array
 ) -> tuple[Array, ...]:
-    """function(be, a, *arrays), of small matrices a by NumPy where it shares the memory.
+    """function(be, a, *arrays), by NumPy where it shares the memory and calls count for more.
 
-    Calls count there for more than what they compute, and NumPy's cost least.
+    They do of small matrices, and of tall ones of few columns (`Backend.light`).
     """
-    near = nearby(be, a, *arrays) if a.shape[-2] * a.shape[-1] <= _FEW else None
+    small = a.shape[-2] * a.shape[-1] <= _FEW
+    columns = sum(v.shape[-1] for v in (a, *arrays[:1]))
+    tall = a.ndim == 2 and columns <= _COLUMNS and a.shape[0] >= a.shape[1]
+    near = nearby(be, a, *arrays) if small or tall else None
     if near is None:
         return function(be, a, *arrays)
-    return tuple(be.from_host(v, "cpu") for v in function(backend_of(near[0]), *near))
+    other = backend_of(near[0]) if small else be.light(a)
+    if other is be:
+        return function(be, a, *arrays)
+    return tuple(be.from_host(v, "cpu") for v in function(other, *near))
 
 
 def block_count(be: Backend, a: Array) -> int:
@@ -108,11 +116,13 @@ def by_rows(
         return function(*arrays)
     m = next(v for v in arrays if v is not None).shape[-2]
     step = -(-m // count)
+
+    def some(start: int) -> tuple[Array, ...]:
+        return function(*(None if v is None else v[..., start : start + step, :] for v in arrays))
+
+    starts = range(0, m, step)
     totals: list[Array] = []
-    for start in range(0, m, step):
-        stop = min(start + step, m)
-        parts = [None if v is None else v[..., start:stop, :] for v in arrays]
-        found = function(*parts)
+    for found in be.results(some, starts) if be.shares_rows else map(some, starts):
         totals = (
             [be.add_into(t, v) for t, v in zip(totals, found, strict=True)]
             if totals
