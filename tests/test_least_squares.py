@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 import rows
 import swath
 from oracles_linalg import exact_solution, solved_exactly
+from swath._backends import Backend, stretches, threads
 from swath.errors import RankDeficientError
 from swath.testing import assert_close, check_adjoint, check_vjp
 
@@ -71,6 +72,22 @@ def test_gram_of_many_rows(xp, rng, kind):
     a = a + 1j * a[::-1] if kind == "complex" else a
     got = xp.call(swath.linalg.gram, xp.asarray(a))
     assert_close(got, a.conj().T @ a, rtol=64 * xp.eps)
+
+
+@pytest.mark.on("numpy")
+@pytest.mark.op("linalg.gram")
+def test_gram_of_rows_shared_among_threads(xp, rng, monkeypatch):
+    a = rng.integers(-99, 100, (300_001, 6)).astype(float)
+    want = (a.T.astype(int) @ a.astype(int)).astype(float)
+    seen = []
+    monkeypatch.setattr(threads, "count", lambda: 3)
+    each = threads.each
+    monkeypatch.setattr(
+        threads, "each", lambda items, *rest: seen.append(len(items)) or each(items, *rest)
+    )
+    assert np.array_equal(linalg.gram(a), want)
+    assert np.array_equal(linalg.gram(a[:-100_000]), a[:-100_000].T @ a[:-100_000])
+    assert seen == [3]
 
 
 @pytest.mark.op("linalg.gram")
@@ -420,6 +437,71 @@ def test_small_matrices_in_shared_memory_are_solved_as_numpys(xp, rng, shape, ac
             ), name
         assert np.array_equal(xp.numpy(kept[0]), a)
         assert np.array_equal(xp.numpy(kept[1]), b)
+
+
+def rows_of_a_kind(rng, kind):
+    m, n = 2**17 + 5, 1 if kind == "one column" else 10
+    a = gaussian(rng, m, n)
+    if kind == "ill":
+        a[:, 4] = a[:, 1] + 2.0**-18 * a[:, 4]
+    if kind == "dependent":
+        a[:, 4] = a[:, 1] - a[:, 2]
+    if kind == "not finite":
+        a[-1, 3] = np.nan
+    if kind == "far from its sample":
+        a[1::2, 5] *= 2.0**20
+    return a, gaussian(rng, m, 3) if kind == "many sides" else gaussian(rng, m)
+
+
+KINDS_OF_ROWS = (
+    "well", "ill", "dependent", "not finite", "far from its sample", "one column", "many sides"
+)  # fmt: skip
+
+
+@pytest.mark.on("numpy", "numpy-readonly", "torch")
+@pytest.mark.op("linalg.lstsq")
+@pytest.mark.parametrize("penalised", [False, True])
+@pytest.mark.parametrize("kind", KINDS_OF_ROWS)
+def test_rows_shared_among_threads_count_as_one_after_another(
+    xp, rng, monkeypatch, kind, penalised
+):
+    a, b = rows_of_a_kind(rng, kind)
+    given = xp.asarray(a), xp.asarray(b)
+    options = {}
+    if penalised:
+        options["weights"] = xp.asarray(rng.random(len(a)) + 0.5)
+        options["ridge"] = xp.asarray(rng.random(a.shape[1]))
+    # A matrix of these is no copy of any other, so that no product is mistaken for a Gram matrix.
+    made, found = [], []
+    gram = stretches.gram
+    monkeypatch.setattr(stretches, "gram", lambda v: made.append(v.shape) or gram(v))
+    for most, count in ((0, 1), (0, 3), (1 << 40, 3)):
+        monkeypatch.setattr(Backend, "many_rows", most)
+        monkeypatch.setattr(threads, "count", lambda count=count: count)
+        made.clear()
+        got = linalg.lstsq(*given, **options)
+        assert bool(made) == (most == 0)
+        names = ("x", "residuals", "rank", "condition", "stderr", "dof", "success")
+        found.append([xp.numpy(getattr(got, name)) for name in names])
+    one, many, plain = found
+    assert all(np.array_equal(u, v, equal_nan=True) for u, v in zip(one, many, strict=True))
+    assert np.array_equal(one[-1], plain[-1])
+    assert np.array_equal(one[2], plain[2])
+    for u, v in zip(one[:2] + one[4:5], plain[:2] + plain[4:5], strict=True):
+        assert_close(u, v, rtol=1e-12 * max(1.0, min(float(plain[3]), 1e6)))
+    assert np.array_equal(xp.numpy(given[0]), a, equal_nan=True)
+
+
+@pytest.mark.parametrize("k", [1, 2, 20])
+@pytest.mark.parametrize("n", [1, 2, 3, 7, 20])
+@pytest.mark.parametrize("m", [0, 1, 511, 8192, 30_001])
+def test_products_in_stretches_of_rows_are_exact_of_integers(rng, m, n, k):
+    a, b, c = (rng.integers(-99, 100, shape).astype(float) for shape in ((m, n), (n, k), (m, k)))
+    assert np.array_equal(stretches.sums(c, c), np.sum(c * c, axis=0))
+    if m >= n:
+        assert np.array_equal(stretches.product(a, b), np.einsum("ij,jk->ik", a, b))
+        assert np.array_equal(stretches.product(c.T, a), np.einsum("ij,ik->jk", c, a))
+        assert np.array_equal(stretches.gram(a), np.einsum("ij,ik->jk", a, a))
 
 
 # -- full accuracy ---------------------------------------------------------------------------------

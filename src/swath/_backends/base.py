@@ -212,8 +212,6 @@ class Narrow(NamedTuple):
         return (1 + _SHORT / inner) * taken / columns + self.half / columns
 
 
-#: Bytes of a tall matrix from which on NumPy gains by threads that take its rows.
-MANY_ROWS = 12 << 20
 #: Where nothing is known of a library.
 NARROW = Narrow()
 
@@ -237,6 +235,8 @@ class Backend:
     shares = False
     #: Whether blocks of the rows of a matrix are shared among threads, with all made of them.
     shares_rows = False
+    #: Bytes of a tall real matrix from which on threads gain that take its rows.
+    many_rows = 12 << 20
     #: Kind of device, "cpu" or "gpu".
     kind = "cpu"
     #: Bytes of what is best computed with at once: half of a second-level cache, and few calls.
@@ -390,8 +390,8 @@ class Backend:
         """Whether an error says that there was no memory for an array."""
         return isinstance(error, MemoryError)
 
-    def light(self, *arrays: Array) -> Backend:
-        """What computes with the arrays of `near` where the first is tall and has few columns."""
+    def light(self, a: Array) -> Backend:
+        """What computes with a tall matrix a of few columns, in the memory of `near`."""
         return self
 
     # -- moving arrays (only for bound libraries and batch processing) --------------------------
@@ -686,6 +686,10 @@ class Backend:
     def times_upper(self, a: Array, z: Array) -> Array:
         """a z with upper triangular z; what is below their diagonals may be taken for 0."""
         return self.matmul(a, z)
+
+    def times_rows(self, s: Array, a: Array) -> Array:
+        """The rows of a times the numbers of a column."""
+        return s * a
 
     def vecdot(self, a: Array, b: Array, axis: int) -> Array:
         """Σ conj(a)·b along an axis."""

@@ -1,4 +1,4 @@
-"""NumPy for tall matrices of few columns, in the memory of another library's arrays or of its own.
+"""NumPy for tall real matrices of few columns, in the memory of any library on a processor.
 
 NumPy's calls cost a fraction of other libraries', but threads of its BLAS wait in a loop for more,
 and keep those of others from working: what takes several goes back to the library (`LightBackend`).
@@ -51,6 +51,11 @@ class LightBackend(NumpyBackend):
             return super().times_upper(a, z)
         return self._by_library("times_upper", a, z)
 
+    def times_rows(self, s: Array, a: Array) -> Array:
+        if stretches.alone(a, 2):
+            return super().times_rows(s, a)
+        return self._by_library("times_rows", s, a)
+
     def triangle(self, a: Array, b: Array) -> Array:
         return self._by_library("triangle", a, b)
 
@@ -62,6 +67,8 @@ class RowsBackend(LightBackend):
 
     def __init__(self, whole: Backend) -> None:
         super().__init__(whole)
+        # Two passes in as many threads as there are take less.
+        self.reflects = False
         # Threads hand over the interpreter between any two operations.
         self.block_bytes = 1 << 22
 
@@ -69,7 +76,10 @@ class RowsBackend(LightBackend):
         return stretches.product(a, b)
 
     def gram(self, a: Array) -> Array:
-        return Backend.gram(self, a) if self.is_complex(a) else stretches.gram(a)
+        return stretches.gram(a)
 
     def times_upper(self, a: Array, z: Array) -> Array:
         return self.matmul(a, z)
+
+    def times_rows(self, s: Array, a: Array) -> Array:
+        return s * a

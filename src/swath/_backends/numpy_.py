@@ -14,7 +14,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from ..errors import UnsupportedError
 from . import stretches, threads
-from .base import MANY_ROWS, Array, Backend, Narrow, NativeKernel, column_parts, strided
+from .base import Array, Backend, Narrow, NativeKernel, column_parts, strided
 from .host import levinson, levinson_seconds, line, line_seconds, triangle
 from .long_lines import Long, long
 
@@ -126,8 +126,8 @@ class NumpyBackend(Backend):
 
         return RowsBackend(self)
 
-    def light(self, *arrays: Array) -> Backend:
-        return self._rows if arrays[0].nbytes >= MANY_ROWS else self
+    def light(self, a: Array) -> Backend:
+        return self._rows if a.nbytes >= self.many_rows and a.dtype.kind == "f" else self
 
     def near(self, *arrays: Array) -> tuple[np.ndarray, ...] | None:
         return arrays
@@ -250,12 +250,13 @@ class NumpyBackend(Backend):
 
     def gram(self, a: Array) -> Array:
         m, n = a.shape[-2:]
-        if self.is_complex(a) or n < 2:
+        if a.dtype.kind != "f" or n < 2:
             return super().gram(a)
         if a.ndim == 2:
-            if n > _COLUMNS or a.nbytes < MANY_ROWS:
+            if n > _COLUMNS or a.nbytes < self.many_rows:
                 return super().gram(a)
             step = -(-m // (a.nbytes // _PART))
+            # Threads of ours make more of few columns than those of the BLAS.
             return sum(self.results(lambda i: stretches.gram(a[i : i + step]), range(0, m, step)))
         if m > _SHORT or n > _NARROW:
             return super().gram(a)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.nn.grad import conv2d_weight
 
-from .base import MANY_ROWS, WIDE, Array, Backend, Core, Narrow, NativeKernel, column_parts
+from .base import WIDE, Array, Backend, Core, Narrow, NativeKernel, column_parts
 from .host import levinson, levinson_seconds, line, triangle
 from .long_lines import NEVER, Long, long
 from .torch_layers import by_line, layer, layer_gradients, layer_seconds
@@ -172,8 +172,11 @@ class TorchBackend(Backend):
 
         return LightBackend(self), RowsBackend(self)
 
-    def light(self, *arrays: Array) -> Backend:
-        return self._light[arrays[0].nbytes >= MANY_ROWS]
+    def light(self, a: Array) -> Backend:
+        if a.nbytes < self.many_rows:
+            return self._light[0]
+        # In single precision oneDNN makes more of many rows.
+        return self._light[1] if a.dtype is torch.float64 else self
 
     def from_host(self, x: np.ndarray, device: Any = None) -> Array:
         # PyTorch warns about read-only memory and refuses negative strides: both need a copy.

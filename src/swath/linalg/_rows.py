@@ -50,15 +50,20 @@ def nearby(be: Backend, *arrays: Array) -> tuple[Any, ...] | None:
 
 
 def beside(
-    be: Backend, function: Callable[..., tuple[Array, ...]], a: Array, *arrays: Array
+    be: Backend,
+    function: Callable[..., tuple[Array, ...]],
+    a: Array,
+    *arrays: Array,
+    passes: bool = True,
 ) -> tuple[Array, ...]:
     """function(be, a, *arrays), by NumPy where it shares the memory and calls count for more.
 
-    They do of small matrices, and of tall ones of few columns (`Backend.light`).
+    They do of small matrices, and of tall ones of few columns (`Backend.light`) where nothing but
+    passes over the rows is made of these.
     """
     small = a.shape[-2] * a.shape[-1] <= _FEW
     columns = sum(v.shape[-1] for v in (a, *arrays[:1]))
-    tall = a.ndim == 2 and columns <= _COLUMNS and a.shape[0] >= a.shape[1]
+    tall = passes and a.ndim == 2 and columns <= _COLUMNS and a.shape[0] >= a.shape[1]
     near = nearby(be, a, *arrays) if small or tall else None
     if near is None:
         return function(be, a, *arrays)
@@ -133,7 +138,7 @@ def by_rows(
 
 def weigh(be: Backend, w: Array | None, v: Array) -> Array:
     """√W v with w a column, or v."""
-    return v if w is None else be.xp.astype(be.xp.sqrt(w), v.dtype) * v
+    return v if w is None else be.times_rows(be.xp.astype(be.xp.sqrt(w), v.dtype), v)
 
 
 def gram_of_rows(be: Backend, a: Array, w: Array | None) -> Array:

@@ -112,7 +112,7 @@ def refined(be: Backend, plan: Plan, arrays: Sequence[Array]) -> Array:
         with be.quiet():
             return by_problems(be, problem_count(be, arrays[0]), some, *arrays)
 
-    return beside(be, found, *arrays)[0]
+    return beside(be, found, *arrays, passes=not plan.full)[0]
 
 
 def _packed(be: Backend, x: Array, *rows: Array) -> Array:
