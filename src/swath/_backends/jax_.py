@@ -63,6 +63,8 @@ _ROWS, _LONG = 16, 8
 # short its sum.
 _WINDOW, _FEW, _POINT, _RESULT = 30, 90, 90, 32
 _LANES = 8
+# Bytes of windows from which on XLA takes longer if it writes them out.
+_WRITTEN = 10 << 20
 # Bytes of scratch that the allocator keeps from one call to the next, and the rate at which it gets
 # new ones, as a part of that of an elementwise pass.
 _KEPT, _NEW = 2**25, 0.1
@@ -139,15 +141,28 @@ def _layer_scratch(p: Any) -> int:
     if p.g.rank == channels == 1:
         # Rows of lines, and the result before it is cut or laid out.
         return (_LONG + 1) * p.x_bytes // _LONG + p.y_bytes
+    # Of a result that is cut off the whole is there beside it, one more along the last axis.
+    cut = _written(
+        "y", p.g, [(s.low, s.high) for s in p.g.spans], p.flops / p.rows * p.width, p.y_bytes
+    )
+    result = p.y_bytes + (p.y_bytes // p.g.out[-1] if cut else 0)
     if p.g.last and not _lifted(p.g, p.width, channels):
-        return p.w_bytes + (p.x_bytes if prod(p.g.sizes) > prod(p.g.lengths) else 0)
+        more = p.x_bytes if prod(p.g.sizes) > prod(p.g.lengths) else 0
+        return p.w_bytes + more + (result if cut else 0)
     # XLA computes channels last: the result is laid out anew, and x in its memory where it fits.
-    return p.y_bytes + p.w_bytes + (p.x_bytes if p.x_bytes > p.y_bytes else 0)
+    return result + p.w_bytes + (p.x_bytes if p.x_bytes > p.y_bytes else 0)
 
 
 def _lifted(g: Any, width: int, channels: int) -> bool:
     """Whether a line is computed as a picture: Eigen's products of float64 are for two axes."""
     return g.rank == 1 and width > 4 and channels > 1
+
+
+def _written(role: str, g: Any, pads: Sequence[Any], windows: float, results: float) -> bool:
+    """Whether XLA takes longer to write windows out than to cut off some of its results."""
+    if g.groups > 1 or (role == "w" and not g.strideless) or any(map(any, pads)):
+        return False
+    return windows > max(_WRITTEN, 2 * results if role == "y" else 0)
 
 
 def _rows_of(s: Any, lines: int) -> int:
@@ -352,6 +367,11 @@ class JaxBackend(Backend):
             # XLA would exchange the operands, which it has none but a plain loop for.
             a = self.made(self.pad(a, [(0, 0), (0, 0), *pads]))
             pads = [(0, 0)] * g.rank
+        windows = prod(a.shape[:2]) * prod(g.sizes) * prod(g.out) * self.itemsize(a.dtype)
+        results = a.shape[0] * b.shape[0] * prod(g.out) * self.itemsize(a.dtype)
+        if self.kind == "cpu" and _written(role, g, pads, windows, results):
+            # Padding that is cut off again: without any, XLA writes all windows out beforehand.
+            pads[-1] = 0, 1
         numbers, back = lax.ConvDimensionNumbers(order, order, order), range(2 + g.rank)
         if self.kind == "cpu":
             # XLA's kernel is for channels last. It lays arrays out so by itself, but only outside
@@ -374,7 +394,8 @@ class JaxBackend(Backend):
             dimension_numbers=numbers,
             precision=lax.Precision.HIGHEST if asked is None else None,
         )
-        return jnp.transpose(y, back)
+        y = jnp.transpose(y, back)
+        return y[..., : (g.sizes if role == "w" else g.out)[-1]]
 
     def _line(self, s: Any, x: Array, w: Array) -> Array:
         """Lines of one channel as arrays of four axes, which XLA gives to no library.
