@@ -134,6 +134,8 @@ def _compiled(p: Problem, cost: Costs) -> Estimate:
             # channels last, few of them, one by one.
             moved += p.taps * p.x_bytes * (4 if p.g.last and p.depth < _LANES else 1)
         steps = 8 + 4.0 * p.taps
+    if p.role != "w" and not p.single and p.wide == 1:
+        steps += 6
     seconds = moved / cost.stream + steps * cost.call
     if p.role != "w" and p.depth > 1 and not unrolled:
         # Channels first the entries of a tap lie apart.
