@@ -1,4 +1,4 @@
-"""Threads for elementwise work and small matrices of NumPy, which NumPy itself does in one.
+"""Threads for elementwise work, and small or narrow matrices, which NumPy itself does in one.
 
 As many as its BLAS takes: what the BLAS's variables say, else the cores that this process may use.
 NumPy lets go of the interpreter inside its loops, so that pieces which fit the cache run side by

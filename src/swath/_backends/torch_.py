@@ -503,7 +503,7 @@ class TorchBackend(Backend):
 
 
 # Bytes of the rows that are factored in one call.
-_ROWS_BYTES = 1 << 21
+_ROWS_BYTES = 1 << 24
 
 
 def _held(value: Any, dtype: Any) -> Any:
@@ -524,8 +524,8 @@ def _held(value: Any, dtype: Any) -> Any:
 def _triangle(a: Array, b: Array, in_place: bool) -> Array:
     """R of the QR factorisation of [a b]: that of the triangles of blocks of rows.
 
-    Blocks fit the cache. LAPACK goes along columns, and is given them in one stretch each, which it
-    overwrites where that is allowed.
+    LAPACK goes along columns, and is given them in one stretch each, which it overwrites where that
+    is allowed.
     """
     n = a.shape[1] + b.shape[1]
     rows = max(2 * n, _ROWS_BYTES // (n * a.itemsize))

@@ -2,7 +2,8 @@
 
 A matrix of a million rows is read from memory once per pass, whatever is computed from a block of
 its rows while it is in the cache; matrix products over the whole would each read it again. So it is
-with many small matrices, which are solved some at a time (`by_problems`).
+with many small matrices, which are solved some at a time (`by_problems`). Blocks of few columns go
+to several threads (`Backend.light`).
 """
 
 from __future__ import annotations

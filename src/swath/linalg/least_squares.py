@@ -627,10 +627,11 @@ def lstsq(
         first factorisation breaks down). ``"auto"``: the first where the condition of the scaled
         columns is below eps^(−1/3), else the second, for which in a batch of small matrices
         Householder QR stands; on PyTorch's processors it stands for both where one matrix has few
-        columns. With the first two, the solution is refined with residuals of the system itself.
-        Where neither does (condition above 0.1/√eps for ``"normal"``, dependent columns), singular
-        values decide, found by an orthogonal factorisation or by the eigenvectors of two Gram
-        matrices; so they do at once for a tall matrix whose Gram matrix is not definite.
+        columns and up to 12 MB. With the first two, the solution is refined with residuals of the
+        system itself. Where neither does (condition above 0.1/√eps for ``"normal"``, dependent
+        columns), singular values decide, found by an orthogonal factorisation or by the
+        eigenvectors of two Gram matrices; so they do at once for a tall matrix whose Gram matrix is
+        not definite.
     accuracy : {"standard", "full"}, default "standard"
         ``"standard"``: forward error at most twice Householder QR's bound. ``"full"``: x correct to
         working precision where the condition of the column-scaled matrix is below 0.1/(n·eps), by
