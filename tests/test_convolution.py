@@ -152,6 +152,54 @@ def test_a_layer_of_one_output_has_both_gradients(xp, rng):
 
 
 @conv_tests
+@pytest.mark.on("jax")
+@pytest.mark.parametrize("channels", ["first", "last"])
+@pytest.mark.parametrize(
+    ("lengths", "size", "stride", "dilation"),
+    [((47,), 3, 1, 1), ((19, 23), 3, 1, 1), ((20, 23), 3, 2, 1), ((19, 22), 2, 2, 3),
+     ((7, 11, 13), 2, 1, 1), ((7, 11, 13), 3, 2, 1)],
+)  # fmt: skip
+def test_padding_that_xla_is_asked_for_leaves_no_result(
+    xp, rng, monkeypatch, channels, lengths, size, stride, dilation
+):
+    """Unpadded layers of many windows, all of them here, and the gradients of their kernels."""
+    import jax
+
+    from swath._backends import jax_
+
+    monkeypatch.setattr(jax_, "_WRITTEN", 0)
+    asked, plain = [], jax.lax.conv_general_dilated
+    monkeypatch.setattr(
+        jax.lax,
+        "conv_general_dilated",
+        lambda a, b, strides, pads, *rest, **more: (
+            asked.append(pads) or plain(a, b, strides, pads, *rest, **more)
+        ),
+    )
+    rank = len(lengths)
+    x = rng.standard_normal((2, 5, *lengths))
+    w = rng.standard_normal((3, 5, *[size] * rank))
+    order = (0, *range(2, 2 + rank), 1)
+    given = (x, w) if channels == "first" else (x.transpose(order), w.transpose(*order[1:], 0))
+    steps = {"stride": stride, "dilation": dilation, "channels": channels, "method": "native"}
+    y, pullback = swath.vjp(nn.conv, *map(xp.asarray, given), **steps)
+    want, back = jax.vjp(
+        lambda w: plain(
+            xp.asarray(x), w, (stride,) * rank, "VALID", rhs_dilation=(dilation,) * rank
+        ),
+        xp.asarray(w),
+    )
+    g = rng.standard_normal(want.shape)
+    got = pullback(xp.asarray(g if channels == "first" else g.transpose(order)))[1]
+    wants = [np.asarray(v) for v in (want, back(xp.asarray(g))[0])]
+    if channels == "last":
+        wants = [wants[0].transpose(order), wants[1].transpose(*order[1:], 0)]
+    assert any(any(map(any, pads)) for pads in asked)
+    assert_close(y, wants[0], rtol=1e-13)
+    assert_close(got, wants[1], rtol=1e-13)
+
+
+@conv_tests
 @pytest.mark.needs("jax")
 @pytest.mark.parametrize("named", ["same", "same_lower"])
 def test_same_padding_with_any_stride_equals_lax(xp, rng, named):

@@ -397,7 +397,10 @@ class Backend:
     # -- moving arrays (only for bound libraries and batch processing) --------------------------
 
     def near(self, *arrays: Array) -> tuple[np.ndarray, ...] | None:
-        """The same memory as arrays of NumPy, whose calls cost less, where a library shares it."""
+        """The same memory as arrays of NumPy, whose calls cost less, where a library shares it.
+
+        NumPy's own are as they are.
+        """
         return None
 
     def from_host(self, x: np.ndarray, device: Any = None) -> Array:
