@@ -336,6 +336,10 @@ class JaxBackend(Backend):
         return jnp.linalg.cholesky(a)
 
     def triangle(self, a: Array, b: Array) -> Array:
+        if a.ndim > 2:
+            # LAPACK wants columns in one stretch each. Where this is one of two branches, XLA would
+            # lay out a batch for it beforehand, whichever is taken.
+            a = jnp.reshape(self.made(jnp.reshape(a, (*a.shape[:-2], -1))), a.shape)
         return jnp.linalg.qr(jnp.concatenate([a, b], -1), mode="r")
 
     # XLA's transposed kernels are slow on the CPU; the transpose goes through its forward one.
