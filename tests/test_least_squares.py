@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 import rows
 import swath
 from oracles_linalg import exact_solution, solved_exactly
-from swath._backends import Backend, stretches, threads
+from swath._backends import Backend, backend_named, stretches, threads
 from swath.errors import RankDeficientError
+from swath.linalg import _rows
 from swath.testing import assert_close, check_adjoint, check_vjp
 
 linalg = swath.linalg
@@ -490,6 +491,49 @@ def test_rows_shared_among_threads_count_as_one_after_another(
     for u, v in zip(one[:2] + one[4:5], plain[:2] + plain[4:5], strict=True):
         assert_close(u, v, rtol=1e-12 * max(1.0, min(float(plain[3]), 1e6)))
     assert np.array_equal(xp.numpy(given[0]), a, equal_nan=True)
+
+
+@pytest.mark.on("numpy", "torch")
+@pytest.mark.op("linalg.lstsq")
+def test_full_accuracy_of_rows_that_could_be_shared(xp, rng, monkeypatch):
+    monkeypatch.setattr(Backend, "many_rows", 0)
+    a, b = gaussian(rng, 3000, 4), gaussian(rng, 3000)
+    got = linalg.lstsq(xp.asarray(a), xp.asarray(b), accuracy="full")
+    assert bool(got.success)
+    assert_close(got.x, numpy_lstsq(a, b), rtol=1e-13)
+
+
+@pytest.mark.parametrize("kind", ["real", "complex"])
+def test_triangles_of_many_small_matrices_equal_scipys(rng, kind):
+    be = backend_named("numpy")
+    a, b = gaussian(rng, 2, 3, 9, 5, kind=kind), gaussian(rng, 2, 3, 5, 4, kind=kind)
+    g = a.conj().mT @ a
+    factor = be.cholesky(g)
+    assert_close(factor, np.linalg.cholesky(g), rtol=1e-13)
+    assert_close(be.upper_inverse(factor), np.linalg.inv(factor.conj().mT), rtol=1e-12)
+    for lower in (True, False):
+        t = factor if lower else factor.conj().mT
+        for transpose in (True, False):
+            got = be.solve_triangular(t, b, lower=lower, transpose=transpose)
+            for i in np.ndindex(2, 3):
+                want = scipy.linalg.solve_triangular(t[i], b[i], lower=lower, trans=int(transpose))
+                assert_close(got[i], want, rtol=1e-12)
+
+
+@pytest.mark.on("torch")
+@pytest.mark.op("linalg.lstsq")
+def test_standard_errors_of_a_batch_in_parts_have_derivatives(xp, rng, monkeypatch):
+    import torch
+
+    a, b = gaussian(rng, 40, 70, 3), gaussian(rng, 40, 70)
+    found = []
+    for size in (1 << 23, 1 << 14):
+        monkeypatch.setattr(_rows, "_BATCH", size)
+        given = xp.asarray(a).requires_grad_(True)
+        got = linalg.lstsq(given, xp.asarray(b)).stderr
+        found.append((got.detach(), *torch.autograd.grad(got.sum(), given)))
+    for whole, parts in zip(*found, strict=True):
+        assert_close(parts, whole, rtol=1e-12)
 
 
 @pytest.mark.parametrize("k", [1, 2, 20])

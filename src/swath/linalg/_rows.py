@@ -64,7 +64,7 @@ def beside(
     """
     small = a.shape[-2] * a.shape[-1] <= _FEW
     columns = sum(v.shape[-1] for v in (a, *arrays[:1]))
-    tall = passes and a.ndim == 2 and columns <= _COLUMNS and a.shape[0] >= a.shape[1]
+    tall = passes and a.ndim == 2 and columns <= _COLUMNS
     near = nearby(be, a, *arrays) if small or tall else None
     if near is None:
         return function(be, a, *arrays)
