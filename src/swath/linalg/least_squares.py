@@ -355,8 +355,7 @@ def _solve(p: _Problem, way: _Way) -> LstsqResult:
     found = [factor, f.scale, f.finite, f.rank, f.condition, primal(packed), primal(x)]
     found += [] if w is None else [w]
     said = _Said(m, system.wide, full)
-    # What is noted, to be differentiated, is noted by this thread.
-    count = 1 if be.recorded(*found) else problem_count(be, a)
+    count = problem_count(be, a)
 
     def told(be: Backend, *found: Array) -> tuple[Array, ...]:
         def some(*found: Array) -> tuple[Array, ...]:
