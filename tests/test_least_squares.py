@@ -472,7 +472,6 @@ def test_rows_shared_among_threads_count_as_one_after_another(
     if penalised:
         options["weights"] = xp.asarray(rng.random(len(a)) + 0.5)
         options["ridge"] = xp.asarray(rng.random(a.shape[1]))
-    # A matrix of these is no copy of any other, so that no product is mistaken for a Gram matrix.
     made, found = [], []
     gram = stretches.gram
     monkeypatch.setattr(stretches, "gram", lambda v: made.append(v.shape) or gram(v))

@@ -390,17 +390,14 @@ class Backend:
         """Whether an error says that there was no memory for an array."""
         return isinstance(error, MemoryError)
 
-    def light(self, a: Array) -> Backend:
-        """What computes with a tall matrix a of few columns, in the memory of `near`."""
-        return self
+    def light(self, a: Array, *arrays: Array) -> tuple[Backend, tuple[Array, ...]]:
+        """What computes with a tall matrix a of few columns, and the arrays in its memory."""
+        return self, (a, *arrays)
 
     # -- moving arrays (only for bound libraries and batch processing) --------------------------
 
     def near(self, *arrays: Array) -> tuple[np.ndarray, ...] | None:
-        """The same memory as arrays of NumPy, whose calls cost less, where a library shares it.
-
-        NumPy's own are as they are.
-        """
+        """The same memory as arrays of NumPy, whose calls cost less, where a library shares it."""
         return None
 
     def from_host(self, x: np.ndarray, device: Any = None) -> Array:

@@ -133,7 +133,7 @@ class CupyBackend(NumpyBackend):
     # One thread starts what the device does; the rest of NumPy's forms are calls of its own.
     each, shares = Backend.each, Backend.shares
     matmul, gram, times_upper = Backend.matmul, Backend.gram, Backend.times_upper
-    vecdot, light, near = Backend.vecdot, Backend.light, Backend.near
+    vecdot, light = Backend.vecdot, Backend.light
     matmul_into = Backend.matmul_into
     # SciPy's recursion is for memory of the host.
     native_levinson_seconds = Backend.native_levinson_seconds

@@ -32,9 +32,7 @@ class LightBackend(NumpyBackend):
 
     def _by_library(self, name: str, *arrays: Array) -> Array:
         given = (self._whole.from_host(v, "cpu") for v in arrays)
-        found = self._whole.near(getattr(self._whole, name)(*given))
-        assert found is not None
-        return found[0]
+        return self._whole.to_numpy(getattr(self._whole, name)(*given))
 
     def matmul(self, a: Array, b: Array) -> Array:
         if stretches.alone(a, b.shape[-1]):

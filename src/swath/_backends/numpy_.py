@@ -126,11 +126,9 @@ class NumpyBackend(Backend):
 
         return RowsBackend(self)
 
-    def light(self, a: Array) -> Backend:
-        return self._rows if a.nbytes >= self.many_rows and a.dtype.kind == "f" else self
-
-    def near(self, *arrays: Array) -> tuple[np.ndarray, ...] | None:
-        return arrays
+    def light(self, a: Array, *arrays: Array) -> tuple[Backend, tuple[Array, ...]]:
+        many = a.nbytes >= self.many_rows and a.dtype.kind == "f"
+        return self._rows if many else self, (a, *arrays)
 
     def from_host(self, x: np.ndarray, device: Any = None) -> Array:
         return x
@@ -260,10 +258,8 @@ class NumpyBackend(Backend):
             return sum(self.results(lambda i: stretches.gram(a[i : i + step]), range(0, m, step)))
         if m > _SHORT or n > _NARROW:
             return super().gram(a)
-        # Of aᵀa as one product NumPy has the BLAS compute a triangle, which takes longer here.
         out = np.empty((*a.shape[:-2], n, n), a.dtype)
-        for part in (slice(0, n // 2), slice(n // 2, n)):
-            np.matmul(a.mT, a[..., part], out=out[..., part])
+        stretches.grams(a, out)
         return out
 
     def vecdot(self, a: Array, b: Array, axis: int) -> Array:
@@ -304,7 +300,7 @@ class NumpyBackend(Backend):
             # As of `solve_triangular`: nothing is exchanged or eliminated.
             return np.linalg.inv(factor.T.conj())
         if factor.ndim > 2 and factor.shape[-1] <= _SMALL:
-            return _small_inverse(factor).reshape(factor.shape)
+            return _small_inverse(factor)
         return super().upper_inverse(factor)
 
     def solve_triangular(
@@ -396,16 +392,16 @@ def _small_cholesky(a: Array) -> Array:
     return np.moveaxis(x, -1, 0).reshape(a.shape)
 
 
-def _small_inverse(a: Array) -> Array:
+def _small_inverse(factor: Array) -> Array:
     """R⁻¹ of many small L = Rᴴ, column after column, the batch as the last axis."""
-    a = _abreast(a, a.dtype, copy=False).conj()
+    a = _abreast(factor, factor.dtype, copy=False).conj()
     x = np.zeros_like(a)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         for i in range(a.shape[0]):
             x[i, i] = 1 / a[i, i]
             above = np.einsum("rkb,kb->rb", x[:i, :i], a[i, :i])
             np.multiply(above, -x[i, i], out=x[:i, i])
-    return np.ascontiguousarray(np.moveaxis(x, -1, 0))
+    return np.ascontiguousarray(np.moveaxis(x, -1, 0)).reshape(factor.shape)
 
 
 def _substitute(a: Array, b: Array, *, lower: bool, transpose: bool) -> Array:

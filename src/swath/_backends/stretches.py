@@ -14,7 +14,7 @@ import numpy as np
 
 from .base import Array
 
-__all__ = ["alone", "gram", "product", "sums"]
+__all__ = ["alone", "gram", "grams", "product", "sums"]
 
 # Multiply-adds of two matrices, and entries of one that meets a vector, which no BLAS shares.
 _PRODUCT, _MATRIX = 2**18, 2**13
@@ -57,18 +57,23 @@ def product(a: Array, b: Array) -> Array:
     return found + np.matmul(a[:, cut:], b[cut:])
 
 
+def grams(a: Array, out: Array) -> None:
+    """out = aᵀa of small real matrices."""
+    half = -(-a.shape[-1] // 2)
+    # As one product NumPy has the BLAS compute a triangle, which takes longer here.
+    for part in (slice(0, half), slice(half, None)):
+        np.matmul(a.mT, a[..., part], out=out[..., part])
+
+
 def gram(a: Array) -> Array:
     """aᵀa of a real matrix."""
     m, n = a.shape
-    half = -(-n // 2)
-    rows = _rows(n, half)
+    rows = _rows(n, -(-n // 2))
     cut = m - m % rows
     whole = a[:cut].reshape(cut // rows, rows, n)
     found = np.empty((len(whole) + 1, n, n), a.dtype)
-    # Of aᵀa as one product NumPy has the BLAS compute a triangle, which takes longer here.
-    for part in (slice(0, half), slice(half, n)):
-        np.matmul(whole.mT, whole[..., part], out=found[:-1, :, part])
-        np.matmul(a[cut:].T, a[cut:, part], out=found[-1, :, part])
+    grams(whole, found[:-1])
+    grams(a[cut:], found[-1])
     return found.sum(0)
 
 

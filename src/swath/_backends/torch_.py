@@ -172,11 +172,11 @@ class TorchBackend(Backend):
 
         return LightBackend(self), RowsBackend(self)
 
-    def light(self, a: Array) -> Backend:
-        if a.nbytes < self.many_rows:
-            return self._light[0]
+    def light(self, a: Array, *arrays: Array) -> tuple[Backend, tuple[Array, ...]]:
+        many = a.nbytes >= self.many_rows
         # In single precision oneDNN makes more of many rows.
-        return self._light[1] if a.dtype is torch.float64 else self
+        near = None if many and a.dtype is torch.float32 else self.near(a, *arrays)
+        return (self, (a, *arrays)) if near is None else (self._light[many], near)
 
     def from_host(self, x: np.ndarray, device: Any = None) -> Array:
         # PyTorch warns about read-only memory and refuses negative strides: both need a copy.

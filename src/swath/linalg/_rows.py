@@ -65,18 +65,24 @@ def beside(
     small = a.shape[-2] * a.shape[-1] <= _FEW
     columns = sum(v.shape[-1] for v in (a, *arrays[:1]))
     tall = passes and a.ndim == 2 and columns <= _COLUMNS
-    near = nearby(be, a, *arrays) if small or tall else None
-    if near is None:
-        return function(be, a, *arrays)
-    other = backend_of(near[0]) if small else be.light(a)
-    if other is be:
-        return function(be, a, *arrays)
-    return tuple(be.from_host(v, "cpu") for v in function(other, *near))
+    other, given = be, (a, *arrays)
+    if small:
+        near = nearby(be, *given)
+        other, given = (be, given) if near is None else (backend_of(near[0]), near)
+    elif tall and not be.recorded(*given):
+        other, given = be.light(*given)
+    found = function(other, *given)
+    return found if other is be else tuple(be.from_host(v, "cpu") for v in found)
+
+
+def _undivided(be: Backend, a: Array) -> bool:
+    """Whether a library does better with the whole than with what fits the cache."""
+    return be.traces or be.wide(a) > 1 or not be.mutable
 
 
 def block_count(be: Backend, a: Array) -> int:
     """Blocks of rows of a (..., m, n) for a pass; 1 where a library does better with the whole."""
-    if be.traces or be.wide(a) > 1 or not be.mutable or a.ndim > 2 or 0 in a.shape:
+    if _undivided(be, a) or a.ndim > 2 or 0 in a.shape:
         return 1
     m, n = a.shape
     return -(-m // max(_ROWS, be.block_bytes // (n * be.itemsize(a.dtype))))
@@ -84,7 +90,7 @@ def block_count(be: Backend, a: Array) -> int:
 
 def problem_count(be: Backend, a: Array) -> int:
     """Parts of a batch of matrices a (..., m, n) that are solved at a time; 1 where all are."""
-    if be.traces or be.wide(a) > 1 or not be.mutable or a.ndim == 2:
+    if _undivided(be, a) or a.ndim == 2:
         return 1
     return max(1, min(a.shape[0], prod(a.shape) * be.itemsize(a.dtype) // _BATCH))
 

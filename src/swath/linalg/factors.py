@@ -249,9 +249,8 @@ def _named(
     system: System, given: Sequence[Array]
 ) -> tuple[tuple[Array, Array, Array | None], Array | None]:
     """A, b and weights as a column or None, and ridge or None."""
-    a, b, *rest = given
-    w = rest[0][..., None] if system.weighted else None
-    return (a, b, w), rest[-1] if system.ridged else None
+    a, b, w, ridge, _ = system.named(given)
+    return (a, b, None if w is None else w[..., None]), ridge
 
 
 def _factorise(be: Backend, recipe: Recipe, *given: Array) -> tuple[Array, ...]:

@@ -135,6 +135,7 @@ def _compiled(p: Problem, cost: Costs) -> Estimate:
             moved += p.taps * p.x_bytes * (4 if p.g.last and p.depth < _LANES else 1)
         steps = 8 + 4.0 * p.taps
     if p.role != "w" and not p.single and p.wide == 1:
+        # Small layers take so much longer than what else is told of them.
         steps += 6
     seconds = moved / cost.stream + steps * cost.call
     if p.role != "w" and p.depth > 1 and not unrolled:

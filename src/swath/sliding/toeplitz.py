@@ -247,9 +247,9 @@ def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
         if way is not None:
             lone = alone(g, made, way, depth, rows)
             shared = be.near(a, b) if lone else None
-            own = be if shared is None else backend_of(shared[0])
-            if lone is None or shared is None or own is be:
+            if lone is None or shared is None:
                 return _near_tiles(be, g, batch, depth, rows, made, way).product(a, b)
+            own = backend_of(shared[0])
             with own.quiet():
                 tiles = _near_tiles(own, g, batch, depth, rows, made, lone)
                 return be.from_host(tiles.product(*shared), "cpu")
