@@ -34,7 +34,7 @@ class Apart(NamedTuple):
         Whether some columns depend on others, beyond doubt, and the rest is well conditioned.
         Elsewhere nothing else counts.
     root, scale, rank, condition : array
-        Z, D, the rank and the condition of B D, as of `factors.orthogonal`.
+        Z, D, the rank and the condition of B D, as of `_triangles.orthogonal`.
     """
 
     holds: Array

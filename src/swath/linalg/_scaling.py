@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import log2
 from typing import Any
 
@@ -22,6 +23,7 @@ __all__ = [
     "default_rcond",
     "diagonal",
     "diagonal_matrix",
+    "either",
     "every",
     "identity",
     "largest",
@@ -90,6 +92,18 @@ def lengths(be: Backend, v: Array, axis: int) -> Array:
 def every(be: Backend, flags: Array) -> Array:
     """Whether all flags hold, without axes."""
     return be.xp.all(flags) if flags.ndim else flags
+
+
+def either(
+    be: Backend, mask: Array, old: Sequence[Array], new: Sequence[Array]
+) -> tuple[Array, ...]:
+    """The old arrays where the mask of problems holds, the new ones elsewhere."""
+
+    def along(axes: int) -> Array:
+        return be.xp.reshape(mask, (*mask.shape, *[1] * (axes - mask.ndim)))
+
+    pairs = zip(old, new, strict=True)
+    return tuple(be.xp.where(along(u.ndim), u, v) for u, v in pairs)
 
 
 def condition_of(be: Backend, greatest: Array, least: Array) -> Array:

@@ -16,7 +16,9 @@ from ._scaling import (
     adjoint,
     adjoint_times,
     all_finite,
+    condition_of,
     diagonal,
+    either,
     every,
     lengths,
     not_below_zero,
@@ -30,6 +32,7 @@ __all__ = [
     "by_eigenvalues",
     "condition_limit",
     "improve",
+    "orthogonal",
     "orthogonalise",
     "reflected",
     "scaled_cholesky",
@@ -322,3 +325,43 @@ def reflected(be: Backend, tall: Array, right: Array) -> tuple[Array, tuple[Arra
     condition = _estimate(be, size, root)
     condition = xp.where(whole, condition, xp.full_like(condition, float("inf")))
     return scale, (root, condition, whole, found[..., n:], rest)
+
+
+def orthogonal(
+    be: Backend, triangle: Array, scale: Array, rcond: Any
+) -> tuple[Array, Array, Array, Array]:
+    """Z, scale, rank and condition by singular values, of R with B = Q R; its columns come scaled.
+
+    The rank is that of the scaled columns: a small column is not a dependent one. A matrix of full
+    rank is inverted so scaled; for a deficient one the minimum-norm solution is that of the
+    unscaled matrix, of the same rank.
+    """
+    xp = be.xp
+    n = triangle.shape[-1]
+    _, s, vh = xp.linalg.svd(triangle, full_matrices=False)
+    count = xp.sum(xp.astype(s > rcond * s[..., :1], be.default_int(triangle)), axis=-1)
+    full = count == n
+
+    def inverse() -> tuple[Array, ...]:
+        return _from_svd(be, s, vh, s > 0), scale, count
+
+    def shortest() -> tuple[Array, ...]:
+        # The unscaled triangle, brought into range by one power of two; 0 where nobody asks.
+        common = xp.min(scale, axis=-1, keepdims=True)
+        ratio = xp.where(full[..., None], xp.zeros_like(scale), common / scale)
+        _, t, turned = xp.linalg.svd(triangle * ratio[..., None, :], full_matrices=False)
+        place = be.arange(n, triangle, be.default_int(triangle))
+        kept = (place < count[..., None]) & (t > rcond * t[..., :1])
+        rank = xp.sum(xp.astype(kept, count.dtype), axis=-1)
+        common = xp.broadcast_to(common, tuple(scale.shape))
+        return either(be, full, inverse(), (_from_svd(be, t, turned, kept), common, rank))
+
+    root, scale, rank = be.cond(every(be, full), inverse, shortest)
+    return root, scale, rank, condition_of(be, s[..., 0], s[..., -1])
+
+
+def _from_svd(be: Backend, s: Array, vh: Array, kept: Array) -> Array:
+    xp = be.xp
+    safe = xp.where(kept, s, xp.ones_like(s))
+    inverse = xp.where(kept, 1.0 / safe, xp.zeros_like(s))
+    return adjoint(be, vh) * inverse[..., None, :]

@@ -36,9 +36,8 @@ from ._scaling import (
     ridge_number,
     ridge_values,
 )
-from ._triangles import condition_limit, improve
+from ._triangles import condition_limit, improve, orthogonal
 from .dependence import Dependence, check_rcond, find_dependence, sentences
-from .factors import orthogonal
 from .gram_state import GramState
 from .least_squares import LstsqResult, variance, where_free
 from .refinement import iterated

@@ -19,6 +19,7 @@ from ..errors import (
     describe,
 )
 from ..registry import operation
+from ._equations import System
 from ._rows import beside, by_problems, problem_count
 from ._scaling import (
     adjoint,
@@ -36,7 +37,7 @@ from ._scaling import (
 )
 from ._sides import Sides, as_columns
 from .dependence import check_rcond, find_dependence, sentences
-from .factors import Factors, System, factorise
+from .factors import Factors, factorise
 from .normal_equations import inverse_root, solution
 from .refinement import plan_for
 

@@ -25,6 +25,7 @@ from typing import Any
 from .._backends import Backend
 from .._backends.base import WORKSPACE
 from . import extended
+from ._equations import System
 from ._rows import (
     beside,
     block_count,
@@ -44,7 +45,7 @@ from ._scaling import (
     real_product,
     squares,
 )
-from .factors import System, correction
+from ._steps import correction
 
 __all__ = ["Plan", "iterated", "plan_for", "refined"]
 
@@ -124,7 +125,6 @@ def _standard(be: Backend, plan: Plan, arrays: Sequence[Array]) -> Array:
     a, b, w, ridge, rest = system.named(arrays)
     w = None if w is None else w[..., None]
     root, scale, start, square, goal, again, many = rest
-    d = scale[..., None]
 
     def residual(x: Array, *, sharp: bool) -> tuple[Array, ...]:
         """What a correction is computed from, and Σ w|b − A x|²."""
@@ -143,7 +143,7 @@ def _standard(be: Backend, plan: Plan, arrays: Sequence[Array]) -> Array:
     def corrected(x: Array, *, sharp: bool) -> tuple[Array, ...]:
         """x one step on, Σ w|b − A x|² there, and the size of the step."""
         low, square = residual(x, sharp=sharp)
-        change, square, now = correction(be, system, root, d, ridge, x, low, square)
+        change, square, now = correction(be, system, root, scale, ridge, x, low, square)
         if system.wide:
             change = adjoint_times(be, a, weigh(be, w, change))
         return x + change, square, now
