@@ -131,16 +131,60 @@ def cases() -> dict[str, Case]:
 
 
 def few() -> dict[str, Case]:
-    """Few results, of windows that lie across shards: what counts is that they are right."""
+    """Few results, of windows that lie across shards, and what lies unevenly or in parts of shards.
+
+    What counts is that they are right.
+    """
+    import swath
     from swath import nn, signal
 
     x, h, kernel = numbers(8, 128), numbers(2, 9), numbers(3, 8, 5)
+    # 2048 + 7, which added up in float16 stays 2048.
+    halves = np.zeros((8, 1, 8), np.float16)
+    halves[0], halves[1:, :, 0] = 16, 1
     time, alone = (None, ("a", "b")), ()
 
     def pool(kind: Any) -> Any:
         return lambda x: kind(x, 43, stride=64, axes=-1)
 
+    def gradient(x: Any) -> Any:
+        return swath.vjp(nn.conv, x, x[:1, :, :1])[1](x)[1]
+
     return {
+        # 121 points on eight devices: the last has fewer.
+        "uneven": Case(
+            lambda x, h: signal.convolve(x, h, "valid", axes=-1),
+            (x, h[:1, :-1]),
+            (time, alone),
+            alone,
+        ),
+        "uneven operand": Case(
+            lambda x, y, h: signal.convolve(y, h, axes=-1) * x,
+            (x, x[:, 7:], h[:1, :-1]),
+            (time, alone, alone),
+            time,
+        ),
+        "one axis for two": Case(
+            lambda x, w: nn.conv(x, w, padding=2),
+            (x.reshape(8, 8, 16), numbers(4, 8, 5)),
+            (("a",), ("a",)),
+            ("a",),
+        ),
+        # Transforms are computed whole, whatever their result is multiplied by.
+        "frequencies": Case(
+            lambda x, y: signal.stft(x, nperseg=64, return_onesided=False)[2] * y,
+            (x, numbers(64, 1)),
+            (alone, (("a", "b"),)),
+            time,
+        ),
+        # XLA leaves the batch in two parts, along a half of an axis of the mesh.
+        "parts of an axis": Case(
+            lambda x, h: signal.convolve(x.reshape(2, -1), h, "same", axes=-1),
+            (x, h[:1]),
+            (("a",), alone),
+            alone,
+        ),
+        "half": Case(gradient, (halves,), ((("a", "b"),),), alone, grad=False),
         "adaptive_avg_pool": Case(
             lambda x: nn.adaptive_avg_pool(x, 7, axes=-1), (x,), (time,), alone
         ),
@@ -188,6 +232,7 @@ def main() -> None:
     import jax.numpy as jnp
     from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+    import swath
     from quick_jax import compile_quickly
 
     jax.config.update("jax_enable_x64", True)
@@ -248,6 +293,13 @@ def main() -> None:
         there = jax.shard_map(shared, mesh=mesh, in_specs=specs, out_specs=PartitionSpec())
         slopes = [jax.jit(jax.grad(f, (0, 1)))(*case.arrays) for f in (there, loss)]
         report[f"mapped {name}"] = max(map(error, slopes[0], map(np.asarray, slopes[1])))
+    near, far = (swath.bind("jax", device=d).asarray(np.ones(3)) for d in ("cpu", "cpu:5"))
+    refused = ""
+    try:
+        swath.signal.convolve(near, far)
+    except TypeError as error:
+        refused = str(error)
+    report["devices"] = {"far": [d.id for d in far.devices()], "refused": refused}
     json.dump(report, sys.stdout)
 
 

@@ -188,6 +188,17 @@ def test_powers_of_two_are_rounded_to_one_bit_on_a_gpu(xp, monkeypatch):
     assert got.tolist() == [2.0**n for n in range(-1000, 1001)]
 
 
+@pytest.mark.on("numpy", "torch", "jax", "jax-jit")
+@pytest.mark.parametrize("limit", [0, 3, 9])
+def test_a_loop_ends_by_its_test_or_at_its_limit(xp, limit):
+    be = backend_of(xp.asarray([0.0]))
+
+    def looped(x):
+        return be.while_loop(lambda s: s[0][0] < 7, lambda s: (s[0] + 1,), (x,), limit)[0]
+
+    assert_close(xp.call(looped, xp.asarray([0.0])), [float(min(limit, 7))])
+
+
 # Calls whose checks are skipped where classes, shapes and dtypes are known, and their arguments.
 KNOWN = {
     "convolve": (swath.signal.convolve, ((9,), (3,))),

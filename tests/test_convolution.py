@@ -433,6 +433,9 @@ def test_empty_batches_and_axes_keep_their_rank(xp):
     assert nn.conv_transpose(xp.asarray(np.zeros((0, 3, 4))), w).shape == (0, 2, 5)
     value, pullback = swath.vjp(nn.conv, x, w)
     assert pullback(value)[1].shape == (3, 2, 2)
+    grouped = xp.asarray(np.ones((4, 1, 2)))
+    value, pullback = swath.vjp(nn.conv, x, grouped, groups=2)
+    assert_close(pullback(value)[1], np.zeros((4, 1, 2)))
 
 
 @conv_tests

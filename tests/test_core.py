@@ -283,6 +283,13 @@ def check_problem(xp, number, problem, method, last):
         assert_close(got, to_last(want, role) if last else want, rtol=256 * xp.eps)
 
 
+@pytest.mark.op("sliding.correlate", "sliding.spread", "sliding.kernel_gradient")
+def test_tiles_of_single_channels_in_groups_equal_loops(xp):
+    """Of several entries, whose lines lie beside those of the same group."""
+    g = Sliding((Span(9, 3, 1, 1, 1, 1),), groups=2)
+    check_problem(xp, 0, (g, 2, 1, 1, False), "toeplitz", last=False)
+
+
 @pytest.mark.on("numpy", "torch")
 @pytest.mark.op("sliding.correlate", "sliding.spread", "sliding.kernel_gradient")
 def test_tiles_of_large_arrays_equal_loops(xp, monkeypatch):
@@ -370,7 +377,8 @@ def test_large_signals_go_by_stretches(xp, rng, monkeypatch, method):
     monkeypatch.setattr(im2col, "_CHANNEL", 2**10)
     monkeypatch.setattr(im2col, "_HALO", 2)
     # Lengths of this test's own: plans are kept.
-    for spans in ((Span(907, 40, 1, 1, 3, 20),), (Span(401, 2), Span(9, 3))):
+    lines = Span(911, 40, 1, 1, 3, 300), Span(1051, 30, 1, 1, -100, -40), Span(2511, 99, 4, 1, 5, 5)
+    for spans in (*((line,) for line in lines), (Span(401, 2), Span(9, 3))):
         check_large(xp, rng, Sliding(spans), (method,))
         signal = np.zeros(Sliding(spans).lengths), np.zeros(Sliding(spans).sizes)
         slabs = swath.plan(swath.signal.correlate, *signal, "valid", method=method).slabs
@@ -453,17 +461,18 @@ def test_frames_of_planes_go_by_groups(xp, rng, monkeypatch):
 
 
 # From some 2^13 results on JAX cuts lines into rows, which end evenly or not; few rows where the
-# kernel is long.
+# kernel is long, and none where it is longer.
 LINES = (
     Sliding((Span(5000, 31, 1, 1, 15, 15),)),
     Sliding((Span(20001, 7, 3, 2, 4, -2),)),
     Sliding((Span(30011, 2, 5, 1, -3, 9),)),
     Sliding((Span(6001, 150, 1, 1, 70, 79),)),
+    Sliding((Span(5001, 700, 1, 1, 350, 349),)),
 )
 
 
 @pytest.mark.op("sliding.correlate", "sliding.spread", "sliding.kernel_gradient")
-@pytest.mark.parametrize("g", LINES, ids=["even", "dilated", "strided", "long"])
+@pytest.mark.parametrize("g", LINES, ids=["even", "dilated", "strided", "long", "longer"])
 def test_long_lines_equal_loops(xp, rng, g):
     check_large(xp, rng, g, ("native",))
 
@@ -492,9 +501,17 @@ def test_xla_does_not_exchange_a_short_signal_and_a_long_kernel(xp, rng, role, c
 
 @pytest.mark.on("jax", "torch", "jax-gpu", "torch-cuda")
 @pytest.mark.parametrize("groups", [1, 2, 4])
-def test_the_librarys_kernels_of_layers_know_groups(xp, rng, groups):
+@pytest.mark.parametrize(
+    "spans",
+    [
+        (Span(9, 3, 2, 1, 1, 1), Span(8, 2, 1, 2)),
+        (Span(6, 2, 1, 2, 2, 0), Span(7, 3, 2, 1, 0, 1), Span(4, 2)),
+    ],
+    ids=["planes", "volumes"],
+)
+def test_the_librarys_kernels_of_layers_know_groups(xp, rng, spans, groups):
     """Asked for directly: on some devices the planner never takes them."""
-    g = Sliding((Span(9, 3, 2, 1, 1, 1), Span(8, 2, 1, 2)), groups, False, "native")
+    g = Sliding(spans, groups, False, "native")
     x = rng.standard_normal(g.x_shape(3, 4))
     w = rng.standard_normal(g.w_shape(8, 4 // groups))
     y = rng.standard_normal(g.y_shape(3, 8))
@@ -769,6 +786,11 @@ def test_a_forced_method_is_obeyed_and_an_unknown_one_refused():
         swath.signal.convolve(x, k, "full", "fast")
 
 
+def test_layers_of_many_channels_have_tiles_of_one_output():
+    x, w = np.zeros((1, 1024, 20)), np.zeros((1024, 1024, 3))
+    assert swath.plan(swath.nn.conv, x, w, method="toeplitz").method == "toeplitz"
+
+
 def test_terms_of_the_transposed_product_count_the_taps_that_meet():
     """K of the accuracy bound: the largest number of products in one sum."""
     for size, stride, dilation in itertools.product((1, 2, 3, 5), (1, 2, 3, 4), (1, 2, 3, 4)):
@@ -780,3 +802,17 @@ def test_terms_of_the_transposed_product_count_the_taps_that_meet():
             Problem("x", Sliding((span,)), 1, 1, 1, "float64"), ("numpy", "cpu", "")
         )
         assert found.terms == met.max()
+
+
+def test_terms_of_every_product_are_those_of_sums_of_ones():
+    """Channels, batch and groups too: integers are exact as floats for so many terms."""
+    g = Sliding((Span(12, 3, 2), Span(9, 2, 1, 2)), groups=2)
+    batch, depth, rows = 2, 3, 4
+    ones = {
+        "x": np.ones(g.x_shape(batch, 2 * depth)),
+        "w": np.ones(g.w_shape(2 * rows, depth)),
+        "y": np.ones(g.y_shape(batch, 2 * rows)),
+    }
+    for role in "yxw":
+        most = oracles_core.product(g, role, **{k: v for k, v in ones.items() if k != role}).max()
+        assert Problem(role, g, batch, depth, rows, "float64").terms == most

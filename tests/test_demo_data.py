@@ -424,39 +424,3 @@ def test_page_refuses_doubtful_names_and_ragged_rows():
         report.sound("x", np.zeros(3), 8000.0, caption="x")
     with pytest.raises(ValueError, match="a row has 1 cells and header 2"):
         report.table(["a", "b"], [(1,)])
-
-
-@pytest.mark.needs("matplotlib")
-def test_every_picture_is_drawn_without_pyplot_and_reproducibly():
-    from swath import plot
-
-    rng = np.random.default_rng(0)
-    x, y, picture = rng.standard_normal(2000), rng.standard_normal(2000), rng.random((40, 50))
-    names = ["A0", "A#0", "B0", "C1"]
-    figures = {
-        "waveform": lambda: plot.waveform(x, 100.0, onsets=[(1.0, "C3")]),
-        "silence": lambda: plot.waveform(np.zeros(10), 100.0),
-        "spectrograms": lambda: plot.spectrograms(
-            {"a": x, "b": np.zeros(2000)}, 100.0, lines=[10.0], marks=[(1.0, 20.0, "C3")]
-        ),
-        "key_strengths": lambda: plot.key_strengths(
-            rng.random((4, 30)), [21, 22, 23, 24], 0.1, names=names, notes=[(1.0, 22, "A#0")]
-        ),
-        "kernels": lambda: plot.kernels({"a": x[:100], "b": x[:50]}, 100.0),
-        "convolutions": lambda: plot.convolutions({"a": x, "b": y}, 100.0, onsets={"a": 1.0}),
-        "spectra": lambda: plot.spectra(x, y, 100.0, lines=[10.0]),
-        "filter_response": lambda: plot.filter_response(
-            np.linspace(0, 50, 200), np.linspace(0, 1, 200), tones=[25.0], beyond=5.0
-        ),
-        "maps": lambda: plot.maps(picture, {"a": picture - 0.5, "b": np.zeros((5, 5))}),
-        "template": lambda: plot.template(
-            picture, picture[:8, :8], rng.random((33, 43)), (3, 4), true=(3, 5)
-        ),
-        "echo": lambda: plot.echo(x[:20], y[:20]),
-        "matrix": lambda: plot.matrix(np.eye(5, 7)),
-    }
-    for name, make in figures.items():
-        png = plot.to_png(make())
-        assert png[:4] == b"\x89PNG", name
-        if name in ("waveform", "echo"):
-            assert png == plot.to_png(make()), name

@@ -46,6 +46,18 @@ def chosen(g: Sliding, role: str, *sizes: int) -> plan.Plan:
     return plan.choose(Problem(role, g, *sizes, "float64"), ("numpy", "cpu", ""), LIMIT)
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "float32", "float64", "complex64"])
+def test_bytes_of_a_problem_are_those_of_its_arrays(dtype):
+    """Those of x with its padding."""
+    g = Sliding((Span(12, 3, 2, low=2, high=1), Span(9, 2, 1, 2, low=-1)), groups=2)
+    sizes = {k: np.zeros(shape, dtype).nbytes for k, shape in operands(g, 2, 3, 4).items()}
+    for role in "xwy":
+        p = Problem(role, g, 2, 3, 4, dtype)
+        padded = np.zeros((2, 6, 15, 9), dtype).nbytes
+        assert (p.x_bytes, p.w_bytes, p.y_bytes) == (padded, sizes["w"], sizes["y"])
+        assert p.operand_bytes == max(n for letter, n in sizes.items() if letter != role)
+
+
 @pytest.mark.on("numpy")
 @pytest.mark.op("sliding.correlate", "sliding.spread", "sliding.kernel_gradient")
 @pytest.mark.parametrize("number", range(len(PROBLEMS)))

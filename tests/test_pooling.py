@@ -429,6 +429,14 @@ def test_windows_of_the_lowest_value_keep_their_first_place(xp, size, stride, pa
 
 @maximum
 @minimum
+def test_extremes_of_infinities_are_infinite(xp):
+    for op, lowest in ((nn.max_pool, -np.inf), (nn.min_pool, np.inf)):
+        x = np.full((1, 1, 5), lowest)
+        assert_close(xp.call(op, xp.asarray(x), (3,), stride=1, padding=1), x)
+
+
+@maximum
+@minimum
 @MERGES
 def test_the_first_nan_of_many_taps_is_named(xp, rng, size, stride, padding):
     x = rng.standard_normal(64)
@@ -462,7 +470,8 @@ def test_integers(xp, rng, dtype):
             x, *geometry, lambda v, _, b=bottom, f=best: int(f(v)) if len(v) else int(b)
         )
         y, indices = xp.call(op, array, (3,), return_indices=True, **keywords)
-        assert_close(y, want.astype(dtype), dtype=dtype)
+        for found in (y, xp.call(op, array, (3,), **keywords)):
+            assert_close(found, want.astype(dtype), dtype=dtype)
         assert xp.numpy(indices)[0, 0, 0] == -1
     got = xp.call(nn.avg_pool, array, (3,), **keywords)
     assert_close(got, means(True, x.astype(float), *geometry))
@@ -523,6 +532,15 @@ def test_derivatives(xp, rng):
     for p in (1, 3, math.inf):
         check_vjp(nn.lp_pool, x, (3, 2), p, step=None if xp.x64 else 0.05, **keywords)
     check_adjoint(nn.avg_pool, x, (3, 2), count_include_pad=False, ceil_mode=True, **keywords)
+
+
+@average
+def test_the_gradient_of_one_window_with_gaps(xp):
+    """XLA's loop over windows may take up the zeros between points, and goes wrong here."""
+    x = xp.asarray(np.ones((1, 1, 5)))
+    _, pullback = swath.vjp(nn.avg_pool, x, (3,), stride=2, dilation=2)
+    got = xp.call(lambda g: pullback(g)[0], xp.asarray([[[3.0]]]))
+    assert_close(got, [[[1.0, 0.0, 1.0, 0.0, 1.0]]])
 
 
 @p_norm

@@ -7,6 +7,7 @@ import pytest
 
 import swath
 from over_cases import Call, arrays_in, close, params, random_like, record
+from swath._backends import backend_of
 from swath.geometry import Sliding, Span
 from swath.sliding import correlate
 from swath.testing import _host
@@ -156,6 +157,28 @@ def test_jax_shard_map_knows_what_devices_share(xp, case):
         value, slopes = jax.eval_shape(mapped, *given)
         assert value.shape == (1, *ct.shape)
         assert [d.shape for d in slopes] == [a.shape for a in given]
+
+
+@pytest.mark.on("jax-jit")
+def test_jax_loops_in_shard_map_start_as_their_steps_leave_them(xp):
+    """The first step lets one sum differ from device to device, the second one the other."""
+    import jax
+    from jax.sharding import Mesh, PartitionSpec
+
+    be, zero = backend_of(xp.asarray([0.0])), jax.numpy.zeros(1)
+    mesh, lanes = Mesh(np.array(jax.devices()[:1]), ("lanes",)), PartitionSpec("lanes")
+
+    def loops(v):
+        def step(state):
+            return state[0] + v, state[1] + state[0], state[2] + 1
+
+        start = zero, zero, zero
+        counted = be.fori_loop(0, 3, lambda _, state: step(state), start)
+        return counted[1], be.while_loop(lambda s: s[2][0] < 3, step, start, 9)[1]
+
+    mapped = jax.shard_map(loops, mesh=mesh, in_specs=lanes, out_specs=(lanes, lanes))
+    for total in xp.call(mapped, xp.asarray([2.0])):
+        close(total, [6.0], xp.eps)
 
 
 @pytest.mark.on("jax-jit")

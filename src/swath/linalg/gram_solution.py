@@ -1,9 +1,9 @@
 """Least squares from the sums of an accumulator: a Gram matrix and right-hand sides as pairs.
 
 The square of the condition stands between a Gram matrix and the solution, so everything here is in
-twice the working precision: Z with (G + Γ)⁺ ≈ Z Zᴴ by steps of CholeskyQR (`factors`), whose Gram
-matrices are ZᵀGZ; and x refined until it stands, with residuals c − G x of pairs. Z need not be
-accurate; it decides the rank, by the singular values of Z⁻¹.
+twice the working precision: Z with (G + Γ)⁺ ≈ Z Zᴴ by steps of CholeskyQR (`_triangles`), whose
+Gram matrices are ZᵀGZ; and x refined until it stands, with residuals c − G x of pairs. Z need not
+be accurate; it decides the rank, by the singular values of Z⁻¹.
 
 Complex problems are real ones of twice the size; `_Sums` says in which units they are solved.
 """

@@ -237,7 +237,6 @@ class Tiles:
             start = begin * hop - s.low
             stop = start + (end - begin - 1) * hop + (box if i else rows)
             inside = slice(min(max(start, 0), s.length), max(0, min(stop, s.length)))
-            inside = slice(inside.start, max(inside.start, inside.stop))
             low = min(max(0, -start), stop - start)
             cuts.append(inside)
             widths.append((low, stop - start - low - (inside.stop - inside.start)))

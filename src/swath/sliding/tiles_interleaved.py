@@ -43,7 +43,6 @@ def steps(counts: Sequence[int], batch: int, frames: int, most: int) -> tuple[in
     A piece is `most` tiles of them, with all of the other axes.
     """
     first, second = counts[0], counts[1] if len(counts) > 1 else 1
-    most = max(1, most)
     # Pieces along the first axis share J − 1 tiles' points; those narrow along the second one take
     # little of many pages.
     cut = min(first, max(_TALL * frames, most // second))
@@ -51,7 +50,7 @@ def steps(counts: Sequence[int], batch: int, frames: int, most: int) -> tuple[in
     if cut < first:
         return 1, cut, max(1, min(second, most // (cut + frames - 1)))
     across = max(1, min(second, most // (first + frames - 1)))
-    chunk = most // ((first + frames - 1) * second) if across == second else 1
+    chunk = most // ((first + frames - 1) * second)
     return max(1, min(batch, chunk)), first, across
 
 
