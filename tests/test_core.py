@@ -23,6 +23,7 @@ from swath.sliding import (
     correlate,
     im2col,
     kernel_gradient,
+    native,
     overlap_save,
     plan,
     planes,
@@ -290,6 +291,15 @@ def test_tiles_of_single_channels_in_groups_equal_loops(xp):
     check_problem(xp, 0, (g, 2, 1, 1, False), "toeplitz", last=False)
 
 
+@pytest.mark.on("jax", "jax-jit")
+@pytest.mark.op("sliding.correlate", "sliding.spread", "sliding.kernel_gradient")
+@pytest.mark.parametrize("last", [False, True], ids=["first", "last"])
+def test_compiled_sums_of_many_taps_equal_loops(xp, last):
+    """So many that a compiler gets them as a loop."""
+    spans = (Span(19, 13, 3, 1, -1, 4), Span(13, 6, 1, 2, 2, -1))
+    check_problem(xp, 0, (Sliding(spans, groups=2), 2, 3, 2, False), "direct", last)
+
+
 @pytest.mark.on("numpy", "torch")
 @pytest.mark.op("sliding.correlate", "sliding.spread", "sliding.kernel_gradient")
 def test_tiles_of_large_arrays_equal_loops(xp, monkeypatch):
@@ -365,6 +375,18 @@ def test_rows_of_columns_lie_at_different_places_of_their_pages(xp, monkeypatch)
         g = Sliding((Span(16, 3, low=1, high=1), Span(32, 3, low=1, high=1)), groups)
         check_problem(xp, batch, (g, batch, 3, 5, False), "im2col", last=False)
     assert taken == {64}
+
+
+@pytest.mark.on("numpy", "torch")
+@pytest.mark.op("sliding.correlate", "sliding.spread", "sliding.kernel_gradient")
+@pytest.mark.parametrize("last", [False, True], ids=["first", "last"])
+def test_columns_of_groups_of_many_channels_equal_loops(xp, monkeypatch, last):
+    """Of two entries of the batch, and then of the last; also added up."""
+    g = Sliding((Span(9, 3, 2, 1, 1, 1), Span(7, 4, 1, 2, 1, 2)), groups=2)
+    monkeypatch.setattr(im2col, "_COLUMNS", 1)
+    monkeypatch.setattr(im2col, "_PLACES", 2 * g.out[0] * g.out[1])
+    for rows in (3, 600):
+        check_problem(xp, rows, (g, 3, 24, rows, False), "im2col", last)
 
 
 @pytest.mark.on("numpy", "torch")
@@ -497,6 +519,41 @@ def test_xla_does_not_exchange_a_short_signal_and_a_long_kernel(xp, rng, role, c
     want = oracles_core.product(g, role, **{k: v.astype(float) for k, v in arrays.items()})
     got = program(*map(xp.asarray, arrays.values()))
     assert_close(got, want, rtol=256 * float(np.finfo(np.float32).eps))
+
+
+# Outputs of XLA's kernel for strided transposes alike, cropped, and points beyond the last tap.
+SPREAD = (
+    (Span(21, 4, 2, 1, 1, 1), Span(16, 3, 3, 1, 0, 2)),
+    (Span(25, 5, 4, 1, -3, 2), Span(14, 2, 1, 1, 2, -1)),
+    (Span(40, 3, 5, 1, 4, 0),),
+)
+
+
+@pytest.mark.on("jax", "jax-jit")
+@pytest.mark.op("sliding.spread")
+@pytest.mark.optimised
+@pytest.mark.parametrize("last", [False, True], ids=["first", "last"])
+@pytest.mark.parametrize("spans", SPREAD, ids=["alike", "cropped", "beyond"])
+def test_strided_transposes_by_xlas_kernel_are_exact_of_integers(xp, rng, spans, last):
+    """Whole, and slab by slab in a loop."""
+    import jax
+
+    g = Sliding(spans, last=last, method="native")
+    be = backend_of(xp.asarray([0.0]))
+    p = Problem("x", g, 120, 2, 5, "float32", traces=True, mutable=False, native=be.native)
+    assert "x" in native.roles(p)
+    first = replace(g, last=False)
+    w = rng.integers(-9, 10, first.w_shape(5, 2)).astype(np.float32)
+    y = rng.integers(-9, 10, first.y_shape(120, 5)).astype(np.float32)
+    want = oracles_core.product(first, "x", w=w.astype(float), y=y.astype(float))
+    if last:
+        w, y, want = to_last(w, "w"), to_last(y, "y"), to_last(want, "x")
+    for limit in (2**26, 2**16):
+        with swath.workspace(limit):
+            program = jax.jit(lambda a, b: spread(g, a, b)).lower(xp.asarray(w), xp.asarray(y))
+            got = program.compile()(xp.asarray(w), xp.asarray(y))
+        assert ("while" in program.as_text()) == (limit == 2**16)
+        assert np.array_equal(got, want)
 
 
 @pytest.mark.on("jax", "torch", "jax-gpu", "torch-cuda")

@@ -164,7 +164,7 @@ def test_plan_leaves_out_what_outgrows_the_workspace():
 
 
 # Shape, sliding axes, taps, stride, padding: an image, batches cut entry by entry, channels last, a
-# volume, long lines.
+# volume, long lines, windows with points between.
 WINDOWS = [
     ((1, 1, 700, 600), (2, 3), 3, 1, 1),
     ((1, 1, 701, 600), (2, 3), 5, 3, 2),
@@ -175,6 +175,7 @@ WINDOWS = [
     ((40, 50, 60, 7), (0, 1, 2), 3, 2, 0),
     ((300_000,), (0,), 31, 1, 15),
     ((3, 1, 4, 90_000), (3,), 9, 4, 0),
+    ((2, 3, 400, 150), (2, 3), 2, 5, 3),
 ]
 
 
@@ -222,4 +223,20 @@ def test_pieces_of_whole_numbers(xp, rng):
     want = xp.call(run, x)
     with swath.workspace(2**18):
         got = xp.call(run, x)
+    assert np.array_equal(got, want)
+
+
+@pytest.mark.on("jax-jit")
+@pytest.mark.op("nn.max_pool")
+def test_pieces_of_padding_alone(xp, rng):
+    """Their windows are of the lowest value."""
+    x, pads = rng.integers(-99, 99, (40, 50)), ((3000, 100), (0, 0))
+    padded = np.pad(x, pads, constant_values=np.iinfo(np.int32).min)
+    want = np.lib.stride_tricks.sliding_window_view(padded, (5, 4)).max((-2, -1))
+
+    def run(x):
+        return swath.nn.max_pool(x, (5, 4), stride=1, padding=pads, axes=(0, 1))
+
+    with swath.workspace(2**16):
+        got = xp.call(run, xp.asarray(x, "int32"))
     assert np.array_equal(got, want)

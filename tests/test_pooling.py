@@ -12,6 +12,8 @@ import oracles_nn
 import swath
 from rows import count, widest
 from swath import nn
+from swath.geometry import Span, Windows
+from swath.sliding import choose, sweep
 from swath.testing import assert_close, check_adjoint, check_vjp
 
 maximum = pytest.mark.op("nn.max_pool")
@@ -152,6 +154,43 @@ def test_places_of_large_strided_pools_equal_pytorch(xp, rng, size, stride, padd
 
 
 @maximum
+@minimum
+@pytest.mark.on("numpy", "numpy-readonly", "torch")
+@pytest.mark.parametrize(
+    ("points", "size", "stride", "pads", "dilation"),
+    [
+        (150, 4, 1, (2, 1), 2),
+        (203, 5, 3, (0, 4), 1),
+        (300, 3, 3, (0, 0), 1),
+        (40, 3, 2, (400, 90), 2),
+    ],
+)
+def test_places_in_slabs_equal_numpys(xp, rng, monkeypatch, points, size, stride, pads, dilation):
+    """Slabs that share points, that share none, and whose windows lie in padding alone."""
+    monkeypatch.setattr(sweep, "_SLAB", 2**9)
+    x = rng.integers(-9, 10, (points, 5)).astype(float)
+    g = Windows(x.shape, (0,), (Span(points, size, stride, dilation, *pads),))
+    columns = np.broadcast_to(np.arange(5), g.out)
+    for op, sign in ((nn.max_pool, 1), (nn.min_pool, -1)):
+        padded = np.pad(sign * x, (pads, (0, 0)), constant_values=-np.inf)
+        extent = dilation * (size - 1) + 1
+        view = np.lib.stride_tricks.sliding_window_view(padded, extent, 0)[::stride, :, ::dilation]
+        want, first = view.max(-1), stride * np.arange(g.out[0])[:, None] - pads[0]
+        inside = np.isfinite(want)
+        at = np.where(inside, first + dilation * view.argmax(-1), -1)
+        keywords = {"stride": stride, "padding": (pads,), "dilation": dilation, "axes": 0}
+        (y, places), pullback = swath.vjp(op, xp.asarray(x), size, return_indices=True, **keywords)
+        assert_close(y, sign * want, rtol=0.0)
+        assert_close(places, at)
+        ct, t = rng.integers(-9, 10, g.out), rng.standard_normal(x.shape)
+        grad = np.zeros_like(x)
+        np.add.at(grad, (at[inside], columns[inside]), ct[inside])
+        assert_close(pullback(xp.asarray(ct.astype(float)))[0], grad, rtol=0.0)
+        got = choose(g, xp.asarray(t), xp.asarray(x), largest=sign == 1)
+        assert_close(got, np.where(inside, t[at, columns], 0), rtol=0.0, dtype=xp.float)
+
+
+@maximum
 @average
 def test_windows_in_long_rows_equal_numpys(xp, rng):
     """Rows long enough that all taps of a window may be merged at once, and padding beside."""
@@ -183,11 +222,12 @@ def test_windows_in_long_rows_equal_numpys(xp, rng):
 @maximum
 @minimum
 @average
-def test_many_taps_far_apart_equal_numpys(xp, rng):
+@pytest.mark.parametrize(("stride", "out"), [(16, 7), (32, 4)])
+def test_many_taps_far_apart_equal_numpys(xp, rng, stride, out):
     """Windows of so many taps are made of smaller ones, but only of neighbours."""
     x = rng.standard_normal(200)
-    at = 16 * np.arange(7)[:, None] + 3 * np.arange(32)
-    keywords = {"stride": 16, "dilation": 3}
+    at = stride * np.arange(out)[:, None] + 3 * np.arange(32)
+    keywords = {"stride": stride, "dilation": 3}
     for op, pick, best in ((nn.max_pool, np.argmax, np.max), (nn.min_pool, np.argmin, np.min)):
         y, indices = xp.call(op, xp.asarray(x[None, None]), (32,), return_indices=True, **keywords)
         assert_close(y, best(x[at], axis=1)[None, None])
@@ -195,9 +235,34 @@ def test_many_taps_far_apart_equal_numpys(xp, rng):
         assert_close(indices, places.reshape(1, 1, -1))
     y, pullback = swath.vjp(nn.avg_pool, xp.asarray(x[None, None]), (32,), **keywords)
     assert_close(y, x[at].mean(axis=1)[None, None])
-    ct = rng.standard_normal(7)
+    ct = rng.standard_normal(out)
     want = np.bincount(at.ravel(), np.repeat(ct / 32, 32), minlength=200)
     assert_close(pullback(xp.asarray(ct[None, None]))[0], want[None, None])
+
+
+@maximum
+@minimum
+@average
+@pytest.mark.parametrize("low", [0, 5])
+def test_many_taps_end_to_end_equal_numpys(xp, rng, low):
+    """On two axes, with points behind the last window, and padding before the first."""
+    x = rng.integers(-9, 10, (2, 55, 3, 38)).astype(float)
+    settings = {"axes": (1, 3), "padding": ((low, 0), (0, 0))}
+
+    def blocks(fill):
+        padded = np.pad(x, ((0, 0), (low, 0), (0, 0), (0, 0)), constant_values=fill)
+        return padded[:, :54, :, :34].reshape(2, 3, 18, 3, 2, 17)
+
+    for op, best, fill in ((nn.max_pool, np.max, -np.inf), (nn.min_pool, np.min, np.inf)):
+        got = xp.call(op, xp.asarray(x), (18, 17), **settings)
+        assert_close(got, best(blocks(fill), axis=(2, 5)), rtol=0.0)
+    y, pullback = swath.vjp(nn.avg_pool, xp.asarray(x), (18, 17), **settings)
+    assert_close(y, blocks(0.0).mean((2, 5)))
+    ct = rng.standard_normal((2, 3, 3, 2))
+    want = np.zeros_like(x)
+    shares = ct.repeat(18, 1).repeat(17, 3) / (18 * 17)
+    want[:, : 54 - low, :, :34] = shares[:, low:]
+    assert_close(pullback(xp.asarray(ct))[0], want)
 
 
 @average
@@ -360,6 +425,9 @@ def test_windows_wholly_in_padding(xp):
     assert_close(indices, [[[-1, 0, -1]]])
     _, pullback = swath.vjp(nn.max_pool, x, (2,), **keywords)
     assert_close(pullback(xp.asarray([[[7.0, 1.0, 9.0]]]))[0], [[[0.0, 1.0]]])
+    g = Windows((1, 1, 2), (2,), (Span(2, 2, 2, 1, 2, 2),))
+    tangent = xp.call(lambda t, x: choose(g, t, x), xp.asarray([[[3.0, 4.0]]]), x)
+    assert_close(tangent, [[[0.0, 4.0, 0.0]]])
     x = xp.asarray(np.array([[[4.0, 2.0]]]))
     got = xp.call(nn.avg_pool, x, (2,), count_include_pad=False, **keywords)
     assert_close(got, [[[0.0, 3.0, 0.0]]])

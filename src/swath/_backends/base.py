@@ -130,6 +130,8 @@ class NativeKernel(NamedTuple):
         Whether `Backend.native_gradients` may compute "x" and "w" in one call.
     integers : bool, default False
         Whether it sums integers in their own dtype.
+    spreads : callable, optional
+        Whether it computes the transpose of a `Problem`, "x", where `roles` have none.
     """
 
     roles: tuple[str, ...]
@@ -137,6 +139,7 @@ class NativeKernel(NamedTuple):
     scratch: Callable[[Any], int] | None = None
     both: bool = False
     integers: bool = False
+    spreads: Callable[[Any], bool] = lambda p: False
 
 
 def no_kernel(p: Any, cost: Any) -> str:

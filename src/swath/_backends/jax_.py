@@ -63,6 +63,9 @@ _ROWS, _LONG = 16, 8
 # short its sum.
 _WINDOW, _FEW, _POINT, _RESULT = 30, 90, 90, 32
 _LANES = 8
+# Multiply-adds in the time of beginning to add the columns of a point of y to x; and columns for
+# each point of x, as multiples of the channels of y, up to which that beats forward products.
+_PLACE, _COLUMNS = 180, 2
 # Bytes of windows from which on XLA takes longer if it writes them out.
 _WRITTEN = 10 << 20
 # Bytes of scratch that the allocator keeps from one call to the next, and the rate at which it gets
@@ -78,7 +81,9 @@ def _place() -> tuple[str, str, str]:
 
 
 def _layer_seconds(p: Any, cost: Any) -> float | str:
-    if p.role == "x" or p.g.rank > 3 or p.dtype not in ("float32", "float64"):
+    if p.role == "x":
+        return _spread_seconds(p, cost) if _adds_columns(p) else no_kernel(p, cost)
+    if p.g.rank > 3 or p.dtype not in ("float32", "float64"):
         return no_kernel(p, cost)
     if p.wide > 1:
         return cudnn_seconds(p, cost)
@@ -131,7 +136,17 @@ def _layer_seconds(p: Any, cost: Any) -> float | str:
     return seconds + 20 * cost.call
 
 
+def _spread_seconds(p: Any, cost: Any) -> float:
+    seconds = p.flops * (1 + 4 / p.rows) + p.places * (_WINDOW * p.depth * p.taps + _PLACE)
+    if not p.g.last:
+        seconds += _RESULT * (p.inputs + p.outputs)
+    return seconds / cost.native + 9 * cost.call
+
+
 def _layer_scratch(p: Any) -> int:
+    if p.role == "x":
+        columns = p.places * p.taps * p.depth * p.width
+        return columns + p.x_bytes + (0 if p.g.last else p.y_bytes) + 2 * p.w_bytes
     taps = p.g.sizes[0] if p.g.rank == 3 else 0
     if p.role == "w":
         return (taps + 1) * p.x_bytes + p.y_bytes + 2 * p.w_bytes
@@ -151,6 +166,25 @@ def _layer_scratch(p: Any) -> int:
         return p.w_bytes + more + (result if cut else 0)
     # XLA computes channels last: the result is laid out anew, and x in its memory where it fits.
     return result + p.w_bytes + (p.x_bytes if p.x_bytes > p.y_bytes else 0)
+
+
+def _adds_columns(p: Any) -> bool:
+    """Whether XLA's kernel for transposes takes p, and less time than forward products.
+
+    It makes one product, whose columns one thread adds up. Eigen's of float64 are slow, and of a
+    kernel that is larger than y XLA makes the signal, which it has none but a plain loop for.
+    """
+    g = p.g
+    if g.rank > 2 or g.groups > 1 or g.strideless or not 1 < p.taps <= prod(g.out) or p.wide > 1:
+        return False
+    few = p.depth * p.taps <= _COLUMNS * p.rows * prod(s.stride for s in g.spans)
+    return few and p.dtype == "float32" and all(s.dilation == 1 for s in g.spans)
+
+
+def _asked() -> Any:
+    """The precision of products: what the user asked JAX for, if anything, goes before ours."""
+    asked = _CONFIG.jax_default_matmul_precision
+    return lax.Precision.HIGHEST if asked is None else None
 
 
 def _lifted(g: Any, width: int, channels: int) -> bool:
@@ -342,10 +376,12 @@ class JaxBackend(Backend):
             a = jnp.reshape(self.made(jnp.reshape(a, (*a.shape[:-2], -1))), a.shape)
         return jnp.linalg.qr(jnp.concatenate([a, b], -1), mode="r")
 
-    # XLA's transposed kernels are slow on the CPU; the transpose goes through its forward one.
-    native = NativeKernel(("y", "w"), _layer_seconds, _layer_scratch)
+    # Most transposes go through forward products: see `_adds_columns`.
+    native = NativeKernel(("y", "w"), _layer_seconds, _layer_scratch, spreads=_adds_columns)
 
     def native_product(self, role: str, g: Any, a: Array, b: Array) -> Array:
+        if role == "x":
+            return self._spread(g, a, b)
         if g.rank == 3 and self.kind == "cpu":
             return self._folded(role, g, a, b)
         channels = max(a.shape[1], b.shape[1 if role == "w" else 0])
@@ -387,7 +423,6 @@ class JaxBackend(Backend):
             signal = 0, last, *inner
             numbers = lax.ConvDimensionNumbers(signal, (last, last - 1, *range(g.rank)), signal)
             back = (last, 0, *inner) if role == "w" else signal
-        asked = _CONFIG.jax_default_matmul_precision
         y = lax.conv_general_dilated(
             a,
             b,
@@ -397,10 +432,30 @@ class JaxBackend(Backend):
             feature_group_count=groups,
             batch_group_count=batch_groups,
             dimension_numbers=numbers,
-            precision=lax.Precision.HIGHEST if asked is None else None,
+            precision=_asked(),
         )
         y = jnp.transpose(y, back)
         return y[..., : (g.sizes if role == "w" else g.out)[-1]] if cut else y
+
+    def _spread(self, g: Any, w: Array, y: Array) -> Array:
+        """x, all channels and taps of it by one product, whose columns XLA adds up."""
+        r, pads = g.rank, []
+        for s in g.spans:
+            low = s.size - 1 - s.low
+            pads.append((low, s.length - low - s.stride * (s.out - 1) - 1 + s.size - 1))
+        axes = tuple(range(2, 2 + r))
+        w = jnp.transpose(jnp.flip(w, axes), (*axes, 0, 1))
+        signal, kernel = (0, r + 1, *range(1, r + 1)), (r + 1, r, *range(r))
+        x = lax.conv_general_dilated(
+            jnp.transpose(y, (0, *axes, 1)),
+            w,
+            [1] * r,
+            pads,
+            lhs_dilation=[s.stride for s in g.spans],
+            dimension_numbers=lax.ConvDimensionNumbers(signal, kernel, signal),
+            precision=_asked(),
+        )
+        return jnp.transpose(x, signal)
 
     def _line(self, s: Any, x: Array, w: Array) -> Array:
         """Lines of one channel as arrays of four axes, which XLA gives to no library.

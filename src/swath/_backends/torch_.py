@@ -252,7 +252,7 @@ class TorchBackend(Backend):
 
     def may_hold_nan(self, x: Array) -> bool:
         # On another device to look would wait for it.
-        return x.is_cuda or bool(torch.isnan(x.max()))
+        return x.is_cuda or (x.numel() > 0 and bool(torch.isnan(x.max())))
 
     # PyTorch's own: their namesakes of the standard cost as much as a small convolution.
     def reshape(self, x: Array, shape: tuple[int, ...]) -> Array:

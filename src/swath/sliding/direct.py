@@ -264,7 +264,7 @@ def _forward_in_place(be: Backend, g: Sliding, x: Array, w: Array) -> Array:
 def _spread_in_place(be: Backend, g: Sliding, w: Array, y: Array) -> Array:
     depth = w.shape[-2] if g.last else w.shape[1]
     shape = g.x_shape(y.shape[0], depth * g.groups)
-    x = be.new_like(y, shape, dtype=be.xp.result_type(w, y))
+    x = be.new_like(y, shape)
     for tap, outputs, inputs in g.each_tap():
         m = be.xp.matrix_transpose(_tap(be, g, w, tap))
         part = x[_at(g, inputs)]
@@ -296,8 +296,7 @@ def _unpadded(be: Backend, g: Sliding, total: Array) -> Array:
     for s in g.spans:
         points, (before, _) = s.kept
         count = points.stop - points.start
-        # Padding may go beyond the last point that a tap reaches: then nothing of this is kept.
-        cuts.append(slice(before, before + count) if count else slice(0, 0))
+        cuts.append(slice(before, before + count))
         back.append((points.start, s.length - points.stop))
     total = total[_at(g, cuts)]
     return be.pad(total, [(0, 0), *back, (0, 0)] if g.last else [(0, 0), (0, 0), *back])
@@ -314,10 +313,9 @@ def _kernel(be: Backend, g: Sliding, x: Array, y: Array) -> Array:
     for tap, outputs, inputs in g.each_tap():
         xs, ys = x[_at(g, inputs)], y[_at(g, outputs)]
         found[tap] = _contract(be, g, xs, ys, depth, rows)
-    kind = xp.result_type(x, y)
-    zero = be.new_like(x, (g.groups * rows, depth), dtype=kind)
+    zero = be.new_like(x, (g.groups * rows, depth))
     flat = xp.stack([found.get(tap, zero) for tap in all_taps(g)], axis=0)  # (taps, O, depth)
-    return kernel_of(be, g, xp.astype(flat, kind) if flat.dtype != kind else flat)
+    return kernel_of(be, g, flat)
 
 
 def _contract(be: Backend, g: Sliding, xs: Array, ys: Array, depth: int, rows: int) -> Array:
@@ -379,7 +377,7 @@ def _loop_spread(be: Backend, g: Sliding, w: Array, y: Array) -> Array:
     reach, at = [s.length + s.low + s.high for s in g.spans], 1 if g.last else 2
     channels = g.groups * (w.shape[-2] if g.last else w.shape[1])
     shape = (*reach, channels) if g.last else (channels, *reach)
-    total = be.new_like(y, (y.shape[0], *shape), dtype=w.dtype)
+    total = be.new_like(y, (y.shape[0], *shape))
     gaps = [0] * y.ndim
     gaps[at : at + g.rank] = [s.stride - 1 for s in g.spans]
 

@@ -85,7 +85,7 @@ def shifting(g: Sliding, depth: int, wide: int) -> int:
     if wide > 1:
         return 1
     first, *rest = g.sizes
-    return first if rest and first > 1 and depth * prod(rest) >= _TERMS else 1
+    return first if rest and depth * prod(rest) >= _TERMS else 1
 
 
 def estimate(p: Problem, cost: Costs) -> Estimate | str:
@@ -452,9 +452,8 @@ def _shifted(
     if len(windows) == 1:
         return [_columns(be, g, windows[0][1], entries, slice(low, high), shifts=False)]
     line = prod(g.out[1:]) * (entries.stop - entries.start)
-    reach: dict[int, int] = {}
-    for q, found in windows:
-        reach[id(found)] = max(q, reach.get(id(found), 0))
+    # The last tap of each remainder reaches furthest.
+    reach = {id(found): q for q, found in windows}
     made: dict[int, Array] = {}
     columns = []
     for q, found in windows:
@@ -476,7 +475,7 @@ def pieces(be: Backend, batch: int, points: int, most: int) -> Iterator[tuple[sl
         yield slice(0, batch), 0, points
         return
     chunk = min(batch, max(1, most // points))
-    count = 1 if chunk > 1 else -(-points // most)
+    count = -(-points // most)
     ends = [points * i // count for i in range(count + 1)]
     for entry in range(0, batch, chunk):
         for first, last in pairwise(ends):

@@ -27,7 +27,8 @@ def last(p: Problem) -> bool:
 
 def roles(p: Problem) -> tuple[str, ...]:
     """Those that the library has."""
-    return p.native.roles
+    native = p.native
+    return (*native.roles, "x") if p.role == "x" and native.spreads(p) else native.roles
 
 
 def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:

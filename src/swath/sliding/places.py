@@ -177,7 +177,7 @@ def put_back(be: Backend, g: Windows, y: Array, ahead: Array) -> Array:
     parts = in_slabs(g, be.itemsize(be.default_int(y)), be.wide(y))
     # Neighbours along a sliding axis share points: never two of them at once, for the same sums
     # every time.
-    shared = not parts or parts[0].windows.spans != g.spans
+    shared = parts[0].windows.spans != g.spans
     out = (be.new_like if shared else be.empty_like)(y, g.shape)
 
     def one(inputs: Index, at: Index, places: Array) -> None:

@@ -104,7 +104,12 @@ def _fit(algorithm: Algorithm, p: Problem, most: int) -> Slabs:
 def _share(algorithm: Algorithm, p: Problem, limit: int) -> int:
     """Bytes that scratch arrays may take: how a compiler arranges them is known roughly, mostly."""
     most = limit // 2 if p.traces and not algorithm.exact(p) else limit
-    return min(most, _KEPT) if p.traces and p.wide == 1 and algorithm is direct else most
+    if not p.traces or p.wide > 1:
+        return most
+    if algorithm is native and p.role == "x":
+        # XLA's columns are memory of its threads, of which less is kept.
+        return min(most, _KEPT // 2)
+    return min(most, _KEPT) if algorithm is direct else most
 
 
 def _counts(batch: int) -> list[int]:
