@@ -59,13 +59,14 @@ _SHARED = 2**13
 # Rows that are enough for its threads, and how many times as long as what two share they are.
 _ROWS, _LONG = 16, 8
 # Multiply-adds in the time of copying a point of a window (of channels that fill a vector of
-# `_LANES`, or of fewer), of laying out a point of an array anew, and of writing a result, however
-# short its sum.
-_WINDOW, _FEW, _POINT, _RESULT = 30, 90, 90, 32
+# `_LANES`, or of fewer), of laying out a point of an array anew (of pictures, of volumes), and of
+# writing a result, however short its sum.
+_WINDOW, _FEW, _POINT, _VOXEL, _RESULT = 30, 90, 55, 90, 32
 _LANES = 8
-# Multiply-adds in the time of beginning to add the columns of a point of y to x; and columns for
-# each point of x, as multiples of the channels of y, up to which that beats forward products.
-_PLACE, _COLUMNS = 180, 2
+# Multiply-adds in the time of adding a column to x, and of beginning the columns of a tap; and
+# columns for each point of x, as multiples of the channels of y, up to which that beats forward
+# products.
+_COLUMN, _RUN, _COLUMNS = 40, 160, 2
 # Bytes of windows from which on XLA takes longer if it writes them out.
 _WRITTEN = 10 << 20
 # Bytes of scratch that the allocator keeps from one call to the next, and the rate at which it gets
@@ -130,14 +131,15 @@ def _layer_seconds(p: Any, cost: Any) -> float | str:
         planes = p.g.sizes[0] if p.g.rank == 3 else 1
         if planes > 1 or not p.g.last:
             # Of a kernel (O, C, *K) neighbours in memory go furthest apart.
-            copied += _POINT * (planes * p.inputs + p.outputs + 4 * p.w_bytes / p.width)
+            laid = planes * p.inputs + p.outputs + 4 * p.w_bytes / p.width
+            copied += (_VOXEL if planes > 1 else _POINT) * laid
         # Eigen's products of float64 take twice what its vectors would.
         seconds = p.heavy * (p.heavy * p.flops + copied) / cost.native
     return seconds + 20 * cost.call
 
 
 def _spread_seconds(p: Any, cost: Any) -> float:
-    seconds = p.flops * (1 + 4 / p.rows) + p.places * (_WINDOW * p.depth * p.taps + _PLACE)
+    seconds = p.flops / 1.5 + p.places * p.taps * (_COLUMN * p.depth + _RUN)
     if not p.g.last:
         seconds += _RESULT * (p.inputs + p.outputs)
     return seconds / cost.native + 9 * cost.call

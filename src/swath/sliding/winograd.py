@@ -182,7 +182,7 @@ def estimate(p: Problem, cost: Costs) -> Estimate | str:
     turned = float(tiles * cells * (cells * p.depth + ends * p.rows))
     loss = 0.9 + 8 / min(p.rows, 64) + 8 / min(p.depth, 64)
     # Transforms are narrow products, of half the rate; many products at once are slow under XLA.
-    rates, copies, padded = ((1.5, 4), 1, (0, 2)) if p.traces else ((1, 2), 3, (1.5, 6))
+    rates, copies, padded = ((1.5, 4), 1, (0, 8)) if p.traces else ((1, 2), 3, (1.5, 6))
     work = p.heavy * (rates[0] * flops * loss + rates[1] * turned) / cost.gemm
     gathered = copies * p.width * tiles * (cells * p.depth + ends * p.rows)
     gathered += padded[0 if p.g.last else 1] * (p.x_bytes + p.y_bytes)
