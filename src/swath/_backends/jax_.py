@@ -83,7 +83,7 @@ def _place() -> tuple[str, str, str]:
 
 def _layer_seconds(p: Any, cost: Any) -> float | str:
     if p.role == "x":
-        return _spread_seconds(p, cost) if _adds_columns(p) else no_kernel(p, cost)
+        return _spread_seconds(p, cost)
     if p.g.rank > 3 or p.dtype not in ("float32", "float64"):
         return no_kernel(p, cost)
     if p.wide > 1:
@@ -181,6 +181,12 @@ def _adds_columns(p: Any) -> bool:
         return False
     few = p.depth * p.taps <= _COLUMNS * p.rows * prod(s.stride for s in g.spans)
     return few and p.dtype == "float32" and all(s.dilation == 1 for s in g.spans)
+
+
+def _channels_last(rank: int) -> Any:
+    """Signals (B, *S, C) and kernels (*K, C, O)."""
+    signal = 0, rank + 1, *range(1, rank + 1)
+    return lax.ConvDimensionNumbers(signal, (rank + 1, rank, *range(rank)), signal)
 
 
 def _asked() -> Any:
@@ -421,10 +427,9 @@ class JaxBackend(Backend):
             # of loops: in one (of slabs, or a caller's scan) it has none but a plain loop else.
             image, kernel = (order[0], *axes, order[1]), (*axes, order[1], order[0])
             a, b = jnp.transpose(a, image), jnp.transpose(b, kernel)
-            last, inner = 1 + g.rank, tuple(range(1, 1 + g.rank))
-            signal = 0, last, *inner
-            numbers = lax.ConvDimensionNumbers(signal, (last, last - 1, *range(g.rank)), signal)
-            back = (last, 0, *inner) if role == "w" else signal
+            numbers = _channels_last(g.rank)
+            batch, last, *inner = numbers.out_spec
+            back = (last, batch, *inner) if role == "w" else numbers.out_spec
         y = lax.conv_general_dilated(
             a,
             b,
@@ -441,23 +446,20 @@ class JaxBackend(Backend):
 
     def _spread(self, g: Any, w: Array, y: Array) -> Array:
         """x, all channels and taps of it by one product, whose columns XLA adds up."""
-        r, pads = g.rank, []
-        for s in g.spans:
-            low = s.size - 1 - s.low
-            pads.append((low, s.length - low - s.stride * (s.out - 1) - 1 + s.size - 1))
-        axes = tuple(range(2, 2 + r))
-        w = jnp.transpose(jnp.flip(w, axes), (*axes, 0, 1))
-        signal, kernel = (0, r + 1, *range(1, r + 1)), (r + 1, r, *range(r))
+        axes, numbers = tuple(range(2, 2 + g.rank)), _channels_last(g.rank)
+        # Padded and with zeros between its points, y has as many as x and, but for one, the kernel.
+        lows = [s.size - 1 - s.low for s in g.spans]
+        highs = [s.length + s.low - s.stride * (s.out - 1) - 1 for s in g.spans]
         x = lax.conv_general_dilated(
             jnp.transpose(y, (0, *axes, 1)),
-            w,
-            [1] * r,
-            pads,
+            jnp.transpose(jnp.flip(w, axes), (*axes, 0, 1)),
+            [1] * g.rank,
+            list(zip(lows, highs, strict=True)),
             lhs_dilation=[s.stride for s in g.spans],
-            dimension_numbers=lax.ConvDimensionNumbers(signal, kernel, signal),
+            dimension_numbers=numbers,
             precision=_asked(),
         )
-        return jnp.transpose(x, signal)
+        return jnp.transpose(x, numbers.out_spec)
 
     def _line(self, s: Any, x: Array, w: Array) -> Array:
         """Lines of one channel as arrays of four axes, which XLA gives to no library.

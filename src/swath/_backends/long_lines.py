@@ -61,7 +61,7 @@ def _turns(rows: int, columns: int, half: bool, dtype: str, back: bool) -> tuple
     k = np.arange(rows // 2 + 1 if half else rows)[:, None]
 
     def turned(j: Any) -> Any:
-        return np.exp((2j if back else -2j) * np.pi / n * k * j).astype(dtype)
+        return np.exp((2j if back else -2j) * np.pi / n * (k * j)).astype(dtype)
 
     return turned(np.arange(0, columns, step))[:, :, None], turned(np.arange(step))[:, None, :]
 

@@ -112,6 +112,13 @@ class Equations:
         """Of the dtype."""
         return float(self.be.xp.finfo(self.a.dtype).eps)
 
+    @property
+    def full_rank(self) -> Array:
+        """Columns of B, for every problem."""
+        a, be = self.a, self.be
+        columns = int(a.shape[-2] if self.wide else a.shape[-1])
+        return be.new_like(a, tuple(a.shape[:-2]), dtype=be.default_int(a), fill=columns)
+
     def every(self, step: int) -> Equations:
         """Every step-th problem of the batch."""
         named = ((k, getattr(self, k)) for k in ("a", "b", "w", "ridge"))

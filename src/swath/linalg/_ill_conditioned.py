@@ -93,7 +93,7 @@ class IllConditioned:
         pairs = []
         if first is not None:
             # Rounding may leave the Gram matrix of dependent columns definite.
-            well = first.definite & (first.condition <= 0.1 * eps**-0.5)
+            well = first.within(0.1 * eps**-0.5)
             pairs.append((first.usable & ~well, first.scale, first.scaled))
         if sample is not None:
             # The sample's Z is the identity.
@@ -108,9 +108,8 @@ class IllConditioned:
             return (*apart(be, recipe.blocks, tall, scale, gram, widest(eps), recipe.rcond),)
 
         def none(*arrays: Array) -> tuple[Array, ...]:
-            integer = be.default_int(self.equations.a)
-            rank = be.new_like(g, (), dtype=integer, fill=int(g.shape[-1]))
-            return fails & ~fails, xp.zeros_like(gram), scale, rank, xp.ones_like(scale[0])
+            rank, one = self.equations.full_rank, xp.ones_like(scale[0])
+            return fails & ~fails, xp.zeros_like(gram), scale, rank, one
 
         return Apart(*be.cond(fails, tried, none))
 
@@ -121,7 +120,7 @@ class IllConditioned:
         condition once more.
         """
         be, recipe = self.equations.be, self.equations.recipe
-        xp, a = be.xp, self.equations.a
+        xp = be.xp
         known = self._without_orthonormal()
         if known is not None:
             many = 0 if self.sample is not None else 1
@@ -132,8 +131,7 @@ class IllConditioned:
         root, condition, settled, *inner = found
         if self.equations.wide:
             inner = [reduced(be, root, scale, self.low)]
-        integer = be.default_int(a)
-        rank = be.new_like(a, tuple(a.shape[:-2]), dtype=integer, fill=int(root.shape[-1]))
+        rank = self.equations.full_rank
         accepted = settled & (condition <= recipe.most)
 
         def kept(*arrays: Array) -> tuple[Array, ...]:

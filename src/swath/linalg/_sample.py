@@ -87,7 +87,7 @@ def preview(
     g = step * gram_of_rows(be, a, w)
     g = g if ridge is None else g + diagonal_matrix(be, ridge, g)
     first = scaled_cholesky(be, g, m, limit)
-    good = first.definite & (first.condition <= limit)
+    good = first.within(limit)
     likely = xp.all(good | ~first.usable) & (limit > 0)
     if insists and be.concrete(likely) is not True:
         return None

@@ -102,6 +102,10 @@ class Cholesky(NamedTuple):
     usable: Array
     definite: Array
 
+    def within(self, limit: float) -> Array:
+        """Where the condition is known to be no larger."""
+        return self.definite & (self.condition <= limit)
+
 
 def _whole(be: Backend, factor: Array) -> Array:
     """Where Cholesky's factors are finite: NaN anywhere reaches the end of the diagonal."""

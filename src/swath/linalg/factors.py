@@ -53,7 +53,7 @@ from ._scaling import (
     lengths,
     not_below_zero,
 )
-from ._steps import correction, moved, of_ridge, reduced
+from ._steps import Steps, of_ridge, reduced
 from ._triangles import Cholesky, condition_limit, scaled_cholesky
 
 __all__ = ["Factors", "factorise"]
@@ -168,7 +168,7 @@ def _likely(equations: Equations) -> Array:
     be, a, limit = equations.be, equations.a, equations.recipe.limit
     g = equations.every(a.shape[0] // _PROBLEMS).gram()
     first = scaled_cholesky(be, g, max(a.shape[-2:]), limit)
-    return be.xp.all(first.definite & (first.condition <= limit))
+    return be.xp.all(first.within(limit))
 
 
 def _factorise(be: Backend, recipe: Recipe, *given: Array) -> tuple[Array, ...]:
@@ -191,11 +191,10 @@ def _factorise(be: Backend, recipe: Recipe, *given: Array) -> tuple[Array, ...]:
         found = IllConditioned(equations, g, low, None, sample).solve()
     else:
         first = scaled_cholesky(be, g, max(a.shape[-2:]), limit)
-        good = first.definite & (first.condition <= limit)
+        good = first.within(limit)
         good = good if likely is None else good & likely
         everywhere = every(be, good)
-        integer = be.default_int(a)
-        rank = be.new_like(a, tuple(a.shape[:-2]), dtype=integer, fill=int(g.shape[-1]))
+        rank = equations.full_rank
 
         def easy(*arrays: Array) -> tuple[Array, ...]:
             known = first.root, first.scale, rank, first.condition, first.usable, good, good
@@ -211,9 +210,9 @@ def _factorise(be: Backend, recipe: Recipe, *given: Array) -> tuple[Array, ...]:
         found = be.cond(everywhere, easy, hard)
     root, scale, rank, condition, finite, triangular, mild, *inner = found
     many = ~every(be, mild)
+    steps = Steps(be, recipe.system, root, scale, ridge)
     if sample is None:
-        system = recipe.system
-        start, square, goal = moved(be, system, root, scale, ridge, None, inner[0], square)
+        start, square, goal = steps.moved(None, inner[0], square)
         if recipe.reflects:
             # What Householder's reflections find needs no step, if they find the rank full.
             rest = inner[1] if ridge is None else inner[1] - of_ridge(be, ridge, start, start)
@@ -222,9 +221,7 @@ def _factorise(be: Backend, recipe: Recipe, *given: Array) -> tuple[Array, ...]:
         again = every(be, mild) | many
     else:
         full = rank == int(a.shape[-1])
-        x, change, square, now = _begun(
-            equations, sample, (root, scale), (full, triangular), (low, square)
-        )
+        x, change, square, now = _begun(equations, sample, steps, (full, triangular), (low, square))
         start, square = x + change, not_below_zero(be, square)
         goal = xp.where(sample.goal > now, sample.goal, now)
         d = scale[..., None]
@@ -243,26 +240,26 @@ def _factorise(be: Backend, recipe: Recipe, *given: Array) -> tuple[Array, ...]:
 def _begun(
     equations: Equations,
     sample: Sample,
-    found: tuple[Array, Array],
+    steps: Steps,
     known: tuple[Array, Array],
     sums: tuple[Array, Array],
 ) -> tuple[Array, ...]:
-    """x₀ and the step from it, as of `correction`.
+    """x₀ and the step from it, as of `Steps.correction`.
 
-    `found` is Z and D, `known` where the rank is full and where Z is the sample's times a triangle,
-    `sums` what `first_pass` found at the sample's x₀. At deficient rank x₀ is 0, for it has a part
-    in the null space.
+    `known` is where the rank is full and where Z is the sample's times a triangle, `sums` what
+    `first_pass` found at the sample's x₀. At deficient rank x₀ is 0, for it has a part in the null
+    space.
     """
-    be, system, ridge = equations.be, equations.recipe.system, equations.ridge
-    xp, (root, scale), (full, triangular), x = be.xp, found, known, sample.solution
+    be, ridge, (full, triangular), x = equations.be, equations.ridge, known, sample.solution
+    xp = be.xp
 
     def through(*arrays: Array) -> tuple[Array, ...]:
         y, square = sums
         if ridge is not None:
             y = y - reduced(be, sample.root, sample.scale, ridge[..., None] * x)
-        inner = be.solve_triangular(sample.root, root, lower=False)
+        inner = be.solve_triangular(sample.root, steps.root, lower=False)
         y = be.matmul(adjoint(be, inner), y)
-        return x, *moved(be, system, root, scale, ridge, x, y, square)
+        return x, *steps.moved(x, y, square)
 
     def plain(*arrays: Array) -> tuple[Array, ...]:
         def kept(*arrays: Array) -> tuple[Array, ...]:
@@ -281,7 +278,7 @@ def _begun(
             return x, low / sample.scale[..., None], square
 
         start, low, square = be.cond(sample.likely & xp.all(full), kept, others)
-        return start, *correction(be, system, root, scale, ridge, start, low, square)
+        return start, *steps.correction(start, low, square)
 
     return be.cond(~sample.likely & xp.all(full & triangular), through, plain)
 

@@ -45,7 +45,7 @@ from ._scaling import (
     real_product,
     squares,
 )
-from ._steps import correction
+from ._steps import Steps
 
 __all__ = ["Plan", "iterated", "plan_for", "refined"]
 
@@ -125,6 +125,7 @@ def _standard(be: Backend, plan: Plan, arrays: Sequence[Array]) -> Array:
     a, b, w, ridge, rest = system.named(arrays)
     w = None if w is None else w[..., None]
     root, scale, start, square, goal, again, many = rest
+    steps = Steps(be, system, root, scale, ridge)
 
     def residual(x: Array, *, sharp: bool) -> tuple[Array, ...]:
         """What a correction is computed from, and Σ w|b − A x|²."""
@@ -143,7 +144,7 @@ def _standard(be: Backend, plan: Plan, arrays: Sequence[Array]) -> Array:
     def corrected(x: Array, *, sharp: bool) -> tuple[Array, ...]:
         """x one step on, Σ w|b − A x|² there, and the size of the step."""
         low, square = residual(x, sharp=sharp)
-        change, square, now = correction(be, system, root, scale, ridge, x, low, square)
+        change, square, now = steps.correction(x, low, square)
         if system.wide:
             change = adjoint_times(be, a, weigh(be, w, change))
         return x + change, square, now
