@@ -19,6 +19,7 @@ import rows
 import swath
 from oracles_linalg import exact_solution, solved_exactly
 from swath._backends import Backend, backend_named, stretches, threads
+from swath._backends.light import LightBackend, RowsBackend
 from swath.errors import RankDeficientError
 from swath.linalg import _rows
 from swath.testing import assert_close, check_adjoint, check_vjp
@@ -473,8 +474,8 @@ def test_rows_shared_among_threads_count_as_one_after_another(
         options["weights"] = xp.asarray(rng.random(len(a)) + 0.5)
         options["ridge"] = xp.asarray(rng.random(a.shape[1]))
     made, found = [], []
-    gram = stretches.gram
-    monkeypatch.setattr(stretches, "gram", lambda v: made.append(v.shape) or gram(v))
+    gram = RowsBackend.gram
+    monkeypatch.setattr(RowsBackend, "gram", lambda be, v: made.append(v.shape) or gram(be, v))
     for most, count in ((0, 1), (0, 3), (1 << 40, 3)):
         monkeypatch.setattr(Backend, "many_rows", most)
         monkeypatch.setattr(threads, "count", lambda count=count: count)
@@ -533,6 +534,40 @@ def test_standard_errors_of_a_batch_in_parts_have_derivatives(xp, rng, monkeypat
         found.append((got.detach(), *torch.autograd.grad(got.sum(), given)))
     for whole, parts in zip(*found, strict=True):
         assert_close(parts, whole, rtol=1e-12)
+
+
+@pytest.mark.on("numpy", "torch")
+@pytest.mark.op("linalg.lstsq")
+@pytest.mark.parametrize("kind", KINDS_OF_ROWS)
+def test_kernels_of_small_matrices_count_as_those_of_large_ones(xp, rng, monkeypatch, kind):
+    a, b = rows_of_a_kind(rng, kind)
+    found, made = [], []
+    product = LightBackend.gram
+    monkeypatch.setattr(LightBackend, "gram", lambda be, v: made.append(be) or product(be, v))
+    for kernels in (False, True):
+        monkeypatch.setattr(stretches, "quick", lambda kernels=kernels: kernels)
+        made.clear()
+        found.append(linalg.lstsq(xp.asarray(a[: 2**16]), xp.asarray(b[: 2**16])))
+    assert made
+    few, many = found
+    assert int(few.rank) == int(many.rank)
+    rtol = 1e-12 * max(1.0, min(float(few.condition), 1e6))
+    for name in ("x", "residuals", "stderr"):
+        assert_close(xp.numpy(getattr(many, name)), xp.numpy(getattr(few, name)), rtol=rtol)
+
+
+@pytest.mark.parametrize("kernels", [False, True])
+@pytest.mark.parametrize("rows", [0, 1, 64, 1500, 5000])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_gram_matrices_by_blocks_are_exact_of_integers(rng, monkeypatch, dtype, rows, kernels):
+    monkeypatch.setattr(stretches, "quick", lambda: kernels)
+    for n in range(1, 70):
+        a = rng.integers(-9, 10, (2, rows, n)).astype(dtype)
+        want = np.einsum("...ij,...ik->...jk", a, a, optimize=False)
+        assert np.array_equal(stretches.gram(a[0]), want[0]), n
+        found = np.full((2, n, n), np.nan, dtype)
+        stretches.grams(a, found)
+        assert np.array_equal(found, want), n
 
 
 @pytest.mark.parametrize("k", [1, 2, 20])

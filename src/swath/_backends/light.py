@@ -27,7 +27,8 @@ class LightBackend(NumpyBackend):
     def __init__(self, whole: Backend) -> None:
         super().__init__(xp, "numpy")
         self.reflects = whole.reflects
-        self.block_bytes = whole.block_bytes
+        # What is no larger than this is near, and fewer calls are made of it.
+        self.block_bytes = 1 << 23
         self._whole = whole
 
     def _by_library(self, name: str, *arrays: Array) -> Array:
@@ -42,11 +43,13 @@ class LightBackend(NumpyBackend):
     def gram(self, a: Array) -> Array:
         if stretches.alone(a, a.shape[-1]):
             return super().gram(a)
-        return self._by_library("gram", a)
+        return stretches.gram(a) if stretches.quick() else self._by_library("gram", a)
 
     def times_upper(self, a: Array, z: Array) -> Array:
         if stretches.alone(a, z.shape[-1]):
             return super().times_upper(a, z)
+        if stretches.quick():
+            return stretches.product(a, z)
         return self._by_library("times_upper", a, z)
 
     def times_rows(self, s: Array, a: Array) -> Array:

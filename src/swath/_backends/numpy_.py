@@ -36,8 +36,9 @@ xp = SimpleNamespace(**vars(array_api_compat.numpy) | {name: getattr(np, name) f
 _SHORT, _NARROW = 2048, 64
 
 # Columns of a tall matrix at most whose Gram matrix is made part by part in threads of ours, and
-# bytes of a part.
+# bytes of a part. Entries and columns from which on it is where one thread does it.
 _COLUMNS, _PART = 32, 4 << 20
+_ENTRIES, _FEW = 2**15, 5
 
 _HOST = ("numpy", "cpu", "")
 
@@ -121,14 +122,15 @@ class NumpyBackend(Backend):
         return x
 
     @cached_property
-    def _rows(self) -> Backend:
-        from .light import RowsBackend
+    def _light(self) -> tuple[Backend, Backend]:
+        from .light import LightBackend, RowsBackend
 
-        return RowsBackend(self)
+        return LightBackend(self), RowsBackend(self)
 
     def light(self, a: Array, *arrays: Array) -> tuple[Backend, tuple[Array, ...]]:
-        many = a.nbytes >= self.many_rows and a.dtype.kind == "f"
-        return self._rows if many else self, (a, *arrays)
+        many = a.nbytes >= self.many_rows
+        near = a.dtype.kind == "f" and (many or stretches.quick())
+        return self._light[many] if near else self, (a, *arrays)
 
     def from_host(self, x: np.ndarray, device: Any = None) -> Array:
         return x
@@ -251,8 +253,11 @@ class NumpyBackend(Backend):
         if a.dtype.kind != "f" or n < 2:
             return super().gram(a)
         if a.ndim == 2:
-            if n > _COLUMNS or a.nbytes < self.many_rows:
+            if n > _COLUMNS:
                 return super().gram(a)
+            if a.nbytes < self.many_rows:
+                near = stretches.quick() and a.size >= _ENTRIES and n >= _FEW
+                return stretches.gram(a) if near else super().gram(a)
             step = -(-m // (a.nbytes // _PART))
             # Threads of ours make more of few columns than those of the BLAS.
             return sum(self.results(lambda i: stretches.gram(a[i : i + step]), range(0, m, step)))

@@ -7,6 +7,7 @@ are so short that it computes them in the thread that asks, whatever the process
 
 from __future__ import annotations
 
+from functools import cache
 from math import prod
 from typing import Any
 
@@ -57,18 +58,51 @@ def product(a: Array, b: Array) -> Array:
     return found + np.matmul(a[:, cut:], b[cut:])
 
 
+@cache
+def quick() -> bool:
+    """Whether there are vectors of 512 bits, for which OpenBLAS has kernels of small matrices."""
+    known: Any = np.show_config(mode="dicts")
+    vectors = known.get("SIMD Extensions", {})
+    names = (*vectors.get("baseline", ()), *vectors.get("found", ()))
+    return any(v == "X86_V4" or v.startswith("AVX512") for v in names)
+
+
+@cache
+def _blocks(m: int, n: int, kernels: bool) -> tuple[tuple[int, int, int], ...]:
+    """First row, first and last column of the blocks whose mirror images make the whole.
+
+    The kernels of BLAS libraries compute four, eight or sixteen columns in the time of fewer. Of a
+    block that is the whole NumPy has the BLAS compute a triangle, which takes longer where there
+    are `kernels` of small matrices, for some numbers of columns, and where threads share it.
+    """
+    if n == 1 or not (kernels or n in (2, 3, 5, 6, 7, 9) or m * n * n > _PRODUCT):
+        return ((0, 0, n),)
+    width = -(-n // 2) if n <= 4 else 4 if n <= 8 else 8 if n <= 16 else 16
+    blocks = []
+    for start in range(0, n, width):
+        # So many take longer than one more: a column is computed twice.
+        i = start - 1 if start > 2 and n - start in (1, 3, 11) else start
+        row = n - 4 * -(-(n - i + 1) // 4)
+        # To save a few rows is not worth the mirror image.
+        blocks.append((row if 4 * row > n else 0, i, min(start + width, n)))
+    return tuple(blocks)
+
+
 def grams(a: Array, out: Array) -> None:
     """out = aᵀa of small real matrices."""
-    half = -(-a.shape[-1] // 2)
-    # As one product NumPy has the BLAS compute a triangle, which takes longer here.
-    for part in (slice(0, half), slice(half, None)):
-        np.matmul(a.mT, a[..., part], out=out[..., part])
+    for row, i, j in _blocks(*a.shape[-2:], quick()):
+        np.matmul(a[..., row:].mT, a[..., i:j], out=out[..., row:, i:j])
+        out[..., :row, i:j] = out[..., i:j, :row].mT
 
 
 def gram(a: Array) -> Array:
     """aᵀa of a real matrix."""
     m, n = a.shape
-    rows = _rows(n, -(-n // 2))
+    rows = _rows(n, min(n, 16) if quick() else n)
+    if m <= rows:
+        out = np.empty((n, n), a.dtype)
+        grams(a, out)
+        return out
     cut = m - m % rows
     whole = a[:cut].reshape(cut // rows, rows, n)
     found = np.empty((len(whole) + 1, n, n), a.dtype)

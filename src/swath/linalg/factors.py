@@ -64,9 +64,9 @@ Array = Any
 _REFLECTED = 32
 # Problems that are looked at before all of a batch are, which are so many times as many or more.
 _PROBLEMS, _SHARE = 64, 8
-# Entries of a tall matrix from which on a sample of its rows costs less than the Gram matrix saves
-# where Householder QR is fast.
-_SAMPLED = 3 << 18
+# Entries of a tall matrix, or multiply-adds of its Gram matrix, from which on a sample of its rows
+# costs less than the Gram matrix saves where Householder QR is fast.
+_SAMPLED, _MULTIPLIED = 3 << 18, 5 << 20
 
 
 @dataclass
@@ -149,7 +149,8 @@ def _recipe(be: Backend, system: System, method: str, rcond: float, a: Array, b:
     small = columns <= _REFLECTED and not few(a) and not passes and method == "auto"
     step = 1 if passes else sample_step(tuple(a.shape))
     alone = small and a.ndim == 2 and be.reflects
-    if alone and prod(a.shape) < _SAMPLED:
+    entries = prod(a.shape)
+    if alone and entries < _SAMPLED and entries * columns < _MULTIPLIED:
         step = 1
     tries = not alone or step > 1
     reflects = alone or (small and a.ndim > 2 and step == 1)
