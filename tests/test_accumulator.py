@@ -144,11 +144,40 @@ def test_any_chunking_gives_the_same_bits_and_any_order_the_same_solution(
 
 
 @pytest.mark.on("numpy", "torch")
-def test_blocks_do_not_depend_on_the_chunks(xp, rng):
-    # More rows than are summed at once.
+@pytest.mark.parametrize("kind", ["real", "complex"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_blocks_do_not_depend_on_the_chunks(xp, rng, weighted, kind):
+    # More rows than are summed at once, and than are kept until then.
+    m = 90_000
+    a, b = gaussian(rng, m, 2, kind=kind), gaussian(rng, m, kind=kind)
+    a[::1000] *= 100.0
+    w = rng.random(m) if weighted else None
+    want = bits(xp, summed(xp, a, b, w).state)
+    for sizes in ((1, 9999, 17_000, 3), (16_384,) * 5, (70_000, 10), (15_000, 16_384, 40_000)):
+        assert want == bits(xp, summed(xp, a, b, w, sizes=sizes).state)
+
+
+@pytest.mark.on("numpy", "torch")
+def test_blocks_with_weights_follow_others(xp, rng):
+    m = 70_000
+    a, b, w = rng.integers(-9, 9, (m, 2)), rng.integers(-9, 9, m), rng.integers(0, 3, m)
+    sums, every = GramAccumulator(2, dtype="float64"), np.ones(m, int)
+    for start, stop, weighted in (
+        (0, 40_000, False), (40_000, 41_000, True), (41_000, 60_000, False), (60_000, m, True)
+    ):  # fmt: skip
+        some = slice(start, stop)
+        every[some] = w[some] if weighted else 1
+        given = (xp.asarray(w[some].astype(float)),) if weighted else ()
+        sums.update(xp.asarray(a[some]), xp.asarray(b[some]), *given)
+    c = np.column_stack([a, b, np.ones(m, int)])
+    assert exact_gram(xp, sums.state) == (c.T @ (every[:, None] * c)).tolist()
+    assert int(xp.numpy(sums.rows)) == np.count_nonzero(every)
+
+
+@pytest.mark.on("numpy", "torch")
+def test_rows_that_wait_are_copies(xp, rng):
     a, b = rng.standard_normal((40_000, 2)), rng.standard_normal(40_000)
     want = bits(xp, summed(xp, a, b).state)
-    assert want == bits(xp, summed(xp, a, b, sizes=(1, 9999, 17_000, 3)).state)
     buffer, sums = xp.asarray(np.zeros((8000, 2))), GramAccumulator(2)
     for i in range(0, 40_000, 8000):
         # The caller's memory is filled anew.

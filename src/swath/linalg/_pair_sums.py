@@ -21,12 +21,11 @@ from ..autodiff import Core, apply
 from ..division import Division, problems
 from . import extended
 
-__all__ = ["block_rows", "narrow", "pair_sums"]
+__all__ = ["Layout", "block_rows", "narrow", "pair_sums", "products", "sums"]
 
 Array = Any
-# Rows of one exact product, and bytes of what is sliced at once on a processor with caches.
+# Rows of one exact product.
 _LENGTH = {53: 512, 24: 64}
-_TILE_BYTES = 1 << 20
 # Bytes and most rows of what is summed before it is added with care.
 _BLOCK_BYTES, _BLOCK_ROWS = 1 << 21, 1 << 14
 # Columns of which OpenBLAS makes each product in one thread, and none is waited for.
@@ -34,7 +33,7 @@ _NARROW = 32
 
 
 def narrow(columns: int) -> bool:
-    """Whether blocks, and what is sliced at once, are best summed side by side on a processor."""
+    """Whether blocks are best summed side by side on a processor."""
     return columns <= _NARROW
 
 
@@ -191,82 +190,60 @@ def _block(
     be: Backend, layout: Layout, rows: Sequence[Any], inverse: Array, one: Array
 ) -> tuple[Array, Array]:
     """As `pair_sums`, of rows (A, b, 1, w) that are summed at once; w may be None."""
-    xp, q, m = be.xp, inverse.shape[0], rows[0].shape[0]
-    p = extended.precision(be, inverse.dtype)
+    found = products(be, layout, rows, inverse, one)
+    return sums(be, layout, rows[0].shape[0], found, one)
+
+
+def _cut(be: Backend, dtype: Any, m: int) -> tuple[int, int, int]:
+    """Bits of the dtype, and for m rows, rows of an exact product and bits of h and g."""
+    p = extended.precision(be, dtype)
     length = min(_LENGTH[p], 1 << max(0, m - 1).bit_length())
-    bits = (p - (length - 1).bit_length()) // 2
-    tile = m
-    if be.mutable and be.wide(inverse) == 1:
-        # Slices stay in the cache.
-        tiles = round(m * q * be.itemsize(inverse.dtype) / _TILE_BYTES)
-        tile = -(-m // max(1, tiles) // length) * length
-    scales = inverse[:, None]
-
-    def products(start: int) -> tuple[Array, ...]:
-        a, b, ones, w = (None if v is None else v[start : start + tile, :] for v in rows)
-        parts = [xp.matrix_transpose(v) for v in (*_parts(be, layout, a, b), ones)]
-        used, count = sum(v.shape[0] for v in parts), parts[0].shape[1]
-        z = xp.concat([*parts, be.new_like(inverse, (q - used, count))], axis=0)
-        z *= scales
-        w = None if w is None else xp.matrix_transpose(w)
-        if count % length:
-            more = [(0, 0), (0, -count % length)]
-            z, w = be.pad(z, more), None if w is None else be.pad(w, more)
-        return _products(be, z, w, one, bits, length)
-
-    starts = range(0, m, tile)
-    found = be.results(products, starts) if narrow(q) else [products(i) for i in starts]
-    whole = [
-        xp.concat(list(v), axis=0) if len(found) > 1 else v[0] for v in zip(*found, strict=True)
-    ]
-    # Sums of exact products over the rows' products: two words of half the bits each.
-    unit = 1.5 * 2.0 ** (p - 1 + -(-p // 2) - 2 * bits)
-    words = []
-    weighted = layout.weighted
-    for level, v in enumerate(whole[: 3 if weighted else 2]):
-        big = one * (unit if level == 0 else unit * 2.0 ** (-bits - 1))
-        head = (v + big) - big
-        words.append([xp.sum(x, axis=0, dtype=x.dtype) for x in (head, v - head)])
-    turn = xp.matrix_transpose
-    others = words[2] if weighted else [turn(x) for x in words[1]]
-    cross = [u + v for u, v in zip(words[1], others, strict=True)]
-    rest = xp.sum(whole[-1], axis=0, dtype=inverse.dtype)
-    if not weighted:
-        rest = xp.sum(whole[2], axis=0, dtype=rest.dtype) + 0.5 * rest
-        rest = rest + turn(rest)
-    hi, *terms = *words[0], *cross
-    errors = []
-    for term in terms:
-        hi, error = extended.two_sum(hi, term)
-        errors.append(error)
-    for error in reversed(errors):
-        rest = rest + error
-    hi, lo = extended.fast_two_sum(hi, rest)
-    if not weighted:
-        return hi, lo
-    # The halves of both triangles were rounded apart.
-    return extended.add((0.5 * hi, 0.5 * lo), (0.5 * turn(hi), 0.5 * turn(lo)))
+    return p, length, (p - (length - 1).bit_length()) // 2
 
 
-def _products(
-    be: Backend, z: Array, w: Array | None, one: Array, bits: int, length: int
+def products(
+    be: Backend, layout: Layout, rows: Sequence[Any], inverse: Array, one: Array
 ) -> tuple[Array, ...]:
-    """Of every `length` rows of z (q, m): hᵀh and hᵀg, exact, hᵀl and (g + l)ᵀ(g + l).
+    """What `sums` adds up: products of the slices of so many rows each, (count, q, q).
 
-    With weights hᵀh, hᵀg, gᵀh, exact, and the rest. In-place operations are on arrays made here.
+    Of a block of rows (A, b, 1, w); w may be None.
+
+    hᵀh and hᵀg, exact, hᵀl and (g + l)ᵀ(g + l). With weights hᵀh, hᵀg, gᵀh, exact, and the rest.
+    In-place operations are on arrays made here.
     """
-    xp, (q, m) = be.xp, z.shape
-    shift = one * (1.5 * 2.0 ** (extended.precision(be, z.dtype) - 1 - bits))
-    small = shift * 2.0 ** (-bits - 1)
-
-    def across(v: Array) -> Array:
-        if m == length:
-            return v[None, :, :]
-        return xp.permute_dims(xp.reshape(v, (q, m // length, length)), (1, 0, 2))
+    xp, q, m = be.xp, inverse.shape[0], rows[0].shape[0]
+    p, length, bits = _cut(be, inverse.dtype, m)
+    a, b, ones, w = rows
+    parts = [*_parts(be, layout, a, b), ones]
+    zeros = be.new_like(inverse, (m, q - sum(v.shape[1] for v in parts)))
+    more = [(0, -m % length), (0, 0)]
+    # Compilers make more of a few long rows.
+    turned = be.traces and narrow(q)
+    if turned:
+        z = xp.concat([xp.matrix_transpose(v) for v in (*parts, zeros)], axis=0)
+        z, w = (
+            be.pad(z, more[::-1]),
+            None if w is None else be.pad(xp.matrix_transpose(w), more[::-1]),
+        )
+        z = z * inverse[:, None]
+    else:
+        z = xp.concat([*parts, zeros], axis=1)
+        z, w = be.pad(z, more), None if w is None else be.pad(w, more)
+        shape, few = tuple(z.shape), min(length, 16)
+        z = xp.reshape(z, (-1, few * q))
+        z *= xp.tile(inverse, (few,))
+        z = xp.reshape(z, shape)
 
     def along(v: Array) -> Array:
-        return xp.matrix_transpose(across(v))
+        return xp.matrix_transpose(across(v)) if turned else xp.reshape(v, (-1, length, q))
 
+    def across(v: Array) -> Array:
+        if not turned:
+            return xp.matrix_transpose(along(v))
+        return xp.permute_dims(xp.reshape(v, (q, -1, length)), (1, 0, 2))
+
+    shift = one * (1.5 * 2.0 ** (p - 1 - bits))
+    small = shift * 2.0 ** (-bits - 1)
     h = z + shift
     h -= shift
     low = z - h
@@ -286,3 +263,42 @@ def _products(
     rest += be.matmul(across(low), along(wg + wl))
     cross = be.matmul(across(h), along(wg)), be.matmul(across(g), along(wh))
     return be.matmul(across(h), along(wh)), *cross, rest
+
+
+def sums(
+    be: Backend, layout: Layout, m: int, found: Sequence[Array], one: Array
+) -> tuple[Array, Array]:
+    """ZᵀWZ as a pair (..., q, q) from `products` (..., count, q, q) of m rows."""
+    xp, dtype = be.xp, found[0].dtype
+    p, _, bits = _cut(be, dtype, m)
+
+    def total(v: Array) -> Array:
+        return xp.sum(v, axis=-3, dtype=dtype)
+
+    # Sums of exact products: two words of half the bits each.
+    unit = 1.5 * 2.0 ** (p - 1 + -(-p // 2) - 2 * bits)
+    words = []
+    weighted = layout.weighted
+    for level, v in enumerate(found[: 3 if weighted else 2]):
+        big = one * (unit if level == 0 else unit * 2.0 ** (-bits - 1))
+        head = (v + big) - big
+        words.append([total(head), total(v - head)])
+    turn = xp.matrix_transpose
+    others = words[2] if weighted else [turn(x) for x in words[1]]
+    cross = [u + v for u, v in zip(words[1], others, strict=True)]
+    rest = total(found[-1])
+    if not weighted:
+        rest = total(found[2]) + 0.5 * rest
+        rest = rest + turn(rest)
+    hi, *terms = *words[0], *cross
+    errors = []
+    for term in terms:
+        hi, error = extended.two_sum(hi, term)
+        errors.append(error)
+    for error in reversed(errors):
+        rest = rest + error
+    hi, lo = extended.fast_two_sum(hi, rest)
+    if not weighted:
+        return hi, lo
+    # The halves of both triangles were rounded apart.
+    return extended.add((0.5 * hi, 0.5 * lo), (0.5 * turn(hi), 0.5 * turn(lo)))

@@ -17,12 +17,12 @@ import numpy as np
 from .. import arguments
 from .._backends import Backend, backend_of
 from ..errors import ArgumentError, ArgumentTypeError, describe, explain
-from ._pair_sums import block_rows
 from ._rows import nearby
 from .gram_solution import GramResult, options, solved
 from .gram_state import (
     GramState,
-    filled,
+    block_size,
+    blocks_together,
     fitting,
     initial,
     joined,
@@ -161,7 +161,10 @@ class GramAccumulator:
         """The sums of all rows so far, for `join` and `solution`; None before the first."""
         if self._state is None or not self._filled:
             return self._state
-        return stepped(self._state, *self._buffered(self._filled))
+        size = block_size(self._state)
+        whole = self._filled // size * size
+        state = stepped_blocks(self._state, [self._buffered(0, whole)], size)
+        return stepped(state, *self._buffered(whole, self._filled))
 
     def reset(self) -> None:
         """Forget all rows."""
@@ -431,27 +434,35 @@ class GramAccumulator:
             # Its chunks are blocks, and they are not read before the sums are asked for.
             self._state = stepped(state, a, b, w)
             return
-        most = block_rows(be, state.high.dtype, filled(state.high.shape[0]))
-        m, start = int(a.shape[0]), 0
-        while start < m:
-            whole = 0 if self._filled else (m - start) // most * most
-            take = whole or min(most - self._filled, m - start)
-            part = slice(start, start + take)
-            start += take
-            rows = a[part, :], b[part, :], None if w is None else w[part]
-            if whole:
-                self._state = state = stepped_blocks(state, *rows, most)
-                continue
-            if self._buffer is None:
-                width = self.n + self.nrhs + 1
-                self._buffer = be.new_like(state.high, (most, width), dtype=state.kind)
-            self._keep(be, *rows)
-            if self._filled == most:
-                self._state = state = stepped(state, *self._buffered(most))
-                self._filled, self._weighted = 0, False
+        size = block_size(state)
+        most = size * blocks_together(state)
+        m, filled = int(a.shape[0]), self._filled
+
+        def rows(start: int, stop: int) -> tuple[Array, Array, Array | None]:
+            part = slice(start, stop)
+            return a[part, :], b[part, :], None if w is None else w[part]
+
+        if filled + m < most:
+            self._keep(be, *rows(0, m))
+            return
+        # The rest of a block that has begun, and whole blocks of the chunk as they lie.
+        first = -filled % size
+        last = m - (filled + m) % size
+        self._keep(be, *rows(0, first))
+        kept = [self._buffered(0, self._filled)] if self._filled else []
+        self._state = stepped_blocks(state, [*kept, rows(first, last)], size)
+        self._filled, self._weighted = 0, False
+        self._keep(be, *rows(last, m))
 
     def _keep(self, be: Backend, a: Array, b: Array, w: Array | None) -> None:
         """Rows into the buffer: copies, since the caller may fill the chunk's memory anew."""
+        if a.shape[0] == 0:
+            return
+        if self._buffer is None:
+            assert self._state is not None
+            most = block_size(self._state) * blocks_together(self._state)
+            width = self.n + self.nrhs + 1
+            self._buffer = be.new_like(self._state.high, (most, width), dtype=self._state.kind)
         arrays = [self._buffer, a, b, *([] if w is None else [w])]
         # PyTorch's threads would wait a while for more to copy, on the cores that sum.
         near = nearby(be, *arrays)
@@ -467,8 +478,8 @@ class GramAccumulator:
         self._weighted = self._weighted or w is not None
         self._filled += a.shape[0]
 
-    def _buffered(self, count: int) -> tuple[Array, Array, Array | None]:
-        rows, n = self._buffer[:count, :], self.n
+    def _buffered(self, start: int, stop: int) -> tuple[Array, Array, Array | None]:
+        rows, n = self._buffer[start:stop, :], self.n
         w = None
         if self._weighted:
             be = backend_of(rows)

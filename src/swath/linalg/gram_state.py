@@ -5,20 +5,23 @@ initial -> stepped, once for each chunk -> joined, where parts were summed apart
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any
 
 from .. import _ops, arguments
 from .._backends import Backend, backend_of, register_result
 from ..errors import ArgumentError, ArgumentTypeError, describe
 from . import extended
-from ._pair_sums import narrow, pair_sums
+from ._pair_sums import Layout, block_rows, narrow, pair_sums, products, sums
 from ._rows import nearby
 from ._scaling import power, weights_of
 
 __all__ = [
     "GramState",
+    "block_size",
+    "blocks_together",
     "filled",
     "fitting",
     "initial",
@@ -32,6 +35,8 @@ __all__ = [
 Array = Any
 # Columns are filled up to a multiple of what kernels of matrix products take at once.
 _MULTIPLE = 8
+# Blocks whose products are kept until they are added up.
+_TOGETHER = 16
 
 
 @dataclass(frozen=True)
@@ -133,29 +138,49 @@ def stepped(state: GramState, a: Any, b: Any, w: Any) -> GramState:
     return state if a.shape[0] == 0 else _near(be, _once, state, a, b, w)
 
 
-def stepped_blocks(state: GramState, a: Any, b: Any, w: Any, size: int) -> GramState:
-    """As `stepped` with each block of `size` rows, bit for bit; on NumPy they go side by side."""
+def block_size(state: GramState) -> int:
+    """Rows that are best summed at once."""
+    be = backend_of(state.high)
+    return block_rows(be, state.high.dtype, filled(state.high.shape[0]))
 
-    def each(state: GramState, a: Any, b: Any, w: Any) -> GramState:
-        be = backend_of(state.high)
 
-        def one(state: GramState, start: int) -> GramState:
-            some = slice(start, start + size)
-            return _once(state, a[some], b[some], None if w is None else w[some])
+def blocks_together(state: GramState) -> int:
+    """Blocks that are worth waiting for, for `stepped_blocks` to sum them side by side."""
+    be, high = backend_of(state.high), state.high
+    return 4 if be.mutable and be.wide(high) == 1 and narrow(filled(high.shape[0])) else 1
 
-        starts = range(0, a.shape[0], size)
-        if not (be.shares and narrow(filled(state.high.shape[0]))):
-            for start in starts:
-                state = one(state, start)
+
+def stepped_blocks(
+    state: GramState, pieces: Sequence[tuple[Any, Any, Any]], size: int
+) -> GramState:
+    """As `stepped` with each block of `size` rows of the pieces (A, b, weights), bit for bit.
+
+    On NumPy they go side by side.
+    """
+
+    def each(state: GramState, *arrays: Any) -> GramState:
+        be, blocks = backend_of(state.high), []
+        for a, b, w in zip(*(arrays[i::3] for i in range(3)), strict=True):
+            for start in range(0, a.shape[0], size):
+                some = slice(start, start + size)
+                blocks.append((a[some], b[some], None if w is None else w[some]))
+        given = state.high, *(v for v in arrays if v is not None)
+        if be.shares and narrow(filled(state.high.shape[0])) and not be.recorded(*given):
+            for _, alike in groupby(blocks, lambda rows: rows[2] is None):
+                several = list(alike)
+                for i in range(0, len(several), _TOGETHER):
+                    state = _side_by_side(be, state, several[i : i + _TOGETHER])
             return state
-        fresh = initial(state.high, state.columns, state.rights, state.kind)
-        # A sum added to nothing is exact: what rounds comes in the order of the rows.
-        for part in be.results(lambda start: one(fresh, start), starts):
-            state = joined(state, part)
+        for rows in blocks:
+            state = _once(state, *rows)
         return state
 
-    be, a, b, w = _fitted(state, a, b, w)
-    return _near(be, each, state, a, b, w)
+    be, fitted = backend_of(state.high), []
+    for piece in pieces:
+        if piece[0].shape[0]:
+            be, *rows = _fitted(state, *piece)
+            fitted += rows
+    return _near(be, each, state, *fitted)
 
 
 def _fitted(state: GramState, a: Any, b: Any, w: Any) -> tuple[Backend, Any, Any, Any]:
@@ -216,24 +241,61 @@ def _with(state: GramState, words: tuple[Array, ...]) -> GramState:
 def _stepped(be: Backend, g: _Chunk, *arrays: Array) -> tuple[Array, ...]:
     """The arrays of the new state."""
     high, low, old, rows, a, b, *rest = arrays
-    xp, q, m = be.xp, high.shape[0], a.shape[0]
-    w = rest[0] if rest else None
+    q = high.shape[0]
+    top, inverse, one, w, count = _scaled(be, q, rows, a, b, rest[0] if rest else None)
+    hi, lo = pair_sums(be, a, b, w, inverse, one)
+    return _added(be, None, high, low, old, rows, hi[:q, :q], lo[:q, :q], top, count)
+
+
+def _scaled(
+    be: Backend, q: int, rows: Array, a: Array, b: Array, w: Array | None
+) -> tuple[Array, Array, Array, Array | None, Array]:
+    """What sums of rows need: (top, inverse, one, weights, count).
+
+    Powers of two of at least the q columns of √W Z, those by which Z is divided, inverted, 1 as
+    compilers cannot foresee it, weights of at most 1, and how many rows count.
+    """
+    xp = be.xp
     top = _tops(be, q, be.detach(a), be.detach(b))
-    # Made of data, for compilers.
-    one = xp.max(xp.where(top > 0, xp.ones_like(top), 0.5 * xp.ones_like(top)))
-    root = one
-    count = be.new_like(high, (), dtype=rows.dtype, fill=m)
-    if w is not None:
-        # Weights to at most 1, by a power of four: its root goes to the columns.
-        most = extended.power_above(be, be.detach(w), None)
-        two = be.new_like(most, (), fill=2.0)
-        root = xp.reshape(power(be, two, xp.ceil(0.5 * xp.log2(most))), ())
-        count = xp.sum(xp.astype(w != 0, rows.dtype), dtype=rows.dtype)
-        w = (w / root) / root
     safe = xp.where(top == 0, xp.ones_like(top), top)
-    hi, lo = pair_sums(be, a, b, w, 1.0 / safe, one)
-    new = hi[:q, :q], lo[:q, :q], top[:q] * root, count
-    return _added(be, None, high, low, old, rows, *new)
+    one = xp.max(xp.where(top > 0, xp.ones_like(top), 0.5 * xp.ones_like(top)))
+    if w is None:
+        count = be.new_like(rows, (), fill=a.shape[0])
+        return top[:q], 1.0 / safe, one, None, count
+    # Weights to at most 1, by a power of four: its root goes to the columns.
+    most = extended.power_above(be, be.detach(w), None)
+    two = be.new_like(most, (), fill=2.0)
+    root = xp.reshape(power(be, two, xp.ceil(0.5 * xp.log2(most))), ())
+    count = xp.sum(xp.astype(w != 0, rows.dtype), dtype=rows.dtype)
+    return top[:q] * root, 1.0 / safe, one, (w / root) / root, count
+
+
+def _side_by_side(
+    be: Backend, state: GramState, blocks: Sequence[tuple[Array, Array, Array | None]]
+) -> GramState:
+    """The state after blocks (A, b, weights), all of one size.
+
+    Their products are made in threads. What is added up is small, and threads would wait for each
+    other between any two operations: it is added afterwards, of all blocks at once.
+    """
+    q, size = state.high.shape[0], blocks[0][0].shape[0]
+    layout = Layout(state.complex, blocks[0][2] is not None)
+    ones = be.new_like(state.high, (size, 1), fill=1)
+
+    def made(i: int) -> tuple[Any, ...]:
+        rows = blocks[i]
+        top, inverse, one, weights, count = _scaled(be, q, state.rows, *rows)
+        weights = None if weights is None else weights[:, None]
+        return top, count, one, products(be, layout, (*rows[:2], ones, weights), inverse, one)
+
+    found = be.results(made, range(len(blocks)))
+    tops, counts, (one, *_), parts = zip(*found, strict=True)
+    stacked = [be.xp.stack(list(v)) for v in zip(*parts, strict=True)]
+    hi, lo = (v[:, :q, :q] for v in sums(be, layout, size, stacked, one))
+    for i, (top, count) in enumerate(zip(tops, counts, strict=True)):
+        words = state.high, state.low, state.top, state.rows
+        state = _with(state, _added(be, None, *words, hi[i, ...], lo[i, ...], top, count))
+    return state
 
 
 def filled(columns: int) -> int:
