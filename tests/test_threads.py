@@ -40,6 +40,44 @@ def test_pooling_is_the_same_in_any_number_of_threads(xp, rng, monkeypatch, shap
         assert all(np.array_equal(a, b) for a, b in zip(one, many, strict=True))
 
 
+@pytest.mark.op("nn.conv")
+@pytest.mark.parametrize("channels", ["first", "last"])
+@pytest.mark.parametrize(
+    ("x", "w", "options"),
+    [
+        ((4, 64, 40, 40), (64, 8, 3, 3), {"groups": 8}),
+        ((2, 64, 33, 31), (96, 8, 5, 3), {"groups": 8, "stride": (2, 1), "dilation": (1, 2)}),
+        ((2, 32, 15, 16, 17), (32, 4, 3, 3, 3), {"groups": 8}),
+        ((16, 4, 40, 40), (4, 4, 3, 3), {}),
+        # Taps of the first axis are views of the columns.
+        ((3, 64, 48, 50), (8, 32, 3, 3), {"groups": 2}),
+    ],
+)
+def test_gathered_windows_are_the_same_in_any_number_of_threads(
+    xp, rng, monkeypatch, x, w, options, channels
+):
+    x, w = (rng.integers(-4, 5, shape).astype(np.float32) for shape in (x, w))
+    if channels == "last":
+        x, w = np.moveaxis(x, 1, -1), np.moveaxis(w, (0, 1), (-1, -2))
+    options = {**options, "padding": 1, "channels": channels}
+    shared, found = [], []
+    each = threads.each
+    monkeypatch.setattr(
+        threads, "each", lambda items, *rest: shared.append(len(items)) or each(items, *rest)
+    )
+    for method, count in (("im2col", 1), ("im2col", 3), ("direct", 1)):
+        monkeypatch.setattr(threads, "count", lambda count=count: count)
+        shared.clear()
+        y, pullback = swath.vjp(nn.conv, x, w, method=method, **options)
+        # Sums of few whole numbers, which no order of summation changes.
+        found.append([y, *pullback(np.round(y / 64))])
+        # Channels first, all in one group, the product is most of the work.
+        alone = channels == "first" and "groups" not in options
+        assert method == "direct" or alone or max(shared, default=0) > 1
+    for other in found[1:]:
+        assert all(np.array_equal(a, b) for a, b in zip(found[0], other, strict=True))
+
+
 def test_work_is_shared_and_every_item_done_once(xp, three):
     meet, seen, names = threading.Barrier(3, timeout=30), [], set()
 

@@ -13,8 +13,8 @@ the whole input; a kernel of one tap needs none.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
+from functools import lru_cache, reduce
 from itertools import pairwise
 from math import prod
 from typing import Any
@@ -56,6 +56,10 @@ _CHANNEL, _HALO = 2**21, 32
 _PAGE, _LINE = 2**10, 2**6
 # Places that one product should have at least: the kernel is read once for all of them.
 _PLACES = 1024
+# Multiply-adds of a product up to which a library makes it in the thread that asks.
+_SHARED = 2**18
+# Bytes of windows and results from which on a thread gains that takes them.
+_ENOUGH = 2**18
 # Beginning a run of points, as a part of starting one array operation.
 _RUN_CALLS = 0.0016
 # Time of a product beside that of one of as many columns, of role "y" and of role "w", which reads
@@ -192,6 +196,8 @@ def scratch(p: Problem) -> int:
     shifts = shifting(g, p.depth, p.wide)
     if p.mutable:
         most = _most(g, p.depth, p.rows, p.width, p.wide)
+        # Eight threads take a quarter each.
+        most *= 2 if p.wide == 1 and _shared(g, p.depth, p.rows, p.width) else 1
         q = p.slab(Slabs(min(p.batch, max(1, most // g.out[0])), min(most, g.out[0])))
     # Groups of channels that lie apart are gathered before they are joined.
     copies = 0 if p.taps == 1 else 2 if g.last and g.groups > 1 else 1
@@ -340,12 +346,12 @@ def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
     windows = _windows(be, g, x, shifts)
     if role == "y" and len(parts) == 1 and _one(g, batch, shifts):
         return _at_once(be, g, windows[0][1], b)
+    if be.shares and (several := _several(be, g, batch, depth, rows, be.itemsize(a.dtype))):
+        return _side_by_side(be, role, g, windows, several, (a, b), (batch, rows))
     for entries, low, high in parts:
-        cut = slice(low, high)
-        here = (entries, cut, ...) if g.last else (entries, slice(None), cut, ...)
+        here = _place(g, entries, low, high)
         if role == "w":
-            part = _matrix(be, g, b[here], shifts=shifts > 1)
-            found = _kernels(be, g, windows, entries, low, high, part)
+            found = _kernels(be, g, windows, entries, low, high, b[here])
             total = found if total is None else be.add_into(total, found)
             continue
         value = _sums(be, g, windows, entries, low, high, b)
@@ -355,6 +361,66 @@ def run(be: Backend, role: str, g: Sliding, a: Array, b: Array) -> Array:
             out = be.empty_like(value, g.y_shape(batch, rows * g.groups))
         out[here] = value
     return total if role == "w" else out
+
+
+def _place(g: Sliding, entries: slice, low: int, high: int) -> tuple[Any, ...]:
+    """Where outputs low … high−1 of some batch entries lie."""
+    cut = slice(low, high)
+    return (entries, cut, ...) if g.last else (entries, slice(None), cut, ...)
+
+
+@lru_cache(maxsize=4096)
+def _several(
+    be: Backend, g: Sliding, batch: int, depth: int, rows: int, width: int
+) -> list[tuple[slice, int, int]]:
+    """Parts for threads to share; none where there are not several."""
+    most = _shared(g, depth, rows, width)
+    parts = list(pieces(be, batch, g.out[0], most)) if most else []
+    return parts if len(parts) > 1 else []
+
+
+def _shared(g: Sliding, depth: int, rows: int, width: int) -> int:
+    """Points of the first axis of a part where one thread makes its products; 0 where several do.
+
+    Products of more multiply-adds are shared by the library, whose threads ours would wait for.
+    """
+    taps = prod(g.sizes)
+    # Where little but the product is computed a thread takes as long to begin as it saves.
+    if g.rank == 1 or (g.groups > 1) + g.last + (taps > 1) < 2:
+        return 0
+    terms, inner = depth * taps // shifting(g, depth, 1), prod(g.out[1:])
+    line = width * g.groups * (terms + 2 * rows) * inner
+    most = min(_COLUMNS // 4 // line, _SHARED // (rows * terms * inner))
+    return most if most * line >= _ENOUGH else 0
+
+
+def _side_by_side(
+    be: Backend,
+    role: str,
+    g: Sliding,
+    windows: Windows,
+    parts: Sequence[tuple[slice, int, int]],
+    operands: tuple[Array, Array],
+    sizes: tuple[int, int],
+) -> Array:
+    """The product of a role, each of the parts in a thread."""
+    a, b = operands
+    if role == "w":
+
+        def kernels(i: int) -> Array:
+            entries, low, high = parts[i]
+            return _kernels(be, g, windows, entries, low, high, b[_place(g, *parts[i])])
+
+        return reduce(be.add_into, be.results(kernels, range(len(parts))))
+    batch, rows = sizes
+    out = be.empty_like(a, g.y_shape(batch, rows * g.groups))
+
+    def one(_: None, part: tuple[slice, int, int]) -> None:
+        entries, low, high = part
+        out[_place(g, *part)] = _sums(be, g, windows, entries, low, high, b)
+
+    be.each(parts, lambda: None, one)
+    return out
 
 
 def _spread(be: Backend, g: Sliding, w: Array, y: Array) -> Array:
@@ -419,6 +485,7 @@ def _kernels(
     be: Backend, g: Sliding, windows: Windows, entries: slice, low: int, high: int, y: Array
 ) -> Array:
     """Σ over some places for every shift: (shifts, G, O/G, C·K'), last (shifts, G, K'·C, O/G)."""
+    y = _matrix(be, g, y, shifts=len(windows) > 1)
     found = []
     for part in _shifted(be, g, windows, entries, low, high):
         turned = be.xp.matrix_transpose(part)
