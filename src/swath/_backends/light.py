@@ -1,7 +1,8 @@
 """NumPy for tall real matrices of few columns, in the memory of any library on a processor.
 
 NumPy's calls cost a fraction of other libraries', but threads of its BLAS wait in a loop for more,
-and keep those of others from working: what takes several goes back to the library (`LightBackend`).
+and keep those of others from working: what takes several goes back to the library, unless one
+thread with kernels of small matrices does it in less (`LightBackend`).
 Where there are many rows, blocks of them go to threads of ours instead, with all that is made of
 them, and no product takes another thread (`RowsBackend`).
 """

@@ -68,15 +68,11 @@ def quick() -> bool:
 
 
 @cache
-def _blocks(m: int, n: int, kernels: bool) -> tuple[tuple[int, int, int], ...]:
+def _blocks(n: int) -> tuple[tuple[int, int, int], ...]:
     """First row, first and last column of the blocks whose mirror images make the whole.
 
-    The kernels of BLAS libraries compute four, eight or sixteen columns in the time of fewer. Of a
-    block that is the whole NumPy has the BLAS compute a triangle, which takes longer where there
-    are `kernels` of small matrices, for some numbers of columns, and where threads share it.
+    The kernels of BLAS libraries compute four, eight or sixteen columns in the time of fewer.
     """
-    if n == 1 or not (kernels or n in (2, 3, 5, 6, 7, 9) or m * n * n > _PRODUCT):
-        return ((0, 0, n),)
     width = -(-n // 2) if n <= 4 else 4 if n <= 8 else 8 if n <= 16 else 16
     blocks = []
     for start in range(0, n, width):
@@ -90,7 +86,13 @@ def _blocks(m: int, n: int, kernels: bool) -> tuple[tuple[int, int, int], ...]:
 
 def grams(a: Array, out: Array) -> None:
     """out = aᵀa of small real matrices."""
-    for row, i, j in _blocks(*a.shape[-2:], quick()):
+    m, n = a.shape[-2:]
+    if n == 1 or not (quick() or n in (2, 3, 5, 6, 7, 9) or m * n * n > _PRODUCT):
+        # As one product NumPy has the BLAS compute a triangle, which takes longer where there are
+        # kernels of small matrices, of some numbers of columns, and where threads share it.
+        np.matmul(a.mT, a, out=out)
+        return
+    for row, i, j in _blocks(n):
         np.matmul(a[..., row:].mT, a[..., i:j], out=out[..., row:, i:j])
         out[..., :row, i:j] = out[..., i:j, :row].mT
 

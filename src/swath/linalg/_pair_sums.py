@@ -216,23 +216,15 @@ def products(
     a, b, ones, w = rows
     parts = [*_parts(be, layout, a, b), ones]
     zeros = be.new_like(inverse, (m, q - sum(v.shape[1] for v in parts)))
-    more = [(0, -m % length), (0, 0)]
     # Compilers make more of a few long rows.
     turned = be.traces and narrow(q)
-    if turned:
-        z = xp.concat([xp.matrix_transpose(v) for v in (*parts, zeros)], axis=0)
-        z, w = (
-            be.pad(z, more[::-1]),
-            None if w is None else be.pad(xp.matrix_transpose(w), more[::-1]),
-        )
-        z = z * inverse[:, None]
-    else:
-        z = xp.concat([*parts, zeros], axis=1)
-        z, w = be.pad(z, more), None if w is None else be.pad(w, more)
-        shape, few = tuple(z.shape), min(length, 16)
-        z = xp.reshape(z, (-1, few * q))
-        z *= xp.tile(inverse, (few,))
-        z = xp.reshape(z, shape)
+
+    def whole(*parts: Array) -> Array:
+        """Columns side by side, with zeros for the rows that the last products lack."""
+        more = [(0, -m % length), (0, 0)]
+        if not turned:
+            return be.pad(xp.concat(list(parts), axis=1), more)
+        return be.pad(xp.concat([xp.matrix_transpose(v) for v in parts], axis=0), more[::-1])
 
     def along(v: Array) -> Array:
         return xp.matrix_transpose(across(v)) if turned else xp.reshape(v, (-1, length, q))
@@ -242,6 +234,15 @@ def products(
             return xp.matrix_transpose(along(v))
         return xp.permute_dims(xp.reshape(v, (q, -1, length)), (1, 0, 2))
 
+    z, w = whole(*parts, zeros), None if w is None else whole(w)
+    if turned:
+        z = z * inverse[:, None]
+    else:
+        # A few rows at a time: short ones take longer.
+        shape, few = tuple(z.shape), min(length, 16)
+        z = xp.reshape(z, (-1, few * q))
+        z *= xp.tile(inverse, (few,))
+        z = xp.reshape(z, shape)
     shift = one * (1.5 * 2.0 ** (p - 1 - bits))
     small = shift * 2.0 ** (-bits - 1)
     h = z + shift
