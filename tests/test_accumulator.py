@@ -158,6 +158,24 @@ def test_blocks_do_not_depend_on_the_chunks(xp, rng, weighted, kind):
 
 
 @pytest.mark.on("numpy", "torch")
+@pytest.mark.parametrize("weighted_from", [None, 40_000])
+def test_sums_that_are_looked_at_are_the_same(xp, rng, weighted_from):
+    m = 100_000
+    a, b, w = gaussian(rng, m, 2), gaussian(rng, m), rng.random(m)
+    found = []
+    for looks in (False, True):
+        sums = GramAccumulator(2)
+        for i in range(0, m, 4000):
+            some = slice(i, i + 4000)
+            given = (w,) if weighted_from is not None and i >= weighted_from else ()
+            sums.update(*(xp.asarray(v[some]) for v in (a, b, *given)))
+            if looks:
+                assert int(xp.numpy(sums.rows)) == i + 4000
+        found.append(bits(xp, sums.state))
+    assert found[0] == found[1]
+
+
+@pytest.mark.on("numpy", "torch")
 def test_blocks_with_weights_follow_others(xp, rng):
     m = 70_000
     a, b, w = rng.integers(-9, 9, (m, 2)), rng.integers(-9, 9, m), rng.integers(0, 3, m)

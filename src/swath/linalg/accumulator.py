@@ -22,7 +22,6 @@ from .gram_solution import GramResult, options, solved
 from .gram_state import (
     GramState,
     block_size,
-    blocks_together,
     fitting,
     initial,
     joined,
@@ -30,6 +29,7 @@ from .gram_state import (
     same_problem,
     stepped,
     stepped_blocks,
+    waiting_rows,
 )
 
 __all__ = ["GramAccumulator"]
@@ -161,9 +161,7 @@ class GramAccumulator:
         """The sums of all rows so far, for `join` and `solution`; None before the first."""
         if self._state is None or not self._filled:
             return self._state
-        size = block_size(self._state)
-        whole = self._filled // size * size
-        state = stepped_blocks(self._state, [self._buffered(0, whole)], size)
+        state, whole = self._settled()
         return stepped(state, *self._buffered(whole, self._filled))
 
     def reset(self) -> None:
@@ -171,6 +169,7 @@ class GramAccumulator:
         self._state: GramState | None = None
         self._buffer: Any = None
         self._filled, self._weighted = 0, False
+        self._ahead: tuple[GramState, int] | None = None
 
     def update(self, A: Any, b: Any, weights: Any = None) -> None:
         """Add rows.
@@ -434,25 +433,38 @@ class GramAccumulator:
             # Its chunks are blocks, and they are not read before the sums are asked for.
             self._state = stepped(state, a, b, w)
             return
-        size = block_size(state)
-        most = size * blocks_together(state)
-        m, filled = int(a.shape[0]), self._filled
+        size, m, filled = block_size(state), int(a.shape[0]), self._filled
+        if filled and w is not None and not self._weighted:
+            # What came without weights is summed without.
+            self._settled()
 
         def rows(start: int, stop: int) -> tuple[Array, Array, Array | None]:
             part = slice(start, stop)
             return a[part, :], b[part, :], None if w is None else w[part]
 
-        if filled + m < most:
+        if filled + m < waiting_rows(state):
             self._keep(be, *rows(0, m))
             return
         # The rest of a block that has begun, and whole blocks of the chunk as they lie.
         first = -filled % size
         last = m - (filled + m) % size
         self._keep(be, *rows(0, first))
-        kept = [self._buffered(0, self._filled)] if self._filled else []
+        state, done = self._ahead or (state, 0)
+        kept = [self._buffered(done, self._filled)] if self._filled else []
         self._state = stepped_blocks(state, [*kept, rows(first, last)], size)
-        self._filled, self._weighted = 0, False
+        self._filled, self._weighted, self._ahead = 0, False, None
         self._keep(be, *rows(last, m))
+
+    def _settled(self) -> tuple[GramState, int]:
+        """The sums with the whole blocks that wait, and how many rows these are."""
+        assert self._state is not None
+        size = block_size(self._state)
+        state, done = self._ahead or (self._state, 0)
+        whole = self._filled // size * size
+        if whole > done:
+            state = stepped_blocks(state, [self._buffered(done, whole)], size)
+            self._ahead = state, whole
+        return state, whole
 
     def _keep(self, be: Backend, a: Array, b: Array, w: Array | None) -> None:
         """Rows into the buffer: copies, since the caller may fill the chunk's memory anew."""
@@ -460,9 +472,8 @@ class GramAccumulator:
             return
         if self._buffer is None:
             assert self._state is not None
-            most = block_size(self._state) * blocks_together(self._state)
-            width = self.n + self.nrhs + 1
-            self._buffer = be.new_like(self._state.high, (most, width), dtype=self._state.kind)
+            shape = waiting_rows(self._state), self.n + self.nrhs + 1
+            self._buffer = be.new_like(self._state.high, shape, dtype=self._state.kind)
         arrays = [self._buffer, a, b, *([] if w is None else [w])]
         # PyTorch's threads would wait a while for more to copy, on the cores that sum.
         near = nearby(be, *arrays)

@@ -21,7 +21,6 @@ from ._scaling import power, weights_of
 __all__ = [
     "GramState",
     "block_size",
-    "blocks_together",
     "filled",
     "fitting",
     "initial",
@@ -30,6 +29,7 @@ __all__ = [
     "same_problem",
     "stepped",
     "stepped_blocks",
+    "waiting_rows",
 ]
 
 Array = Any
@@ -144,10 +144,11 @@ def block_size(state: GramState) -> int:
     return block_rows(be, state.high.dtype, filled(state.high.shape[0]))
 
 
-def blocks_together(state: GramState) -> int:
-    """Blocks that are worth waiting for, for `stepped_blocks` to sum them side by side."""
+def waiting_rows(state: GramState) -> int:
+    """Rows that are worth waiting for: some blocks, where `stepped_blocks` shares them."""
     be, high = backend_of(state.high), state.high
-    return 4 if be.mutable and be.wide(high) == 1 and narrow(filled(high.shape[0])) else 1
+    several = be.mutable and be.wide(high) == 1 and narrow(filled(high.shape[0]))
+    return block_size(state) * (4 if several else 1)
 
 
 def stepped_blocks(

@@ -58,8 +58,9 @@ _PAGE, _LINE = 2**10, 2**6
 _PLACES = 1024
 # Multiply-adds of a product up to which a library makes it in the thread that asks.
 _SHARED = 2**18
-# Bytes of windows and results from which on a thread gains that takes them.
-_ENOUGH = 2**18
+# Bytes of windows and results from which on a thread gains that takes them, and kernels of so many
+# parts that are kept until they are added up.
+_ENOUGH, _TOGETHER = 2**18, 16
 # Beginning a run of points, as a part of starting one array operation.
 _RUN_CALLS = 0.0016
 # Time of a product beside that of one of as many columns, of role "y" and of role "w", which reads
@@ -194,10 +195,10 @@ def scratch(p: Problem) -> int:
     if p.role == "x":
         return col2im.scratch(p)
     shifts = shifting(g, p.depth, p.wide)
+    shared = p.mutable and p.wide == 1 and _shared(g, p.depth, p.rows, p.width) > 0
     if p.mutable:
-        most = _most(g, p.depth, p.rows, p.width, p.wide)
         # Eight threads take a quarter each.
-        most *= 2 if p.wide == 1 and _shared(g, p.depth, p.rows, p.width) else 1
+        most = (2 if shared else 1) * _most(g, p.depth, p.rows, p.width, p.wide)
         q = p.slab(Slabs(min(p.batch, max(1, most // g.out[0])), min(most, g.out[0])))
     # Groups of channels that lie apart are gathered before they are joined.
     copies = 0 if p.taps == 1 else 2 if g.last and g.groups > 1 else 1
@@ -207,7 +208,8 @@ def scratch(p: Problem) -> int:
         # The product is the result.
         terms = 0
     found = copies * p.width * _gathered(q) + p.x_bytes + terms * q.y_bytes + 2 * p.w_bytes
-    return found + (2 * p.w_bytes + q.y_bytes if p.role == "w" else 0)
+    kept = _TOGETHER if shared else 2
+    return found + (kept * p.w_bytes + q.y_bytes if p.role == "w" else 0)
 
 
 def tile(p: Problem) -> tuple[int, int]:
@@ -411,7 +413,11 @@ def _side_by_side(
             entries, low, high = parts[i]
             return _kernels(be, g, windows, entries, low, high, b[_place(g, *parts[i])])
 
-        return reduce(be.add_into, be.results(kernels, range(len(parts))))
+        total: Any = None
+        for i in range(0, len(parts), _TOGETHER):
+            found = be.results(kernels, range(i, min(i + _TOGETHER, len(parts))))
+            total = reduce(be.add_into, found if total is None else [total, *found])
+        return total
     batch, rows = sizes
     out = be.empty_like(a, g.y_shape(batch, rows * g.groups))
 
